@@ -1,0 +1,80 @@
+"""Floors without training: k-means on colour, or on the features of an encoder as it is."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.clustering import NearestCentroid, fit_centroids, sample_pixels
+from src.metrics import Category
+from src.models.encoder import Encoder
+from src.tasks.scoring import ScoredModule
+
+
+class Colour(nn.Module):
+    """RGB in [0, 1] as features, at full resolution."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 images (B, 3, H, W) to float of the same shape."""
+        return images.float() / 255
+
+
+class DeepestMaps(nn.Module):
+    """The two coarsest maps of an encoder, side by side at the finer one's size, each position scaled to length 1 in both."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w)."""
+        finer, coarser = self.encoder(images)[-2:]
+        coarser = F.interpolate(coarser, size=finer.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat((F.normalize(finer, dim=1), F.normalize(coarser, dim=1)), dim=1)
+
+
+class KMeans(ScoredModule):
+    """Mini-batch k-means on pixels of training images; `fit` first, then score it like any other module.
+
+    Args:
+        features: maps images to (B, C, h, w).
+        num_clusters: as many as the network it is compared with has categories.
+        classes: of the labels, for scoring only.
+        pixels_per_image: drawn from each image to fit on, or all where there are fewer.
+        seed: of the draw and of k-means.
+        name: what the scores are logged under.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        num_clusters: int,
+        classes: Sequence[Category],
+        pixels_per_image: int,
+        seed: int,
+        name: str,
+    ) -> None:
+        super().__init__(classes, num_clusters, "hungarian", name)
+        self.features, self.num_clusters = features, num_clusters
+        self.pixels_per_image, self.seed = pixels_per_image, seed
+        self.nearest: NearestCentroid | None = None
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Find the centroids from batches of images (B, 3, H, W)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        self.eval()
+        pixels = []
+        for images in batches:
+            features = self.features(images)
+            count = min(self.pixels_per_image, features.shape[2] * features.shape[3])
+            pixels.append(sample_pixels(features, count, generator))
+        self.nearest = NearestCentroid(fit_centroids(torch.cat(pixels), self.num_clusters, self.seed))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, N, h, w); before `fit` that is an error."""
+        if self.nearest is None:
+            raise RuntimeError("KMeans.fit has not been called")
+        logits: Tensor = self.nearest(self.features(images))
+        return logits

@@ -1,0 +1,115 @@
+"""What a run does beside training: keeps its config, measures its speed, draws what it predicts."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+from torch import Tensor
+
+from src.pictures import contact_sheet
+
+
+class ConfigInCheckpoint(Callback):
+    """Writes the composed config into every checkpoint, so that it can be rebuilt from the file alone.
+
+    Args:
+        config: plain containers, interpolations resolved.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = dict(config)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["config"] = self.config
+
+
+class Throughput(Callback):
+    """Logs `epoch_seconds` and `images_per_second` of each training epoch, validation left out.
+
+    Attributes:
+        train_seconds: of all epochs so far.
+    """
+
+    def __init__(self) -> None:
+        self.train_seconds, self.images, self.started = 0.0, 0, 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.images, self.started = 0, time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+    ) -> None:
+        self.images += len(batch["index"]) * trainer.world_size
+        if batch_idx + 1 == trainer.num_training_batches:
+            seconds = time.perf_counter() - self.started
+            self.train_seconds += seconds
+            pl_module.log("epoch_seconds", seconds, prog_bar=True)
+            pl_module.log("images_per_second", self.images / seconds, prog_bar=True)
+
+
+class Pictures(Callback):
+    """After each validation, a sheet of images, labels and predictions in matched colours, as PNG and in the logger.
+
+    Args:
+        folder: where `NAME_stepSTEP.png` is written.
+        num_images: rows, the first of the validation images.
+    """
+
+    def __init__(self, folder: str, num_images: int) -> None:
+        self.folder, self.num_images = Path(folder), num_images
+        self.rows: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.rows = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        wanted = self.num_images - len(self.rows)
+        columns = (batch["image"][:wanted], batch["label"][:wanted], outputs[:wanted])
+        self.rows += zip(*(column.cpu() for column in columns), strict=True)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        metric: Any = pl_module.metric
+        mapping = metric.mapping  # on every process: it may be a collective call
+        if not trainer.is_global_zero or not self.rows:
+            return
+        rows = [(image, label, matched(clusters, mapping)) for image, label, clusters in self.rows]
+        sheet = contact_sheet(rows, [category.name for category in metric.categories])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
+        for logger in trainer.loggers:
+            log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
+
+
+def matched(clusters: Tensor, mapping: Tensor) -> Tensor:
+    """Clusters (H, W) as classes (H, W); -1 where the cluster stands for none."""
+    return mapping[clusters]
+
+
+def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:
+    """Give a picture to a logger that can show it; others keep none."""
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [picture], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        logger.experiment.add_image(name, pixels.view(picture.height, picture.width, 3), step, dataformats="HWC")

@@ -1,0 +1,62 @@
+"""Loading what a run saved."""
+
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from src.errors import DenseSiamError
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that a training run wrote; nothing in it is executed.
+
+    Returns:
+        Lightning's dict with the run's composed config, plain containers, under `config`.
+
+    Raises:
+        DenseSiamError: no such file, not a checkpoint, or one without a config.
+    """
+    if not Path(path).is_file():
+        raise DenseSiamError(f"no checkpoint at {path}: expected a file such as outputs/.../checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DenseSiamError(f"{path} can't be read as a checkpoint ({reason}): is the file complete?") from error
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
+        raise DenseSiamError(f"{path} holds no config and state_dict: expected a checkpoint written by src.train")
+    return checkpoint
+
+
+def network_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's network config without the encoder's weights file: the checkpoint holds all weights."""
+    model = config["model"]
+    return {**model, "encoder": {**model["encoder"], "weights": None}}
+
+
+def load(path: str | Path) -> nn.Module:
+    """Load a trained network for use: a module in evaluation mode that maps images to logits.
+
+    Args:
+        path: a checkpoint of a segmentation run.
+
+    Returns:
+        Maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the size.
+
+    Raises:
+        DenseSiamError: see `read_checkpoint`; or the weights don't fit the config.
+    """
+    checkpoint = read_checkpoint(path)
+    network: nn.Module = instantiate(OmegaConf.create(network_config(checkpoint["config"])))(losses=())
+    state = cast(dict[str, Tensor], checkpoint["state_dict"])
+    state = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    missing = sorted(set(network.state_dict()) - set(state))
+    if missing:
+        raise DenseSiamError(f"{path} lacks {len(missing)} weights of its network, the first is {missing[0]!r}")
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return network.eval()

@@ -1,0 +1,88 @@
+"""Mini-batch k-means on dense features: for baselines, probes and floors.
+
+Centroids come from a sample of pixels; the category of a pixel is its nearest centroid. This is the clustering that
+the paper's comparisons rest on (PiCIE, Cho et al. 2021, and earlier ones) in its plainest form.
+"""
+
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor, nn
+
+from src.errors import DenseSiamError
+
+
+def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
+    """Draw pixels of every image without replacement.
+
+    Args:
+        features: (B, C, H, W).
+        per_image: pixels per image, 1..H * W.
+        generator: source of randomness, on the CPU.
+
+    Returns: (B * per_image, C), the rows of image 0 first, on the device of ``features``.
+
+    Raises:
+        DenseSiamError: an image has fewer pixels than ``per_image``.
+    """
+    batch, channels, height, width = features.shape
+    if not 1 <= per_image <= height * width:
+        raise DenseSiamError(
+            f"expected 1..{height * width} pixels per image for features of {height} x {width}, found {per_image}: "
+            "change the number of sampled pixels or the image size"
+        )
+    drawn = [torch.randperm(height * width, generator=generator)[:per_image] for _ in range(batch)]
+    chosen = torch.stack(drawn).to(features.device)  # (B, per_image)
+    rows = features.flatten(2).gather(2, chosen[:, None].expand(-1, channels, -1))  # (B, C, per_image)
+    return rows.transpose(1, 2).reshape(batch * per_image, channels)
+
+
+def fit_centroids(rows: Tensor, num_clusters: int, seed: int) -> Tensor:
+    """Fit mini-batch k-means (k-means++ start, best of three) with scikit-learn, on the CPU.
+
+    Args:
+        rows: (M, C) floats, M >= num_clusters; normalise them first if the distance is to be cosine.
+        num_clusters: N.
+        seed: fixes the result.
+
+    Returns: (N, C) float32 centroids on the CPU.
+
+    Raises:
+        DenseSiamError: too few rows or non-finite values.
+    """
+    if len(rows) < num_clusters:
+        raise DenseSiamError(
+            f"expected at least {num_clusters} feature rows for {num_clusters} clusters, found {len(rows)}: "
+            "sample more pixels or images, or ask for fewer clusters"
+        )
+    values = rows.detach().float().cpu()
+    broken = int((~values.isfinite().all(dim=1)).sum())
+    if broken:
+        raise DenseSiamError(
+            f"expected finite features for k-means, found {broken} of {len(rows)} rows with nan or inf: "
+            "check the checkpoint and the precision"
+        )
+    kmeans = MiniBatchKMeans(num_clusters, batch_size=4096, n_init=3, random_state=seed)
+    return torch.from_numpy(kmeans.fit(values.numpy()).cluster_centers_).float()
+
+
+class NearestCentroid(nn.Module):
+    """Logits whose argmax is the nearest centroid in squared Euclidean distance: (B, C, H, W) -> (B, N, H, W) float32.
+
+    As |x - c|^2 = |x|^2 - (2 c.x - |c|^2), the logit 2 c.x - |c|^2 is a 1x1 convolution. Pixels and centroids are both
+    shifted by the mean centroid first, which moves no distance and keeps small differences between large features.
+    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained.
+    """
+
+    centroids: Tensor
+
+    def __init__(self, centroids: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centroids", centroids.detach().float().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            mean = self.centroids.mean(dim=0)
+            centred = self.centroids - mean
+            shifted = features.float() - mean[:, None, None]
+            return F.conv2d(shifted, 2 * centred[:, :, None, None], -centred.square().sum(dim=1))

@@ -1,0 +1,115 @@
+"""Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from src.data.images import Images, centre_square, to_tensor
+from src.data.sampling import SampleKey
+from src.errors import DenseSiamError
+from src.geometry import Crop, overlap_boxes
+
+
+class TwoViews(Protocol):
+    """Turns an image into two views; random numbers come from torch's default generator.
+
+    Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool}, see `overlap_boxes`.
+    """
+
+    def __call__(self, image: Image.Image) -> dict[str, Any]: ...
+
+
+def colour_augmentation(
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    jitter_probability: float,
+    grey_probability: float,
+    blur_probability: float,
+    blur_sigma: Sequence[float],
+) -> v2.Transform:
+    """Colour jitter, greyscale and blur on a small image; each range and probability as torchvision defines it.
+
+    Args:
+        brightness, contrast, saturation, hue: strengths of the jitter, applied together in random order.
+        jitter_probability, grey_probability, blur_probability: of each part.
+        blur_sigma: smallest and largest standard deviation, in pixels of the view.
+    """
+    kernel = 2 * max(1, round(3 * blur_sigma[1])) + 1
+    return v2.Compose(
+        [
+            v2.RandomApply([v2.ColorJitter(brightness, contrast, saturation, hue)], jitter_probability),
+            v2.RandomGrayscale(grey_probability),
+            v2.RandomApply([v2.GaussianBlur(kernel, list(blur_sigma))], blur_probability),
+        ]
+    )
+
+
+class CropAndWhole:
+    """The views for segmentation: a random square crop, perhaps mirrored, and the whole centre-cropped image.
+
+    Both are cut from the source image at once, with exact (not rounded) boxes; then each draws its own colours on the
+    small image.
+
+    Args:
+        size: side of both views in pixels.
+        crop_scale: smallest and largest side of the crop as a share of the whole square's.
+        flip_probability: of mirroring the crop.
+        colour: applied to each view separately.
+    """
+
+    def __init__(
+        self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform
+    ) -> None:
+        smallest, largest = crop_scale
+        if not 0 < smallest <= largest <= 1:
+            raise DenseSiamError(f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1")
+        self.size, self.smallest, self.largest = size, smallest, largest
+        self.flip_probability, self.colour = flip_probability, colour
+
+    def __call__(self, image: Image.Image) -> dict[str, Any]:
+        left, top, side = centre_square(image)
+        scale, x, y, coin = torch.rand(4, dtype=torch.float64).tolist()
+        crop_side = side * (self.smallest + scale * (self.largest - self.smallest))
+        room = side - crop_side
+        crop = Crop(left + x * room, top + y * room, crop_side, crop_side, flip=coin < self.flip_probability)
+        whole = Crop(left, top, side, side)
+        boxes, valid = overlap_boxes(crop, whole)
+        return {"views": (self.view(image, crop), self.view(image, whole)), "boxes": boxes, "valid": valid}
+
+    def view(self, image: Image.Image, crop: Crop) -> Tensor:
+        """Cut a crop, resize it with antialiasing, mirror it if it says so, and colour it: (3, size, size) uint8."""
+        box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+        small = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box)
+        if crop.flip:
+            small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        coloured: Tensor = self.colour(to_tensor(small))
+        return coloured
+
+
+class ViewPairs(Dataset[dict[str, Any]]):
+    """Pairs of views, drawn afresh for each epoch from (seed, epoch, index) alone.
+
+    Args:
+        images: their labels, if any, are never read.
+        views: see `TwoViews`.
+        seed: of the run.
+    """
+
+    def __init__(self, images: Images, views: TwoViews, seed: int) -> None:
+        self.images, self.views, self.seed = images, views, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        image = self.images.image(key.index)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(key.seed(self.seed))
+            return {**self.views(image), "index": key.index}

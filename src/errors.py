@@ -1,0 +1,30 @@
+"""The one exception for mistakes of the user."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import CompactHydraException, InstantiationException
+
+
+class DenseSiamError(CompactHydraException):
+    """A mistake the user can correct: a wrong value, a missing file, numbers that do not fit together.
+
+    The message is one line and says what was expected, what was found and what to do. Hydra prints it without a
+    traceback and exits with code 1. Mistakes in the code itself stay ordinary exceptions.
+    """
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader re-raises a worker's exception with its whole traceback as the message; keep the message itself.
+        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take off Hydra's wrapping of what a constructor raised, and turn strange or missing arguments into one line."""
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, TypeError):
+            raise DenseSiamError(" ".join(str(error).split())) from error
+        raise (cause or error) from None

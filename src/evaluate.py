@@ -1,0 +1,53 @@
+"""Score a checkpoint: `python -m src.evaluate ckpt_path=FILE`, on the data it was trained with or elsewhere."""
+
+from pathlib import Path
+
+import hydra
+import lightning
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoints import network_config, read_checkpoint
+from src.errors import plain_errors
+from src.scores import print_scores, write_scores
+
+
+@hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
+def main(config: DictConfig) -> float:
+    with plain_errors():
+        return evaluate(config)
+
+
+def evaluate(config: DictConfig) -> float:
+    """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
+
+    Args:
+        config: as `conf/evaluate.yaml` composes it; what is not null in `data` replaces the checkpoint's value.
+
+    Returns:
+        mIoU in percent.
+
+    Raises:
+        DenseSiamError: no such checkpoint, or data that isn't there.
+    """
+    trained = read_checkpoint(config.ckpt_path)["config"]
+    trained["model"] = trained["task"]["network"] = network_config(trained)
+    trained["data"].update({key: value for key, value in config.data.items() if value is not None})
+    used = OmegaConf.create(trained)
+
+    data = instantiate(used.data, _convert_="all")
+    task = instantiate(used.task, classes=data.classes, _convert_="all")
+    callbacks = list(instantiate(config.callbacks).values())
+    trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
+    trainer.validate(task, data, ckpt_path=config.ckpt_path, verbose=False)
+
+    if trainer.is_global_zero:
+        rows, protocol, output = {"checkpoint": task.scores}, {**data.protocol, **task.protocol}, config.paths.output
+        print_scores(rows, protocol)
+        write_scores(Path(output) / "scores.json", rows, protocol, {}, trained)
+        print(f"scores and pictures in {output}")
+    return float(task.scores["mIoU"])
+
+
+if __name__ == "__main__":
+    main()

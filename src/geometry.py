@@ -1,0 +1,88 @@
+"""Where two views overlap, and reading features at the same places of both (paper 3.2, Fig. 3).
+
+A view knows where the overlap lies in it as an *oriented* box (x0, y0, x1, y1), in fractions of the view's
+width and height: x0 > x1 in a flipped view. A grid is then a plain interpolation from corner to corner, and a
+flip needs no special case.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Crop(NamedTuple):
+    """A rectangle of the source image, in its pixels (fractions allowed), and whether the view shows it mirrored."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    flip: bool = False
+
+    def locate(self, x: float, y: float) -> tuple[float, float]:
+        """Map a point of the source image, in pixels, to fractions of the view."""
+        across = (x - self.left) / self.width
+        return (1 - across if self.flip else across), (y - self.top) / self.height
+
+
+def overlap_boxes(first: Crop, second: Crop, min_side: float = 0.0) -> tuple[Tensor, bool]:
+    """Oriented box of the overlap of two crops, as each of the two views sees it.
+
+    Args:
+        first, second: what the two views show of one source image.
+        min_side: the overlap counts only if it is wider and higher than this share of the smaller crop's
+            width and height.
+
+    Returns:
+        The boxes, (2, 4) float32 rows (x0, y0, x1, y1), and whether there is enough overlap. Without it, both
+        boxes are the full view, so that sampling them is harmless.
+    """
+    left, right = max(first.left, second.left), min(first.left + first.width, second.left + second.width)
+    top, bottom = max(first.top, second.top), min(first.top + first.height, second.top + second.height)
+    wide = right - left > min_side * min(first.width, second.width)
+    high = bottom - top > min_side * min(first.height, second.height)
+    if not (wide and high):
+        return torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(2, 1), False
+    rows = [(*crop.locate(left, top), *crop.locate(right, bottom)) for crop in (first, second)]
+    return torch.tensor(rows, dtype=torch.float32), True
+
+
+def box_grid(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points at the cell centres of a grid laid over each box.
+
+    Args:
+        boxes: (B, 4) oriented boxes in fractions of the view.
+        size: number of grid rows and columns; (K, K) in the paper.
+
+    Returns:
+        (B, rows, columns, 2) float32 points (x, y) in fractions of the view. Point (i, j) of both views' grids
+        shows the same place of the source image.
+    """
+    x0, y0, x1, y1 = boxes.float().unbind(1)
+    rows, columns = ((torch.arange(n, device=boxes.device, dtype=torch.float32) + 0.5) / n for n in size)
+    x = x0[:, None] + (x1 - x0)[:, None] * columns  # (B, columns)
+    y = y0[:, None] + (y1 - y0)[:, None] * rows  # (B, rows)
+    return torch.stack((x[:, None, :].expand(-1, size[0], -1), y[:, :, None].expand(-1, -1, size[1])), dim=3)
+
+
+def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read features on a grid over each box, by bilinear interpolation (GridSample of Fig. 2 and 3).
+
+    Positions and interpolation are float32 whatever the features are: bfloat16 resolves a coordinate near 1 to
+    1/256 only. Cells beyond the border repeat it. The full box with as many points as cells gives back the
+    features.
+
+    Args:
+        features: (B, C, H, W).
+        boxes: (B, 4) oriented boxes in fractions of the view.
+        size: number of grid rows and columns.
+
+    Returns:
+        (B, C, rows, columns), in the features' dtype, differentiable in the features.
+    """
+    points = 2 * box_grid(boxes, size) - 1
+    with torch.autocast(features.device.type, enabled=False):
+        values = F.grid_sample(features.float(), points, mode="bilinear", padding_mode="border", align_corners=False)
+    return values.to(features.dtype)

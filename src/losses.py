@@ -1,0 +1,212 @@
+"""The losses of the paper as pure functions: Eq. 1-6, L_seg of section 4 and its weights.
+
+Each computes in float32 whatever it is given, so that half precision costs nothing, and returns one value per
+image, (B,): the task averages them over the images whose views overlap, of all processes.
+Symbols: B images, C channels, N pseudo-categories, K x K grid points, z projector output, p predictor output.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+Weighting = Literal["frequency", "inverse", "none"]
+
+
+def cosine_distance(p: Tensor, z: Tensor) -> Tensor:
+    """Negative cosine similarity of each position (Eq. 2).
+
+    Args:
+        p, z: (B, C, ...) prediction and target.
+
+    Returns:
+        (B, ...), in [-1, 1].
+    """
+    return -F.cosine_similarity(p.float(), z.float(), dim=1)
+
+
+def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
+    """Cross entropy from softmax(z) to softmax(p) at each position (the release's `CESimilarity`).
+
+    Eq. 3 prints the logarithm on z, the side that receives no gradient; minimised in p alone that form is
+    solved by a constant, so the release's order is the default. See `printed_cross_entropy_distance`.
+
+    Args:
+        p, z: (B, N, ...) logits of prediction and target.
+
+    Returns:
+        (B, ...), at least 0.
+    """
+    return -(z.float().softmax(1) * p.float().log_softmax(1)).sum(1)
+
+
+def printed_cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
+    """Cross entropy from softmax(p) to softmax(z) at each position (Eq. 3 to the letter)."""
+    return cross_entropy_distance(z, p)
+
+
+DISTANCES: dict[str, Distance] = {
+    "cosine": cosine_distance,
+    "cross_entropy": cross_entropy_distance,
+    "printed_cross_entropy": printed_cross_entropy_distance,
+}
+
+
+def similarity_loss(p1: Tensor, z1: Tensor, p2: Tensor, z2: Tensor, distance: Distance, stop_gradient: bool) -> Tensor:
+    """Symmetrised distance of each view's prediction to the other view's projection (Eq. 1).
+
+    Args:
+        p1, z1, p2, z2: (B, C, ...) outputs of predictor and projector at the same places of both views.
+        distance: Eq. 2 or 3, one of `DISTANCES`.
+        stop_gradient: whether the target side receives no gradient; without it the network collapses.
+
+    Returns:
+        (B,) mean over positions.
+    """
+    if stop_gradient:
+        z1, z2 = z1.detach(), z2.detach()
+    per_position = 0.5 * distance(p1, z2) + 0.5 * distance(p2, z1)
+    return per_position.flatten(1).mean(1)
+
+
+def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
+    """One embedding per image and pseudo-category: features summed under soft masks (Eq. 4).
+
+    Eq. 4 prints z as the mask; the release takes its softmax over the categories, and so do we. Both factors
+    keep their gradient.
+
+    Args:
+        z: (B, N, K, K) projector logits.
+        features: (B, C, K, K) encoder features at the same points.
+
+    Returns:
+        (B, N, C) float32.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        return torch.einsum("bnij,bcij->bnc", z.float().softmax(1), features.float())
+
+
+def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bool) -> Tensor:
+    """Contrast of each region with the other regions of the same image (Eq. 6).
+
+    Eq. 6 prints plain dot products and a sum; the release normalises, divides by 0.1 and averages.
+
+    Args:
+        u: (B, N, C) output of h' for one view; v: (B, N, C) output of g' for the other.
+        temperature: divides the similarities, above 0.
+        normalise: whether to scale u and v to length 1.
+
+    Returns:
+        (B,) mean over the N regions, at least 0.
+    """
+    with torch.autocast(u.device.type, enabled=False):
+        u, v = u.float(), v.float()
+        if normalise:
+            u, v = F.normalize(u, dim=2), F.normalize(v, dim=2)
+        similarity = u @ v.transpose(1, 2) / temperature  # (B, N, N)
+    return -similarity.log_softmax(2).diagonal(dim1=1, dim2=2).mean(1)
+
+
+def contrastive_region_loss(
+    u1: Tensor, v1: Tensor, u2: Tensor, v2: Tensor, temperature: float, normalise: bool, stop_gradient: bool
+) -> Tensor:
+    """Symmetrised contrast of the region embeddings of two views (Eq. 5).
+
+    Args:
+        u1, v1, u2, v2: (B, N, C) outputs of h' and g' for the regions of both views.
+        temperature, normalise: see `contrastive_distance`.
+        stop_gradient: whether v receives no gradient. The paper does not say; in the release it keeps it.
+
+    Returns:
+        (B,).
+    """
+    if stop_gradient:
+        v1, v2 = v1.detach(), v2.detach()
+    first = contrastive_distance(u1, v2, temperature, normalise)
+    second = contrastive_distance(u2, v1, temperature, normalise)
+    return 0.5 * first + 0.5 * second
+
+
+def category_counts(z: Tensor, valid: Tensor) -> Tensor:
+    """How many positions of the valid images each pseudo-category wins.
+
+    Args:
+        z: (B, N, ...) logits; valid: (B,) bool.
+
+    Returns:
+        (N,) float32 counts.
+    """
+    winners = z.argmax(1)[valid].flatten()
+    return torch.bincount(winners, minlength=z.shape[1]).float()
+
+
+def category_weights(counts: Tensor, weighting: Weighting) -> Tensor:
+    """Weight of each pseudo-category in L_seg.
+
+    The paper says "class-balanced"; the release weighs each category by its *frequency*, so that frequent ones
+    weigh more. `inverse` is the reading that balances, scaled so that the mean weight over positions is 1.
+
+    Args:
+        counts: (N,) positions that each category wins.
+        weighting: `frequency`, `inverse` or `none`.
+
+    Returns:
+        (N,) float32; 0 for a category that wins nowhere, unless `none`.
+    """
+    if weighting == "none":
+        return torch.ones_like(counts)
+    share = counts / counts.sum().clamp(min=1)
+    if weighting == "frequency":
+        return share
+    present = (counts > 0).sum().clamp(min=1)
+    return torch.where(counts > 0, 1 / (share * present), 0.0)
+
+
+def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
+    """Cross entropy of each position with its own winning category, which sharpens the prediction (L_seg, section 4).
+
+    As in the release's `HardCESimilarity` the weighted values are averaged plainly, not divided by the weights' sum.
+
+    Args:
+        z: (B, N, ...) projector logits; weights: (N,) see `category_weights`.
+
+    Returns:
+        (B,) mean over positions, at least 0.
+    """
+    logits = z.float()
+    label = logits.argmax(1)
+    return (weights[label] * F.cross_entropy(logits, label, reduction="none")).flatten(1).mean(1)
+
+
+def valid_mean(values: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of per-image values over the valid images of all processes.
+
+    Data-parallel training averages the processes' gradients, so each divides its sum by the average number of valid
+    images, not by its own number.
+
+    Args:
+        values: (B,) per-image losses; valid: (B,) bool.
+        mean_over_processes: averages a tensor over all processes; the identity in a single one.
+
+    Returns:
+        Scalar; 0 (with a gradient of 0) where no image of any process is valid.
+    """
+    count = mean_over_processes(valid.sum().float()).clamp(min=1e-12)
+    return torch.where(valid, values, 0.0).sum() / count
+
+
+def balanced_weights(num_categories: int, num_aux_categories: int) -> tuple[float, float]:
+    """Log-balanced lambda_1 of the main and lambda_4 of the auxiliary head (section 4).
+
+    Args:
+        num_categories, num_aux_categories: N and N_aux, at least 2.
+
+    Returns:
+        (lambda_1, lambda_4), which sum to 1; the head with fewer categories weighs more.
+    """
+    main, aux = math.log(num_categories), math.log(num_aux_categories)
+    return aux / (main + aux), main / (main + aux)

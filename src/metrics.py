@@ -1,0 +1,199 @@
+"""Scores of a segmentation by clusters: one confusion matrix, everything else is computed from it.
+
+``confusion`` is (C, N) int64: row = true class, column = cluster. ``mapping`` is (N,) int64: cluster -> class, -1 for a
+cluster that stands for no class. Scores are float64 percentages; nan means "not defined here" (a class absent from
+both sides) and is left out of every mean.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torchmetrics import Metric
+
+from src.errors import DenseSiamError
+
+Matching = Literal["hungarian", "majority"]
+
+
+class Category(NamedTuple):
+    """One true class: its name and whether it is stuff (sky, grass) or a thing (person, vehicle)."""
+
+    name: str
+    kind: Literal["stuff", "thing"]
+
+
+def confusion_matrix(
+    label: Tensor, prediction: Tensor, num_classes: int, num_clusters: int, ignore_index: int = 255
+) -> Tensor:
+    """Count the pixels of every pair (true class, cluster).
+
+    Args:
+        label: any shape and integer dtype, 0..num_classes-1; ``ignore_index`` and negative values are skipped.
+        prediction: same shape, any integer dtype, 0..num_clusters-1 wherever the label counts.
+
+    Returns: (C, N) int64, on the device of ``label``.
+
+    Raises:
+        DenseSiamError: a label is neither a class nor ignored.
+        ValueError: shapes differ, a dtype is not integer, or a prediction is not a cluster.
+    """
+    if label.shape != prediction.shape or label.is_floating_point() or prediction.is_floating_point():
+        found = f"{label.dtype} {tuple(label.shape)} and {prediction.dtype} {tuple(prediction.shape)}"
+        raise ValueError(f"expected label and prediction to be integers of one shape, found {found}")
+    true, cluster = label.long(), prediction.to(label.device).long()
+    counted = (true >= 0) & (true != ignore_index)
+    true, cluster = true[counted], cluster[counted]
+    if true.numel() and int(true.max()) >= num_classes:
+        raise DenseSiamError(
+            f"expected labels 0..{num_classes - 1}, {ignore_index} (ignored) or negative, found {int(true.max())}: "
+            "check the number of classes, the label map and ignore_index"
+        )
+    if cluster.numel() and (int(cluster.min()) < 0 or int(cluster.max()) >= num_clusters):
+        raise ValueError(f"expected clusters 0..{num_clusters - 1}, found {int(cluster.min())}..{int(cluster.max())}")
+    counts = torch.bincount(true * num_clusters + cluster, minlength=num_classes * num_clusters)
+    return counts.reshape(num_classes, num_clusters)
+
+
+def match(confusion: Tensor, method: Matching) -> Tensor:
+    """Give every cluster a class: (C, N) -> (N,) int64 on the CPU, values -1..C-1.
+
+    ``hungarian`` is one to one with the most correct pixels, by the release's cost so that ties fall the same way
+    (core/evaluators/cluster_mIoU_evaluator.py); the N - C clusters left over get -1. ``majority`` is many to one:
+    every cluster takes its most frequent class (the lowest id of equals), an empty cluster gets -1.
+
+    Raises:
+        DenseSiamError: unknown method, or fewer clusters than classes with ``hungarian``.
+    """
+    confusion = confusion.cpu()
+    num_classes, num_clusters = confusion.shape
+    if method == "majority":
+        return torch.where(confusion.sum(dim=0) > 0, confusion.argmax(dim=0), -1)
+    if method != "hungarian":
+        raise DenseSiamError(f"expected matching 'hungarian' or 'majority', found '{method}': choose one of the two")
+    if num_clusters < num_classes:
+        raise DenseSiamError(
+            f"expected at least as many clusters as classes for hungarian matching, found {num_clusters} clusters and "
+            f"{num_classes} classes: raise the number of clusters or use the matching 'majority'"
+        )
+    classes, clusters = linear_sum_assignment((confusion.max() - confusion).numpy())
+    mapping = torch.full((num_clusters,), -1, dtype=torch.int64)
+    mapping[torch.from_numpy(clusters)] = torch.from_numpy(classes)
+    return mapping
+
+
+def matched_matrix(confusion: Tensor, mapping: Tensor) -> Tensor:
+    """Add up the clusters of each class: (C, N), (N,) -> (C, C + 1) float64 on the CPU, last column = unmatched."""
+    num_classes = confusion.shape[0]
+    columns = torch.where(mapping < 0, num_classes, mapping).cpu()
+    matched = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
+    return matched.index_add_(1, columns, confusion.cpu()).double()
+
+
+def class_iou(confusion: Tensor, mapping: Tensor) -> Tensor:
+    """IoU of every class in percent: (C,) float64; nan where a class is absent from truth and matched prediction."""
+    matched = matched_matrix(confusion, mapping)
+    correct = matched.diagonal()
+    return 100 * correct / (matched.sum(dim=1) + matched[:, :-1].sum(dim=0) - correct)
+
+
+def overall_scores(confusion: Tensor, mapping: Tensor) -> dict[str, float]:
+    """``mIoU``, ``accuracy`` (over pixels) and ``mean_accuracy`` (over classes in the truth), in percent."""
+    matched = matched_matrix(confusion, mapping)
+    return {
+        "mIoU": class_iou(confusion, mapping).nanmean().item(),
+        "accuracy": (100 * matched.diagonal().sum() / matched.sum()).item(),
+        "mean_accuracy": (100 * matched.diagonal() / matched.sum(dim=1)).nanmean().item(),
+    }
+
+
+def scores(confusion: Tensor, mapping: Tensor, categories: Sequence[Category]) -> dict[str, float]:
+    """Summarise a (C, N) matrix with its (N,) mapping for the C categories in order.
+
+    Returns ``overall_scores`` with ``mIoU_stuff`` and ``mIoU_thing``: means over those classes of the IoU from the
+    *whole* matrix, unlike ``release_block_scores``. The key of a kind that no category has is left out.
+    """
+    iou = class_iou(confusion, mapping)
+    result = overall_scores(confusion, mapping)
+    for kind in sorted({category.kind for category in categories}):
+        members = [value for value, category in zip(iou, categories, strict=True) if category.kind == kind]
+        result[f"mIoU_{kind}"] = torch.stack(members).nanmean().item()
+    return result
+
+
+def named_iou(confusion: Tensor, mapping: Tensor, categories: Sequence[Category]) -> dict[str, float]:
+    """``class_iou`` as ``{"IoU/<name>": percent}``, nan for absent classes."""
+    values = class_iou(confusion, mapping).tolist()
+    return {f"IoU/{category.name}": value for category, value in zip(categories, values, strict=True)}
+
+
+def release_block_scores(confusion: Tensor, mapping: Tensor, num_things: int = 12) -> dict[str, float]:
+    """The published code's stuff and thing numbers, for comparison only (core/evaluators/cluster_mIoU_evaluator.py).
+
+    It moves every row to the position of its matched cluster and cuts the matrix at ``num_things``: the "thing" block
+    holds whichever clusters have ids below that, confusions between the blocks vanish, and renumbering the clusters
+    changes the result. It presumes that classes 0..num_things-1 are the things (COCO-27): offer it for no other order.
+
+    Takes a (C, C) matrix and its one-to-one mapping (else ValueError), returns
+    ``release_block_{mIoU,accuracy,mean_accuracy}_{thing,stuff}`` in percent.
+    """
+    if confusion.shape[0] != confusion.shape[1] or sorted(mapping.tolist()) != list(range(len(confusion))):
+        raise ValueError(f"expected a square matrix matched one to one, found {tuple(confusion.shape)}, {mapping}")
+    moved = confusion.cpu()[mapping.cpu()]
+    result = {}
+    for kind, block in (("thing", moved[:num_things, :num_things]), ("stuff", moved[num_things:, num_things:])):
+        values = overall_scores(block, torch.arange(len(block)))
+        result.update({f"release_block_{name}_{kind}": value for name, value in values.items()})
+    return result
+
+
+class ClusterMatchMetric(Metric):
+    """The confusion matrix as a metric; clusters are matched in ``compute`` only, on the sum over all processes.
+
+    ``confusion`` is the (C, N) state of *this* process. ``total`` and ``mapping`` are those of all processes; like
+    ``compute``, their first use after an update is a collective call.
+    """
+
+    full_state_update = False
+    confusion: Tensor
+
+    def __init__(
+        self,
+        categories: Sequence[Category],
+        num_clusters: int,
+        matching: Matching = "hungarian",
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        self.categories = tuple(categories)
+        self.matching: Matching = matching
+        self.ignore_index = ignore_index
+        zeros = torch.zeros(len(self.categories), num_clusters, dtype=torch.int64)
+        match(zeros, matching)  # numbers that do not fit together fail here, not after the first epoch
+        self.add_state("confusion", default=zeros, dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Add pixels: ``prediction`` and ``label`` of one shape, see ``confusion_matrix``."""
+        num_classes, num_clusters = self.confusion.shape
+        counts = confusion_matrix(label, prediction, num_classes, num_clusters, self.ignore_index)
+        self.confusion += counts.to(self.confusion.device)
+
+    def compute(self) -> dict[str, float]:
+        """``scores`` of everything since the last reset."""
+        total = self.confusion.clone().cpu()
+        self._matched = (total, match(total, self.matching))
+        return scores(*self._matched, self.categories)
+
+    @property
+    def total(self) -> Tensor:
+        """(C, N) confusion matrix summed over processes, on the CPU."""
+        self.compute()
+        return self._matched[0]
+
+    @property
+    def mapping(self) -> Tensor:
+        """(N,) cluster -> class behind the scores, on the CPU."""
+        self.compute()
+        return self._matched[1]

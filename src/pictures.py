@@ -1,0 +1,63 @@
+"""Drawing label maps: a palette, and sheets of image, label and prediction side by side."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+GAP, LEGEND_ROW, HEADING = 4, 18, 18
+BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
+
+
+def palette(num_classes: int) -> NDArray[np.uint8]:
+    """Distinct colours, (num_classes + 1, 3); the last one, black, is for pixels without a class."""
+    colours = []
+    for index in range(num_classes):
+        hue = index * 0.618034 % 1  # golden ratio: neighbours in the list lie far apart
+        lightness, saturation = ((0.55, 0.75), (0.4, 0.6), (0.7, 0.55))[index % 3]
+        colours.append([round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, saturation)])
+    return np.array([*colours, NO_CLASS], dtype=np.uint8)
+
+
+def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour a map (H, W) of classes; anything outside them gets the last colour: (H, W, 3)."""
+    values = classes.numpy()
+    last = len(colours) - 1
+    painted: NDArray[np.uint8] = colours[np.where((values >= 0) & (values < last), values, last)]
+    return painted
+
+
+def contact_sheet(rows: Sequence[tuple[Tensor, Tensor, Tensor]], class_names: Sequence[str]) -> Image.Image:
+    """One row per image: the image, its label and the prediction, with a legend below.
+
+    Args:
+        rows: image (3, H, W) uint8, label (H, W), predicted classes (H, W).
+        class_names: in order of their ids.
+    """
+    colours = palette(len(class_names))
+    tiles = [(image.permute(1, 2, 0).numpy(), paint(label, colours), paint(pred, colours)) for image, label, pred in rows]
+    height, width = tiles[0][0].shape[:2]
+    columns = max(1, -(-len(tiles) // 4))  # blocks of three pictures side by side, four rows each
+    lines = -(-len(tiles) // columns)
+    block = 3 * (width + GAP) + 3 * GAP
+    names = [*class_names, "no class"]
+    per_line = max(1, columns * block // 120)
+    legend_lines = -(-len(names) // per_line)
+    size = (columns * block, HEADING + lines * (height + GAP) + legend_lines * LEGEND_ROW + GAP)
+    sheet = Image.new("RGB", size, BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for place, tile in enumerate(tiles):
+        column, line = place % columns, place // columns
+        for part, (pixels, heading) in enumerate(zip(tile, ("image", "label", "prediction"), strict=True)):
+            x = column * block + part * (width + GAP) + GAP
+            sheet.paste(Image.fromarray(pixels), (x, HEADING + line * (height + GAP)))
+            if line == 0:
+                draw.text((x, 2), heading, INK, font)
+    for place, name in enumerate(names):
+        x, y = place % per_line * 120 + GAP, HEADING + lines * (height + GAP) + place // per_line * LEGEND_ROW
+        draw.rectangle((x, y + 2, x + 12, y + 14), tuple(int(value) for value in colours[place]))
+        draw.text((x + 17, y + 2), name, INK, font)
+    return sheet

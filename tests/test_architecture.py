@@ -1,0 +1,173 @@
+"""The arrows between the rooms of src/, read from the imports, and the size and names of its files."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ENTRY_POINTS = {"train", "evaluate", "predict", "export", "report"}
+# Who may import whom. A module at the top of src/ is a leaf unless it is named here or is an entry point; a new package
+# needs a line of its own. No line contains "data" but its own, none contains "entry point".
+ARROWS = {
+    "leaf": {"leaf"},
+    "callbacks": {"leaf"},
+    "models": {"models", "leaf"},
+    "data": {"data", "leaf"},
+    "tasks": {"tasks", "models", "leaf"},
+    "baselines": {"baselines", "tasks", "models", "leaf"},
+    "entry point": {"callbacks", "tasks", "models", "leaf"},
+    "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
+}
+OUTSIDE = {"tests", "scripts", "conf"}
+MAX_LINES = 300
+SHAPELESS_NAMES = {"utils", "util", "misc", "helpers", "common", "components"}
+
+
+def modules_below(root: Path) -> dict[str, Path]:
+    """Dotted name -> file, of every module of root/src. A package's name stands for its __init__.py."""
+    modules = {}
+    for path in sorted((root / "src").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imported_names(path: Path, module: str) -> Iterator[tuple[int, str]]:
+    """(line, absolute dotted name) of every import in the file, those inside functions too."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*start, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+
+
+def kind_of(module: str, modules: dict[str, Path]) -> str:
+    if module == "src":
+        return "src"
+    room = module.split(".")[1]
+    if room in ENTRY_POINTS:
+        return "entry point"
+    file = modules.get(f"src.{room}")
+    is_top_level_module = file is not None and file.name != "__init__.py"
+    return "leaf" if is_top_level_module and room not in ARROWS else room
+
+
+def violations(root: Path) -> list[str]:
+    """Every import below root/src that goes against the arrows, and a cycle if there is one, in words."""
+    modules = modules_below(root)
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    found = []
+    for module, path in modules.items():
+        kind = kind_of(module, modules)
+        if kind not in ARROWS:
+            found.append(f"{path.relative_to(root)}: the package '{kind}' has no line in ARROWS")
+            continue
+        for line, name in imported_names(path, module):
+            where = f"{path.relative_to(root)}:{line}"
+            top = name.split(".")[0]
+            if top in OUTSIDE:
+                found.append(f"{where}: {kind} imports {name}, which is not part of the package")
+            if top != "src":
+                continue
+            target = name  # shorten `src.losses.similarity` to the module that holds it
+            while target not in modules and "." in target:
+                target = target.rpartition(".")[0]
+            if target == module:
+                continue
+            graph[module].add(target)
+            if (target_kind := kind_of(target, modules)) not in ARROWS[kind]:
+                found.append(f"{where}: {kind} imports {target} ({target_kind})")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append("cycle: " + " <- ".join(error.args[1]))
+    return found
+
+
+def test_imports_follow_the_arrows() -> None:
+    assert modules_below(ROOT), "found no modules below src/"
+    assert violations(ROOT) == []
+
+
+def python_files() -> list[Path]:
+    return [path for room in ("src", "scripts") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def test_files_are_short() -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_modules_have_telling_names() -> None:
+    names = {path.relative_to(ROOT): {*path.relative_to(ROOT).with_suffix("").parts} for path in python_files()}
+    assert [str(path) for path, parts in names.items() if parts & SHAPELESS_NAMES] == []
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    """A made-up project: every module that the cases below mention, empty unless `files` says what is in it."""
+    empty = ["__init__", "losses", "geometry", "metrics", "callbacks", "train", "evaluate"]
+    empty += [f"{room}/{name}" for room in ("models", "data", "tasks", "baselines") for name in ("__init__", "one")]
+    for name, text in ({f"{name}.py": "" for name in empty} | files).items():
+        path = root / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
+    root = build(
+        tmp_path,
+        {
+            "metrics.py": "import torch\nfrom src import losses\nfrom src.geometry import grid\n",
+            "models/two.py": "from .one import Encoder\nfrom ..losses import similarity\nfrom . import one\n",
+            "data/two.py": "import src.geometry\nfrom src.data.one import Folder\n",
+            "tasks/one.py": "from src.models.one import Encoder\nfrom src import losses, metrics\n",
+            "baselines/one.py": "from src.tasks.one import Segment\nfrom src.models import one\n",
+            "callbacks.py": "from src.metrics import match\n",
+            "train.py": "import hydra\nfrom src.callbacks import Monitor\nfrom src.tasks.one import load\n",
+        },
+    )
+    assert violations(root) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("losses.py", "from src.models.one import Encoder", "losses.py:1: leaf imports src.models.one (models)"),
+        ("losses.py", "from src import data", "leaf imports src.data (data)"),
+        ("losses.py", "from . import tasks", "leaf imports src.tasks (tasks)"),
+        ("losses.py", "def f():\n    import src.train", "losses.py:2: leaf imports src.train (entry point)"),
+        ("losses.py", "from src.callbacks import Monitor", "leaf imports src.callbacks (callbacks)"),
+        ("models/one.py", "from ..data.one import Folder", "models imports src.data.one (data)"),
+        ("models/one.py", "from src.tasks.one import load", "models imports src.tasks.one (tasks)"),
+        ("models/__init__.py", "from ..tasks import one", "models imports src.tasks.one (tasks)"),
+        ("data/one.py", "import src.models.one as m", "data imports src.models.one (models)"),
+        ("tasks/one.py", "from src.data.one import Folder", "tasks imports src.data.one (data)"),
+        ("tasks/one.py", "import src.baselines.one", "tasks imports src.baselines.one (baselines)"),
+        ("baselines/one.py", "from src.data import one", "baselines imports src.data.one (data)"),
+        ("callbacks.py", "from src.models import one", "callbacks imports src.models.one (models)"),
+        ("train.py", "from src.data.one import Folder", "entry point imports src.data.one (data)"),
+        ("evaluate.py", "from src.train import main", "entry point imports src.train (entry point)"),
+        ("__init__.py", "from src.tasks.one import load", "src imports src.tasks.one (tasks)"),
+        ("losses.py", "from tests.naive import loop", "leaf imports tests.naive.loop, which is not part"),
+        ("attic/__init__.py", "", "the package 'attic' has no line in ARROWS"),
+    ],
+)
+def test_checker_catches_a_forbidden_import(tmp_path: Path, file: str, text: str, message: str) -> None:
+    found = violations(build(tmp_path, {file: text + "\n"}))
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_checker_catches_a_cycle(tmp_path: Path) -> None:
+    files = {"losses.py": "from src.geometry import grid\n", "geometry.py": "import src.losses\n"}
+    (found,) = violations(build(tmp_path, files))
+    assert found.startswith("cycle: ")
+    assert "src.geometry" in found
+    assert "src.losses" in found

@@ -1,0 +1,319 @@
+"""Matching and scores against the release's numbers, obvious loops and hand-computed values."""
+
+import math
+import pickle
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from src.errors import DenseSiamError
+from src.metrics import (
+    Category,
+    ClusterMatchMetric,
+    class_iou,
+    confusion_matrix,
+    match,
+    named_iou,
+    release_block_scores,
+    scores,
+)
+from tests import naive
+from tests.conftest import Golden
+
+COCO27 = [Category(str(k), "thing" if k < 12 else "stuff") for k in range(27)]
+THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
+CASES = ["random", "perm", "absent"]
+
+matrices = st.tuples(st.integers(2, 4), st.integers(0, 2)).flatmap(
+    lambda size: arrays(np.int64, (size[0], size[0] + size[1]), elements=st.integers(0, 50))
+)
+
+
+def golden_pixels(case: dict[str, np.ndarray], name: str) -> tuple[Tensor, Tensor]:
+    """All labels and predictions of a golden case; its label 27 is a value that the release skips."""
+    suffixes = ["0", "1"] if name == "random" else [""]
+    label = np.concatenate([case[f"{name}.label{suffix}"] for suffix in suffixes])
+    prediction = np.concatenate([case[f"{name}.pred{suffix}"] for suffix in suffixes])
+    return torch.from_numpy(np.where(label == 27, 255, label)), torch.from_numpy(prediction)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_matrix_and_matching(golden: Golden, name: str) -> None:
+    case = golden("evaluator")
+    label, prediction = golden_pixels(case, name)
+    confusion = confusion_matrix(label, prediction, 27, 27)
+    np.testing.assert_array_equal(confusion.numpy(), case[f"{name}.conf"])
+    mapping = match(confusion, "hungarian")
+    np.testing.assert_array_equal(mapping.argsort().numpy(), case[f"{name}.match_col"])
+    np.testing.assert_array_equal(confusion[mapping].numpy(), case[f"{name}.new_hist"])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_scores(golden: Golden, name: str) -> None:
+    case = golden("evaluator")
+    metric = ClusterMatchMetric(COCO27, 27)
+    label, prediction = golden_pixels(case, name)
+    metric.update(prediction, label)
+    found = metric.compute()
+    full = f"{name}.notofficial_full_confusion"
+    expected = {
+        "mIoU": case[f"{name}.official.mIoU"],
+        "accuracy": case[f"{name}.official.aAcc"],
+        "mean_accuracy": case[f"{name}.official.mAcc"],
+        "mIoU_thing": case[f"{full}.mIoU_th"],
+        "mIoU_stuff": case[f"{full}.mIoU_st"],
+    }
+    assert found == pytest.approx({key: float(value) for key, value in expected.items()}, abs=1e-9)
+    np.testing.assert_allclose(
+        class_iou(metric.total, metric.mapping), case[f"{name}.notofficial_by_true_class.IoU"], atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_release_blocks(golden: Golden, name: str) -> None:
+    case = golden("evaluator")
+    confusion = torch.from_numpy(case[f"{name}.conf"])
+    found = release_block_scores(confusion, match(confusion, "hungarian"), num_things=12)
+    names = {"mIoU": "mIoU", "accuracy": "aAcc", "mean_accuracy": "mAcc"}
+    expected = {
+        f"release_block_{ours}_{kind}": float(case[f"{name}.official.{theirs}_{short}"])
+        for ours, theirs in names.items()
+        for kind, short in (("thing", "th"), ("stuff", "st"))
+    }
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_release_blocks_depend_on_cluster_numbers_and_ours_do_not() -> None:
+    confusion = torch.tensor([[5, 1, 2], [3, 6, 1], [1, 2, 9]])
+    moved = confusion[:, [2, 1, 0]]
+    mappings = match(confusion, "hungarian"), match(moved, "hungarian")
+    assert release_block_scores(confusion, mappings[0], 1) != release_block_scores(moved, mappings[1], 1)
+    assert scores(confusion, mappings[0], THREE) == scores(moved, mappings[1], THREE)
+
+
+@pytest.mark.parametrize(("shape", "mapping"), [((2, 3), [0, 1, -1]), ((2, 2), [0, 0])])
+def test_release_blocks_need_one_to_one(shape: tuple[int, int], mapping: list[int]) -> None:
+    with pytest.raises(ValueError, match="one to one"):
+        release_block_scores(torch.ones(shape, dtype=torch.int64), torch.tensor(mapping), 1)
+
+
+def test_two_by_two_by_hand() -> None:
+    confusion = torch.tensor([[1, 3], [4, 2]])
+    mapping = match(confusion, "hungarian")
+    assert mapping.tolist() == [1, 0]
+    # class 0: 3 / (4 + 5 - 3), class 1: 4 / (6 + 5 - 4)
+    found = scores(confusion, mapping, [Category("sky", "stuff"), Category("cat", "thing")])
+    assert found == pytest.approx(
+        {
+            "mIoU": 100 * (1 / 2 + 4 / 7) / 2,
+            "mIoU_stuff": 50,
+            "mIoU_thing": 400 / 7,
+            "accuracy": 70,
+            "mean_accuracy": 100 * (3 / 4 + 4 / 6) / 2,
+        }
+    )
+
+
+def test_three_by_three_by_hand() -> None:
+    confusion = torch.tensor([[2, 0, 2], [1, 1, 4], [0, 3, 0]])
+    mapping = match(confusion, "hungarian")
+    assert mapping.tolist() == [0, 2, 1]
+    # class 0: 2 / (4 + 3 - 2), class 1: 4 / (6 + 6 - 4), class 2: 3 / (3 + 4 - 3)
+    assert named_iou(confusion, mapping, THREE) == pytest.approx({"IoU/sky": 40, "IoU/grass": 50, "IoU/cat": 75})
+    found = scores(confusion, mapping, THREE)
+    assert found["mIoU"] == pytest.approx(55)
+    assert found["mIoU_stuff"] == pytest.approx(45)
+    assert found["mIoU_thing"] == pytest.approx(75)
+    assert found["accuracy"] == pytest.approx(900 / 13)
+
+
+@given(matrices, st.randoms(use_true_random=False), st.sampled_from(["hungarian", "majority"]))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_renumbering_the_clusters_changes_nothing(counts: np.ndarray, random, method: str) -> None:
+    # Distinct powers of two below the counts leave no two matchings with the same number of correct pixels.
+    confusion = torch.from_numpy(counts) * 2**24 + 2 ** torch.arange(counts.size).reshape(counts.shape)
+    order = random.sample(range(counts.shape[1]), counts.shape[1])
+    categories = [Category(str(k), "thing" if k == 0 else "stuff") for k in range(len(counts))]
+    mapping, moved = match(confusion, method), match(confusion[:, order], method)
+    assert moved.tolist() == mapping[order].tolist()
+    assert scores(confusion[:, order], moved, categories) == scores(confusion, mapping, categories)
+
+
+@given(matrices)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_hungarian_is_the_best_of_all_permutations(counts: np.ndarray) -> None:
+    mapping = match(torch.from_numpy(counts), "hungarian").tolist()
+    correct = sum(int(counts[true, cluster]) for cluster, true in enumerate(mapping) if true >= 0)
+    assert correct == naive.best_correct(counts.tolist())
+    assert sorted(true for true in mapping if true >= 0) == list(range(len(counts)))
+
+
+@given(matrices, st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_scores_equal_the_loops(counts: np.ndarray, data: st.DataObject) -> None:
+    """For any mapping: one to one, many to one, with classes and clusters that nothing is matched to."""
+    num_classes, num_clusters = counts.shape
+    mapping = data.draw(st.lists(st.integers(-1, num_classes - 1), min_size=num_clusters, max_size=num_clusters))
+    expected = naive.class_iou(counts.tolist(), mapping)
+    categories = [Category(str(k), "thing" if k % 2 else "stuff") for k in range(num_classes)]
+    found = scores(torch.from_numpy(counts), torch.tensor(mapping), categories)
+    np.testing.assert_allclose(class_iou(torch.from_numpy(counts), torch.tensor(mapping)), expected, atol=1e-9)
+    assert found["mIoU"] == pytest.approx(naive.nanmean(expected), nan_ok=True)
+    assert found["mIoU_stuff"] == pytest.approx(naive.nanmean(expected[::2]), nan_ok=True)
+    assert found["mIoU_thing"] == pytest.approx(naive.nanmean(expected[1::2]), nan_ok=True)
+
+
+def test_unmatched_clusters_count_as_wrong() -> None:
+    confusion = torch.tensor([[6, 0, 4], [0, 8, 2]])
+    mapping = match(confusion, "hungarian")
+    assert mapping.tolist() == [0, 1, -1]
+    assert class_iou(confusion, mapping).tolist() == pytest.approx([60, 80])
+    found = scores(confusion, mapping, THREE[:2])
+    assert found["accuracy"] == pytest.approx(70)
+    assert found["mean_accuracy"] == pytest.approx(70)
+
+
+def test_majority_is_many_to_one() -> None:
+    confusion = torch.tensor([[6, 0, 4, 0], [0, 8, 2, 0]])
+    mapping = match(confusion, "majority")
+    assert mapping.tolist() == [0, 1, 0, -1]
+    assert class_iou(confusion, mapping).tolist() == pytest.approx([1000 / 12, 80])
+    assert match(confusion[:, :1], "majority").tolist() == [0]  # fewer clusters than classes is allowed
+
+
+def test_absent_classes_are_left_out() -> None:
+    """Class 2 is in neither; class 1 is predicted but not true, and counts as 0."""
+    confusion = torch.tensor([[6, 2, 0], [0, 0, 0], [0, 0, 0]])
+    mapping = torch.tensor([0, 1, 2])
+    found = scores(confusion, mapping, THREE)
+    assert found["mIoU"] == pytest.approx((75 + 0) / 2)
+    assert math.isnan(found["mIoU_thing"])
+    assert found["mean_accuracy"] == pytest.approx(75)
+    assert math.isnan(named_iou(confusion, mapping, THREE)["IoU/cat"])
+
+
+def test_a_kind_without_categories_has_no_key() -> None:
+    found = scores(torch.eye(2, dtype=torch.int64), torch.arange(2), THREE[:2])
+    assert set(found) == {"mIoU", "mIoU_stuff", "accuracy", "mean_accuracy"}
+
+
+def test_the_number_of_categories_must_be_that_of_the_rows() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        scores(torch.eye(4, dtype=torch.int64), torch.arange(4), THREE)
+
+
+def test_no_pixels_give_nan() -> None:
+    found = scores(torch.zeros(3, 3, dtype=torch.int64), torch.arange(3), THREE)
+    assert all(math.isnan(value) for value in found.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("ignore_index", [255, -1, 2])
+def test_confusion_equals_the_loop(dtype: torch.dtype, ignore_index: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 5, (2, 7, 9), generator=generator).to(dtype)
+    label[0, :2] = 255 if ignore_index == 255 else 2
+    if dtype != torch.uint8:
+        label[1, 3] = -1
+        label[1, 4] = -7
+    prediction = torch.randint(0, 6, (2, 7, 9), generator=generator)
+    found = confusion_matrix(label, prediction.to(torch.uint8), 5, 6, ignore_index)
+    expected = naive.confusion(label.flatten().tolist(), prediction.flatten().tolist(), 5, 6, ignore_index)
+    assert found.dtype == torch.int64
+    assert found.tolist() == expected
+
+
+def test_predictions_are_free_where_the_label_is_ignored() -> None:
+    found = confusion_matrix(torch.tensor([0, 255, -1]), torch.tensor([1, 99, -5]), 2, 2)
+    assert found.tolist() == [[0, 1], [0, 0]]
+    assert confusion_matrix(torch.tensor([255]), torch.tensor([0]), 2, 3).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_a_label_that_is_no_class_is_the_users_mistake() -> None:
+    with pytest.raises(DenseSiamError, match=r"expected labels 0\.\.2, -1 \(ignored\) or negative, found 255"):
+        confusion_matrix(torch.tensor([0, 255]), torch.tensor([0, 0]), 3, 3, ignore_index=-1)
+
+
+@pytest.mark.parametrize(
+    ("label", "prediction"),
+    [
+        (torch.tensor([0, 1]), torch.tensor([0])),
+        (torch.tensor([0.0]), torch.tensor([0])),
+        (torch.tensor([0]), torch.tensor([0.0])),
+        (torch.tensor([0]), torch.tensor([3])),
+        (torch.tensor([0]), torch.tensor([-1])),
+    ],
+)
+def test_wrong_tensors_are_refused(label: Tensor, prediction: Tensor) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        confusion_matrix(label, prediction, 3, 3)
+
+
+def test_too_few_clusters_and_unknown_matchings_fail_at_once() -> None:
+    with pytest.raises(DenseSiamError, match="2 clusters and 3 classes"):
+        ClusterMatchMetric(THREE, 2)
+    with pytest.raises(DenseSiamError, match="found 'best'"):
+        ClusterMatchMetric(THREE, 3, matching="best")  # type: ignore[arg-type]
+    assert ClusterMatchMetric(THREE, 2, matching="majority").confusion.shape == (3, 2)
+
+
+def seeded_images(count: int) -> tuple[Tensor, Tensor]:
+    """(prediction, label), each (count, 8, 8), with 4 clusters and 3 classes that are related."""
+    generator = torch.Generator().manual_seed(1)
+    label = torch.randint(0, 3, (count, 8, 8), generator=generator)
+    noise = torch.randint(0, 4, label.shape, generator=generator)
+    prediction = torch.where(torch.rand(label.shape, generator=generator) < 0.5, 2 - label, noise)
+    label[:, 0] = 255
+    return prediction, label
+
+
+def test_metric_state_adds_up_and_resets() -> None:
+    prediction, label = seeded_images(5)
+    whole, parts = ClusterMatchMetric(THREE, 4), ClusterMatchMetric(THREE, 4)
+    whole.update(prediction, label)
+    for k in range(5):
+        parts.update(prediction[k], label[k])
+    assert parts.confusion.dtype == torch.int64
+    assert parts.confusion.sum() == 5 * 7 * 8
+    assert parts.compute() == whole.compute() == scores(whole.total, whole.mapping, THREE)
+    assert pickle.loads(pickle.dumps(parts)).compute() == whole.compute()
+    before = parts.mapping.tolist()
+    parts.reset()
+    assert parts.confusion.sum() == 0
+    parts.update((prediction + 1) % 4, label)  # after a reset nothing of the old matching is left
+    assert parts.mapping.tolist() == [before[k - 1] for k in range(4)]
+
+
+def _score_in_process(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    prediction, label = seeded_images(5)
+    metric = ClusterMatchMetric(THREE, 4)
+    for k in range(rank, 5, 2):  # three images here, two there
+        metric.update(prediction[k], label[k])
+    result = (metric.compute(), metric.total.tolist(), metric.mapping.tolist(), int(metric.confusion.sum()))
+    torch.save(result, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_score_in_process, args=(port, str(tmp_path)), nprocs=2)
+    single = ClusterMatchMetric(THREE, 4)
+    single.update(*seeded_images(5))
+    for rank, images in ((0, 3), (1, 2)):
+        found, total, mapping, own_pixels = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found == single.compute()
+        assert total == single.confusion.tolist()
+        assert mapping == single.mapping.tolist()
+        assert own_pixels == images * 7 * 8  # the state of a process stays its own
