@@ -38,7 +38,9 @@ def contact_sheet(rows: Sequence[tuple[Tensor, Tensor, Tensor]], class_names: Se
         class_names: in order of their ids.
     """
     colours = palette(len(class_names))
-    tiles = [(image.permute(1, 2, 0).numpy(), paint(label, colours), paint(pred, colours)) for image, label, pred in rows]
+    tiles = [
+        (image.permute(1, 2, 0).numpy(), paint(label, colours), paint(pred, colours)) for image, label, pred in rows
+    ]
     height, width = tiles[0][0].shape[:2]
     columns = max(1, -(-len(tiles) // 4))  # blocks of three pictures side by side, four rows each
     lines = -(-len(tiles) // columns)

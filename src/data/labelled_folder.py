@@ -82,7 +82,9 @@ class LabelledFolder(TwoViewData):
     ) -> None:
         folder = Path(root)
         if not folder.is_dir():
-            raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR")
+            raise DenseSiamError(
+                f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR"
+            )
         super().__init__(
             train=FolderImages(folder, train_splits, labelled=False),
             val=FolderImages(folder, [val_split], labelled=True),

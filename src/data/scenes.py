@@ -131,7 +131,7 @@ def category_at(regions: list[Region], x: float, y: float) -> int:
 
 
 def arrange(rng: np.random.Generator, regions: list[Region]) -> list[Thing]:
-    """One to five things, far to near and the nearer the larger; none in the sky, few on walls, and few but balls on water."""
+    """One to five things, far to near and the nearer the larger: none in the sky, on water mostly balls."""
     horizon = max(0.3, min(region.top for region in regions if region.category in GROUNDS))
     found: list[Thing] = []
     for _ in range(rng.integers(1, 6)):

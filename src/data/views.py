@@ -64,9 +64,7 @@ class CropAndWhole:
         colour: applied to each view separately.
     """
 
-    def __init__(
-        self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform
-    ) -> None:
+    def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
         smallest, largest = crop_scale
         if not 0 < smallest <= largest <= 1:
             raise DenseSiamError(f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1")

@@ -1,4 +1,4 @@
-"""The synthetic scenes: the same bytes from the same arguments, honest labels, and colour that does not give them away."""
+"""The synthetic scenes: same arguments, same bytes; honest labels; colour that does not give them away."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def scenes() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def colour_clustering_miou(train: NDArray[np.uint8], images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> float:
-    """Hungarian-matched mean IoU of k-means on the colour of single pixels, fitted on every seventh pixel of `train`."""
+    """Hungarian-matched mean IoU of k-means on pixel colours, fitted on every seventh pixel of `train`."""
     count = len(CLASSES)
     kmeans = KMeans(count, n_init=2, random_state=0).fit(train.reshape(-1, 3)[::7].astype(np.float32))
     found = kmeans.predict(images.reshape(-1, 3).astype(np.float32))
@@ -41,18 +41,22 @@ def test_classes_are_five_kinds_of_stuff_and_three_of_things() -> None:
 @pytest.mark.parametrize("size", [17, 64, 96])
 def test_shapes_and_types(size: int) -> None:
     image, label = render(0, 0, size)
-    assert image.shape == (size, size, 3) and image.dtype == np.uint8
-    assert label.shape == (size, size) and label.dtype == np.uint8
+    assert image.shape == (size, size, 3)
+    assert image.dtype == np.uint8
+    assert label.shape == (size, size)
+    assert label.dtype == np.uint8
     assert label.max() < len(CLASSES)
 
 
 def test_same_arguments_give_the_same_bytes_and_others_do_not() -> None:
     image, label = render(1, 7, 48)
     again, label_again = render(1, 7, 48)
-    assert image.tobytes() == again.tobytes() and label.tobytes() == label_again.tobytes()
+    assert image.tobytes() == again.tobytes()
+    assert label.tobytes() == label_again.tobytes()
     for seed, index in ((1, 8), (2, 7), (7, 1)):
         other, other_label = render(seed, index, 48)
-        assert (image != other).any() and (label != other_label).any()
+        assert (image != other).any()
+        assert (label != other_label).any()
 
 
 def test_global_generator_is_neither_read_nor_moved() -> None:

@@ -1,0 +1,64 @@
+"""The embedded demo: generated scenes as a data set, without files."""
+
+from PIL import Image
+
+from src.data.datamodule import TwoViewData
+from src.data.scenes import CLASSES, render
+from src.data.views import TwoViews
+
+
+class SceneImages:
+    """Scenes rendered once and kept in memory, with exact labels.
+
+    Args:
+        seed: of the generator; another one gives other scenes.
+        count: number of scenes.
+        size: side in pixels.
+    """
+
+    def __init__(self, seed: int, count: int, size: int) -> None:
+        self.scenes = [render(seed, index, size) for index in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def image(self, index: int) -> Image.Image:
+        return Image.fromarray(self.scenes[index][0])
+
+    def label(self, index: int) -> Image.Image:
+        return Image.fromarray(self.scenes[index][1])
+
+    def name(self, index: int) -> str:
+        return f"scene {index}"
+
+
+class Scenes(TwoViewData):
+    """`data=scenes`: trains and scores on different generated scenes, the same ones in every run.
+
+    Args:
+        train_scenes, val_scenes: how many.
+        scene_size: side at which they are rendered, in pixels.
+        views, eval_size, batch_size, num_workers, seed: see `TwoViewData`; the seed does not change the scenes.
+    """
+
+    def __init__(
+        self,
+        train_scenes: int,
+        val_scenes: int,
+        scene_size: int,
+        views: TwoViews,
+        eval_size: int,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__(
+            train=SceneImages(0, train_scenes, scene_size),
+            val=SceneImages(1, val_scenes, scene_size),
+            classes=CLASSES,
+            views=views,
+            eval_size=eval_size,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
