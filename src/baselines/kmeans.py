@@ -21,7 +21,7 @@ class Colour(nn.Module):
 
 
 class DeepestMaps(nn.Module):
-    """The two coarsest maps of an encoder, side by side at the finer one's size, each position scaled to length 1 in both."""
+    """The two coarsest maps of an encoder side by side at the finer one's size, scaled to length 1 each."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

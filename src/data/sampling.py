@@ -1,18 +1,19 @@
 """Which sample a process reads next, and with which random numbers.
 
-Each sample of each epoch has its own seed, so that a run does not depend on the number of workers or processes. The epoch
-travels with the index, because persistent workers never see a sampler's `set_epoch`.
+Each sample of each epoch has its own seed, so that a run does not depend on the number of workers or processes. The
+epoch travels with the index, because persistent workers never see a sampler's `set_epoch`.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SampleKey:
     """One sample of one epoch."""
 
     epoch: int

@@ -107,7 +107,8 @@ def timm_features(
         raise DenseSiamError(f"timm can't make {name!r} with weights={weights}: {_first_line(error)}") from error
     if weights not in (None, "timm"):
         load_weights(backbone, _state_file(weights), weights)
-    info, config = backbone.feature_info, backbone.pretrained_cfg
+    info: Any = backbone.feature_info
+    config: Any = backbone.pretrained_cfg
     return Encoder(backbone, info.channels(), info.reduction(), config["mean"], config["std"], frozen)
 
 

@@ -1,7 +1,7 @@
 """The Dense Siamese Network: one view in, everything the losses compare out (paper 3.1-3.3, Fig. 2)."""
 
-from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
@@ -9,23 +9,10 @@ from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.losses import region_embeddings
 from src.models.encoder import Encoder
+from src.models.fpn import SimplifiedFPN
 from src.models.heads import RegionHead, predictor, projector
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
-
-
-class Neck(Protocol):
-    """Turns the encoder's pyramid into one dense map of `channels` channels."""
-
-    channels: int
-
-    def __call__(self, maps: Sequence[Tensor]) -> Tensor: ...
-
-
-class NeckFactory(Protocol):
-    """Makes the neck for an encoder's channels."""
-
-    def __call__(self, in_channels: Sequence[int]) -> nn.Module: ...
 
 
 class Pair(NamedTuple):
@@ -93,7 +80,7 @@ class DenseSiam(nn.Module):
 
     Args:
         encoder: f, a dense pyramid.
-        neck: makes the network that merges the pyramid, such as `SimplifiedFPN`, from its channels.
+        neck: makes the network that merges the pyramid from its channels.
         num_categories: N, channels of the projector.
         num_aux_categories: N_aux, channels of the auxiliary projector.
         hidden_channels: of projectors and predictors; None for the neck's channels, as in the release.
@@ -108,7 +95,7 @@ class DenseSiam(nn.Module):
     def __init__(
         self,
         encoder: Encoder,
-        neck: NeckFactory,
+        neck: Callable[[Sequence[int]], SimplifiedFPN],
         num_categories: int,
         num_aux_categories: int,
         grid_size: int | None = None,
@@ -119,10 +106,11 @@ class DenseSiam(nn.Module):
         super().__init__()
         if grid_size is not None and grid_size < 1:
             raise DenseSiamError(f"grid_size is {grid_size}: expected at least 1, or null for one point per cell")
-        if grid_position not in GridPosition.__args__:  # type: ignore[attr-defined]
-            raise DenseSiamError(f"grid_position is {grid_position!r}: choose one of {GridPosition.__args__}")
+        if grid_position not in get_args(GridPosition):
+            choices = ", ".join(get_args(GridPosition))
+            raise DenseSiamError(f"grid_position is {grid_position!r}: choose one of {choices}")
         self.encoder, self.neck = encoder, neck(encoder.channels)
-        width: int = self.neck.channels
+        width = self.neck.channels
         hidden = hidden_channels or width
         self.num_categories, self.num_aux_categories = num_categories, num_aux_categories
         self.grid_size, self.grid_position = grid_size, grid_position

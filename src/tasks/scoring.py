@@ -57,10 +57,10 @@ class ScoredModule(lightning.LightningModule):
 
 
 def release_numbers(metric: ClusterMatchMetric) -> dict[str, float]:
-    """`release_block_scores` where they are defined, that is things before stuff and one cluster per class; else empty."""
+    """`release_block_scores` where defined, that is for things before stuff and one cluster per class; else empty."""
     kinds = [category.kind for category in metric.categories]
     things = kinds.count("thing")
     in_order = kinds == ["thing"] * things + ["stuff"] * (len(kinds) - things) and 0 < things < len(kinds)
-    if not in_order or metric.num_clusters != len(kinds) or metric.matching != "hungarian":
+    if not in_order or metric.confusion.shape[1] != len(kinds) or metric.matching != "hungarian":
         return {}
     return release_block_scores(metric.total, metric.mapping, things)

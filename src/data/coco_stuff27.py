@@ -1,0 +1,103 @@
+"""COCO-Stuff with the 27 classes of the IIC / PiCIE benchmark, in COCO's own layout."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from PIL import Image
+
+from src.data.datamodule import TwoViewData
+from src.data.images import IGNORE_INDEX, open_image, open_label
+from src.data.views import TwoViews
+from src.errors import DenseSiamError
+from src.metrics import Category
+
+LAYOUT = "train2017/, val2017/ and stuffthingmaps/val2017/, as COCO and COCO-Stuff unpack"
+
+
+def curated_ids(split: str) -> list[str]:
+    """Image ids of the benchmark's curated subset: 49,629 for `train`, 2,175 for `val`.
+
+    The lists are facts of the benchmark (IIC, used by PiCIE and the paper) and ship with the package.
+    """
+    packed = files("src.data").joinpath(f"coco_stuff27_{split}.txt.gz").read_bytes()
+    return gzip.decompress(packed).decode("ascii").split()
+
+
+def benchmark() -> tuple[tuple[Category, ...], list[int]]:
+    """The 27 classes, and the class of each COCO-Stuff value 0 to 181."""
+    facts = json.loads(files("src.data").joinpath("coco_stuff27.json").read_text(encoding="utf-8"))
+    return tuple(Category(entry["name"], entry["kind"]) for entry in facts["classes"]), facts["fine_to_coarse"]
+
+
+class CocoImages:
+    """Images of one split of COCO, with COCO-Stuff's labels mapped to the 27 classes.
+
+    Args:
+        root: holds `train2017`, `val2017` and `stuffthingmaps`.
+        split: `train` or `val`.
+        ids: those of them that are on disk are used; the others are counted in a warning.
+
+    Raises:
+        DenseSiamError: none of the images is there.
+    """
+
+    def __init__(self, root: Path, split: str, ids: Sequence[str]) -> None:
+        folder, self.labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
+        present = {path.stem for path in folder.glob("*.jpg")}
+        self.paths = [folder / f"{image_id}.jpg" for image_id in ids if image_id in present]
+        if not self.paths:
+            raise DenseSiamError(
+                f"{folder} holds none of the {len(ids)} curated images, such as {ids[0]}.jpg: "
+                f"expected {LAYOUT} in data.root={root}"
+            )
+        if len(self.paths) < len(ids):
+            rank_zero_warn(f"{folder} lacks {len(ids) - len(self.paths)} of the {len(ids)} curated images")
+        _, fine_to_coarse = benchmark()
+        # Values between the last class and 255 keep a number outside the classes, so that they are noticed.
+        self.table = fine_to_coarse + [IGNORE_INDEX - 1] * (IGNORE_INDEX - len(fine_to_coarse)) + [IGNORE_INDEX]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> Image.Image:
+        return open_image(self.paths[index])
+
+    def label(self, index: int) -> Image.Image:
+        return open_label(Path(self.name(index))).point(self.table)
+
+    def name(self, index: int) -> str:
+        return str(self.labels / f"{self.paths[index].stem}.png")
+
+
+class CocoStuff27(TwoViewData):
+    """`data=coco_stuff27`: trains on the curated images of train2017, scores on those of val2017.
+
+    Args:
+        root: holds `train2017`, `val2017` and `stuffthingmaps/val2017`.
+        views, eval_size, batch_size, num_workers, seed: see `TwoViewData`.
+
+    Raises:
+        DenseSiamError: the root or its images are missing.
+    """
+
+    def __init__(
+        self, root: str, views: TwoViews, eval_size: int, batch_size: int, num_workers: int, seed: int
+    ) -> None:
+        folder = Path(root)
+        if not folder.is_dir():
+            raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR")
+        classes, _ = benchmark()
+        super().__init__(
+            train=CocoImages(folder, "train", curated_ids("train")),
+            val=CocoImages(folder, "val", curated_ids("val")),
+            classes=classes,
+            views=views,
+            eval_size=eval_size,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
