@@ -65,7 +65,7 @@ class Pictures(Callback):
 
     Args:
         folder: where `NAME_stepSTEP.png` is written.
-        num_images: rows, the first of the validation images.
+        num_images: how many, spread over the validation batches.
     """
 
     def __init__(self, folder: str, num_images: int) -> None:
@@ -84,7 +84,8 @@ class Pictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        wanted = self.num_images - len(self.rows)
+        due = round(self.num_images * (batch_idx + 1) / int(sum(trainer.num_val_batches)))
+        wanted = due - len(self.rows)
         columns = (batch["image"][:wanted], batch["label"][:wanted], outputs[:wanted])
         self.rows += zip(*(column.cpu() for column in columns), strict=True)
 
@@ -93,17 +94,12 @@ class Pictures(Callback):
         mapping = metric.mapping  # on every process: it may be a collective call
         if not trainer.is_global_zero or not self.rows:
             return
-        rows = [(image, label, matched(clusters, mapping)) for image, label, clusters in self.rows]
+        rows = [(image, label, mapping[clusters]) for image, label, clusters in self.rows]
         sheet = contact_sheet(rows, [category.name for category in metric.categories])
         self.folder.mkdir(parents=True, exist_ok=True)
         sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
         for logger in trainer.loggers:
             log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
-
-
-def matched(clusters: Tensor, mapping: Tensor) -> Tensor:
-    """Clusters (H, W) as classes (H, W); -1 where the cluster stands for none."""
-    return mapping[clusters]
 
 
 def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:

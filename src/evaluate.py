@@ -8,12 +8,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints import network_config, read_checkpoint
+from src.console import hush_libraries
 from src.errors import plain_errors
 from src.scores import print_scores, write_scores
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
 def main(config: DictConfig) -> float:
+    hush_libraries()
     with plain_errors():
         return evaluate(config)
 
@@ -37,7 +39,7 @@ def evaluate(config: DictConfig) -> float:
 
     data = instantiate(used.data, _convert_="all")
     task = instantiate(used.task, classes=data.classes, _convert_="all")
-    callbacks = list(instantiate(config.callbacks).values())
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
     trainer.validate(task, data, ckpt_path=config.ckpt_path, verbose=False)
 

@@ -11,6 +11,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.callbacks import ConfigInCheckpoint, Throughput
+from src.checkpoints import read_checkpoint
+from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.scores import print_scores, write_scores
 
@@ -20,6 +22,7 @@ VALUES = ("seed", "ckpt_path", "score_before", "floor_images")
 
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
 def main(config: DictConfig) -> float:
+    hush_libraries()
     with plain_errors():
         return train(config)
 
@@ -39,6 +42,8 @@ def train(config: DictConfig) -> float:
     strange = [str(key) for key in config if key not in GROUPS + VALUES]
     if strange:
         raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(GROUPS + VALUES)}")
+    if config.ckpt_path is not None:
+        read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
     started = time.perf_counter()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
@@ -46,8 +51,8 @@ def train(config: DictConfig) -> float:
     data = instantiate(config.data, _convert_="all")
     task = instantiate(config.task, classes=data.classes, _convert_="all")
     throughput = Throughput()
-    callbacks = [*instantiate(config.callbacks).values(), throughput, ConfigInCheckpoint(plain)]
-    logger = list(instantiate(config.logger).values())
+    callbacks = [throughput, ConfigInCheckpoint(plain), *chosen(config.callbacks)]
+    logger = chosen(config.logger)
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=logger, _convert_="all")
 
     rows: dict[str, dict[str, float]] = {}
@@ -80,6 +85,11 @@ def score(trainer: lightning.Trainer, module: Any, data: Any) -> dict[str, float
     """Validate a module; its scores in percent."""
     trainer.validate(module, data, verbose=False)
     return dict(module.scores)
+
+
+def chosen(group: DictConfig) -> list[Any]:
+    """The objects of a config group, without the entries that are switched off by null."""
+    return [instantiate(entry) for entry in group.values() if entry is not None]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""Fixtures of all tests: stored arrays and data that lie beside the repository, not in it."""
+"""Fixtures of all tests: stored arrays and data beside the repository, and a tiny data set on disk."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from src.data.scenes import render
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -32,3 +36,32 @@ def golden() -> Golden:
 def shared_data() -> Callable[[str], Path]:
     """``shared_data("camvid")``: the folder shared/data/camvid; skips where it is absent."""
     return lambda name: _existing(SHARED / "data" / name)
+
+
+@pytest.fixture
+def labelled_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh folder as `data=labelled_folder` wants it, for a test to use or to damage.
+
+    6 training and 3 validation images, 48 x 40 but for two upright ones, PNG and JPEG, one of them grey; labels of 3
+    classes for all of them, with some pixels 255.
+    """
+    root = tmp_path_factory.mktemp("labelled")
+    kinds = {"sky": "stuff", "ground": "stuff", "object": "thing"}
+    classes = [{"id": k, "name": name, "kind": kind} for k, (name, kind) in enumerate(kinds.items())]
+    (root / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    coarse = np.array([0, 1, 1, 1, 1, 2, 2, 2], dtype=np.uint8)
+    for index in range(9):
+        split = "train" if index < 6 else "val"
+        pixels, fine = (array[:40] for array in render(9, index, 48))  # (40, 48, 3), (40, 48)
+        label = coarse[fine]
+        label[18:21, 12:18] = 255
+        if index in (1, 7):
+            pixels, label = pixels.swapaxes(0, 1), label.swapaxes(0, 1)
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        if index == 2:
+            image = image.convert("L")
+        image.save(root / "images" / split / f"scene{index}.{'jpg' if index % 3 == 2 else 'png'}")
+        Image.fromarray(np.ascontiguousarray(label)).save(root / "labels" / split / f"scene{index}.png")
+    return root

@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+Rows = Sequence[Sequence[float]]
 
 
 def confusion(
@@ -52,3 +54,97 @@ def nearest(point: Sequence[float], centroids: Sequence[Sequence[float]]) -> int
     """Index of the centroid with the smallest squared Euclidean distance."""
     distances = [sum((a - b) ** 2 for a, b in zip(point, centroid, strict=True)) for centroid in centroids]
     return distances.index(min(distances))
+
+
+def source_point(view: Sequence[float], x: float, y: float) -> tuple[float, float]:
+    """Pixel of the source image under a point of a view; the view shows (left, top, width, height, mirrored)."""
+    left, top, width, height, mirrored = view
+    return (left + width - x * width if mirrored else left + x * width), top + y * height
+
+
+def bilinear(plane: Sequence[Sequence[float]], x: float, y: float) -> float:
+    """Value of rows of cells at a point in fractions of width and height; beyond the outer cells' centres, theirs."""
+    rows, columns = len(plane), len(plane[0])
+    across = min(max(x * columns - 0.5, 0), columns - 1)
+    down = min(max(y * rows - 0.5, 0), rows - 1)
+    value = 0.0
+    for row in range(rows):
+        for column in range(columns):
+            value += max(0.0, 1 - abs(across - column)) * max(0.0, 1 - abs(down - row)) * plane[row][column]
+    return value
+
+
+def sample_box(
+    planes: Sequence[Sequence[Sequence[float]]], box: Sequence[float], size: tuple[int, int]
+) -> list[list[list[float]]]:
+    """Each plane (C, H, W) read at the cell centres of a grid over an oriented box: (C, rows, columns)."""
+    x0, y0, x1, y1 = box
+    xs = [x0 + (x1 - x0) * (column + 0.5) / size[1] for column in range(size[1])]
+    ys = [y0 + (y1 - y0) * (row + 0.5) / size[0] for row in range(size[0])]
+    return [[[bilinear(plane, x, y) for x in xs] for y in ys] for plane in planes]
+
+
+def softmax(values: Sequence[float]) -> list[float]:
+    exponentials = [math.exp(value) for value in values]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def unit(vector: Sequence[float]) -> list[float]:
+    return [value / math.sqrt(dot(vector, vector)) for value in vector]
+
+
+def cosine_distance(p: Sequence[float], z: Sequence[float]) -> float:
+    """Eq. 2 for one position."""
+    return -dot(unit(p), unit(z))
+
+
+def cross_entropy_distance(p: Sequence[float], z: Sequence[float]) -> float:
+    """Eq. 3 for one position, with the logarithm on p as in the release."""
+    return -sum(target * math.log(found) for target, found in zip(softmax(z), softmax(p), strict=True))
+
+
+def printed_cross_entropy_distance(p: Sequence[float], z: Sequence[float]) -> float:
+    """Eq. 3 for one position, with the logarithm on z as printed."""
+    return -sum(weight * math.log(target) for weight, target in zip(softmax(p), softmax(z), strict=True))
+
+
+def similarity_loss(p1: Rows, z1: Rows, p2: Rows, z2: Rows, distance: Callable[..., float]) -> float:
+    """Eq. 1 for one image; each argument holds one row per position."""
+    total = 0.0
+    for position in range(len(p1)):
+        total += distance(p1[position], z2[position]) / 2 + distance(p2[position], z1[position]) / 2
+    return total / len(p1)
+
+
+def region_embeddings(z: Rows, features: Rows) -> list[list[float]]:
+    """Eq. 4 for one image, with softmax(z) as masks; one row per position in, one row per category out."""
+    result = [[0.0] * len(features[0]) for _ in z[0]]
+    for logits, feature in zip(z, features, strict=True):
+        for category, mask in enumerate(softmax(logits)):
+            for channel, value in enumerate(feature):
+                result[category][channel] += mask * value
+    return result
+
+
+def contrastive_distance(u: Rows, v: Rows, temperature: float, normalise: bool) -> float:
+    """Eq. 6 for one image, averaged over its categories; one row per category."""
+    if normalise:
+        u, v = [unit(row) for row in u], [unit(row) for row in v]
+    total = 0.0
+    for category, row in enumerate(u):
+        similarities = [math.exp(dot(row, other) / temperature) for other in v]
+        total -= math.log(similarities[category] / sum(similarities))
+    return total / len(u)
+
+
+def segmentation_loss(z: Rows, weights: Sequence[float]) -> float:
+    """L_seg for one image: minus the weighted log-probability of the winner, averaged; one row per position."""
+    total = 0.0
+    for logits in z:
+        winner = logits.index(max(logits))
+        total -= weights[winner] * math.log(softmax(logits)[winner])
+    return total / len(z)

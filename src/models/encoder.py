@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         return list(maps.values()) if isinstance(maps, dict) else list(maps)
 
 
-def resnet(name: str, weights: str | None, frozen: bool) -> Encoder:
+def resnet(name: str, weights: str | None, frozen: bool, stages: int = 4) -> Encoder:
     """A torchvision ResNet: maps of strides 4, 8, 16 and 32 from its four stages.
 
     Args:
@@ -64,19 +64,22 @@ def resnet(name: str, weights: str | None, frozen: bool) -> Encoder:
         weights: None for random ones, the name of torchvision's weights (`IMAGENET1K_V1`; downloaded when first
             used), or the path of a state dict with torchvision's names.
         frozen: see `Encoder`.
+        stages: how many of the four are kept; fewer see less of the image around each pixel.
 
     Raises:
-        DenseSiamError: unknown name; weights that can't be had or don't fit.
+        DenseSiamError: unknown name or number of stages; weights that can't be had or don't fit.
     """
     names = ("resnet18", "resnet34", "resnet50", "resnet101")
     if name not in names:
         raise DenseSiamError(f"no ResNet is called {name!r}: choose one of {', '.join(names)}")
+    if stages not in (1, 2, 3, 4):
+        raise DenseSiamError(f"stages is {stages}: a ResNet has 1 to 4")
     model = torchvision.models.get_model(name, weights=None)
     if weights is not None:
         load_weights(model, _torchvision_state(name, weights), weights, head="fc.")
-    channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
-    backbone = create_feature_extractor(model, [f"layer{stage}" for stage in (1, 2, 3, 4)])
-    return Encoder(backbone, channels, (4, 8, 16, 32), IMAGENET_MEAN, IMAGENET_STD, frozen)
+    channels, strides = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)], (4, 8, 16, 32)
+    backbone = create_feature_extractor(model, [f"layer{stage + 1}" for stage in range(stages)])
+    return Encoder(backbone, channels[:stages], strides[:stages], IMAGENET_MEAN, IMAGENET_STD, frozen)
 
 
 def timm_features(

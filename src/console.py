@@ -1,0 +1,14 @@
+"""What the terminal shows: the run's own lines, not the libraries' advertisements and internal deprecations."""
+
+import logging
+import warnings
+
+
+def hush_libraries() -> None:
+    """Keep Lightning's start-up notes below warnings, and its use of a deprecated torch internal, off the terminal."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    warnings.filterwarnings("ignore", message=r"The '\w+' does not have many workers")
+    warnings.filterwarnings("ignore", message="The dirpath has changed")  # resuming writes into a new folder

@@ -1,0 +1,355 @@
+"""A folder of images and labels: what is read, how it is prepared for scoring, and one line for every mistake."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as release  # the release prepares images with torchvision's functions
+
+from src.data.images import ScoredImages, WholeImages, evaluation_crop, open_image, open_label
+from src.data.labelled_folder import FolderImages, LabelledFolder, list_images, read_classes
+from src.data.views import CropAndWhole, colour_augmentation
+from src.errors import DenseSiamError
+from src.metrics import Category
+from tests.conftest import SHARED, Golden
+
+VIEWS = CropAndWhole(16, (0.5, 1.0), 0.5, colour_augmentation(0.3, 0.3, 0.3, 0.1, 0.8, 0.2, 0.5, (0.05, 0.9)))
+IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def folder(root: Path, **changes: Any) -> LabelledFolder:
+    options = {"train_splits": ["train"], "val_split": "val", "views": VIEWS, "eval_size": 32}
+    return LabelledFolder(str(root), **(options | {"batch_size": 2, "num_workers": 0, "seed": 0} | changes))
+
+
+def refusal(action: Callable[[], Any], *expected: object) -> str:
+    """The message of the DenseSiamError that `action` raises: one line with these parts."""
+    with pytest.raises(DenseSiamError) as caught:
+        action()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert str(part) in message
+    return message
+
+
+def test_the_layout_is_read(labelled_root: Path) -> None:
+    data = folder(labelled_root)
+    assert data.classes == (Category("sky", "stuff"), Category("ground", "stuff"), Category("object", "thing"))
+    assert [path.name for path in data.train.paths] == [
+        *("scene0.png", "scene1.png", "scene2.jpg", "scene3.png", "scene4.png", "scene5.jpg")
+    ]
+    assert [data.val.image(index).size for index in range(3)] == [(48, 40), (40, 48), (48, 40)]
+    assert data.protocol["images"] == 3
+    assert data.protocol["classes"] == 3
+    assert data.protocol["preparation"].count("32") == 2
+    batches = list(data.val_dataloader())
+    assert [tuple(batch["image"].shape) for batch in batches] == [(2, 3, 32, 32), (1, 3, 32, 32)]
+    labels = torch.cat([batch["label"] for batch in batches])
+    assert labels.dtype == torch.int64
+    assert labels.unique().tolist() == [0, 1, 2, 255]
+    for index in range(3):
+        whole = np.asarray(open_label(labelled_root / "labels" / "val" / f"scene{index + 6}.png"))
+        assert set(labels[index].unique().tolist()) == set(whole.flatten().tolist())
+
+
+def test_several_splits_are_one_after_the_other(labelled_root: Path) -> None:
+    images = folder(labelled_root, train_splits=["val", "train"]).train
+    assert [path.parent.name for path in images.paths] == ["val"] * 3 + ["train"] * 6
+
+
+def test_other_files_are_left_alone_and_suffixes_may_be_capitals(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.Png", "c.jpeg", "notes.txt", "Thumbs.db", "d.json"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.Png", "b.JPG", "c.jpeg"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_training_never_opens_labels(labelled_root: Path, num_workers: int) -> None:
+    for path in (labelled_root / "labels" / "train").iterdir():
+        path.write_bytes(b"not an image")
+    data = folder(labelled_root, num_workers=num_workers)
+    with pytest.raises(DenseSiamError):
+        data.train.label(0)
+    seen = torch.cat([batch["index"] for batch in data.train_dataloader()])
+    assert sorted(seen.tolist()) == list(range(6))
+    shutil.rmtree(labelled_root / "labels" / "train")
+    assert len(list(folder(labelled_root, num_workers=num_workers).train_dataloader())) == 3
+
+
+def test_whole_images_for_kmeans_are_the_same_in_every_process(labelled_root: Path) -> None:
+    shutil.rmtree(labelled_root / "labels" / "train")
+    alone, shared = folder(labelled_root), folder(labelled_root)
+    shared.trainer = SimpleNamespace(global_rank=1, world_size=2)  # type: ignore[assignment]
+    first, second = (
+        torch.cat(list(data.whole_train_dataloader(4, torch.Generator().manual_seed(0)))) for data in (alone, shared)
+    )
+    assert first.shape == (4, 3, 32, 32)
+    assert torch.equal(first, second)
+    assert len({image.numpy().tobytes() for image in first}) == 4
+    everything = torch.cat(list(alone.whole_train_dataloader(100, torch.Generator())))
+    assert len(everything) == 6
+    again = {WholeImages(alone.train, 32)[index].numpy().tobytes() for index in range(6)}
+    assert {image.numpy().tobytes() for image in everything} == again
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("L", "jpg"), ("L", "png"), ("P", "png"), ("RGBA", "png"), ("LA", "png")])
+def test_images_become_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    image = Image.new("RGB", (7, 5), (120, 120, 120))
+    (image.quantize(4) if mode == "P" else image.convert(mode)).save(path)
+    found = open_image(path)
+    assert (found.mode, found.size) == ("RGB", (7, 5))
+    assert np.abs(np.asarray(found).astype(int) - 120).max() <= 2
+
+
+def test_palettes_with_transparency_are_read_without_a_warning(tmp_path: Path) -> None:
+    image = Image.new("RGB", (7, 5), (120, 60, 30)).quantize(4)
+    image.save(tmp_path / "image.png", transparency=bytes([255, 200, 100, 0]))
+    found = open_image(tmp_path / "image.png")
+    assert found.mode == "RGB"
+    assert found.getpixel((0, 0)) == (120, 60, 30)
+
+
+def test_photographs_are_turned_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((6, 10, 3), np.uint8)
+    pixels[:, :5] = (250, 0, 0)  # left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: left becomes top
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    found = np.asarray(open_image(tmp_path / "turned.png"))
+    assert found.shape == (10, 6, 3)
+    assert (found[:5] == (250, 0, 0)).all()
+    assert not found[5:].any()
+
+
+def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
+    values = np.array([[0, 1], [2, 255]], np.uint8)
+    image = Image.fromarray(values).convert("P")
+    image.putdata(values.flatten().tolist())
+    image.putpalette([7, 8, 9] * 256)
+    image.save(tmp_path / "label.png")
+    np.testing.assert_array_equal(np.asarray(open_label(tmp_path / "label.png")), values)
+
+
+class Arrays:
+    """Labelled images from arrays."""
+
+    def __init__(self, images: list[np.ndarray], labels: list[np.ndarray]) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> Image.Image:
+        return Image.fromarray(self.images[index])
+
+    def label(self, index: int) -> Image.Image:
+        return Image.fromarray(self.labels[index])
+
+    def name(self, index: int) -> str:
+        return f"array {index}"
+
+
+def test_preparation_equals_the_release(golden: Golden) -> None:
+    case = golden("dataset")
+    facts = json.loads((SHARED / "reference" / "golden" / "fine_to_coarse.json").read_text(encoding="utf-8"))
+    coarse = np.full(256, 255, np.uint8)
+    coarse[:182] = facts["fine_to_coarse"]
+    images = [case[f"image{k}"] for k in range(6)]
+    labels = [coarse[case[f"fine_label{k}"]] for k in range(6)]
+    dataset = ScoredImages(Arrays(images, labels), 32, facts["coarse_names"])
+    for k in range(6):
+        levels = 255 * (case[f"eval_image_{k}"].transpose(1, 2, 0) * IMAGENET_STD + IMAGENET_MEAN)
+        np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
+        np.testing.assert_array_equal(dataset[k]["image"].permute(1, 2, 0).numpy(), np.rint(levels))
+        expected = np.where(case[f"eval_label_{k}"] < 0, 255, case[f"eval_label_{k}"])
+        np.testing.assert_array_equal(dataset[k]["label"].numpy(), expected)
+        at_64 = evaluation_crop(Image.fromarray(images[k]), 64, Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(np.asarray(at_64), case[f"shared_{k}"])
+
+
+@pytest.mark.parametrize(
+    "shape", [(98, 49), (49, 98), (64, 48), (48, 65), (500, 333), (33, 100), (32, 32), (5, 9), (39, 117)]
+)
+@pytest.mark.parametrize("size", [32, 33])
+def test_preparation_equals_torchvision(shape: tuple[int, int], size: int) -> None:
+    """49 x 98 to 32 is where 98 * (32 / 49) and 32 * 98 / 49 are cut to different whole numbers."""
+    pixels = np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
+    for image, ours, theirs in (
+        (Image.fromarray(pixels), Image.Resampling.BILINEAR, InterpolationMode.BILINEAR),
+        (Image.fromarray(pixels[..., 0].copy()), Image.Resampling.NEAREST, InterpolationMode.NEAREST),
+    ):
+        expected = release.center_crop(release.resize(image, [size], theirs), [size])
+        np.testing.assert_array_equal(np.asarray(evaluation_crop(image, size, ours)), np.asarray(expected))
+
+
+def test_a_missing_root(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    refusal(lambda: folder(absent), absent, "images/<split>", "classes.json", "data.root=")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_missing_or_empty_split(labelled_root: Path, split: str) -> None:
+    part = labelled_root / "images" / split
+    for path in part.iterdir():
+        path.unlink()
+    (part / "readme.txt").touch()
+    refusal(lambda: folder(labelled_root), part, "it has none", "images/<split>")
+    shutil.rmtree(part)
+    refusal(lambda: folder(labelled_root), part, "no such folder", "images/<split>")
+
+
+def test_images_without_labels(labelled_root: Path) -> None:
+    missing = labelled_root / "labels" / "val" / "scene7.png"
+    missing.unlink()
+    refusal(lambda: folder(labelled_root), missing, "1 of 3")
+    shutil.rmtree(labelled_root / "labels")
+    refusal(lambda: folder(labelled_root), missing.with_name("scene6.png"), "3 of 3")
+    assert len(FolderImages(labelled_root, ["val"], labelled=False)) == 3
+
+
+def wrong_size(path: Path) -> None:
+    Image.fromarray(np.zeros((40, 47), np.uint8)).save(path)
+
+
+def wrong_value(path: Path) -> None:
+    values = np.zeros((40, 48), np.uint8)
+    values[3, 4], values[5, 6], values[0, 0] = 3, 17, 255
+    Image.fromarray(values).save(path)
+
+
+def wrong_mode(path: Path) -> None:
+    Image.new("RGB", (48, 40)).save(path)
+
+
+def wrong_depth(path: Path) -> None:
+    Image.fromarray(np.zeros((40, 48), np.uint16)).save(path)
+
+
+def wrong_content(path: Path) -> None:
+    path.write_bytes(b"not an image")
+
+
+def wrong_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (wrong_size, ["47 x 40", "48 x 40", "expected the same size"]),
+        (wrong_value, ["[3, 17]", "expected 0 to 2", "255"]),
+        (wrong_mode, ["mode RGB", "expected 8 bit, one channel"]),
+        (wrong_depth, ["mode I;16", "expected 8 bit, one channel"]),
+        (wrong_content, ["can't read the labels"]),
+        (wrong_end, ["can't read the labels"]),
+    ],
+)
+def test_wrong_labels(labelled_root: Path, damage: Callable[[Path], None], expected: list[str]) -> None:
+    path = labelled_root / "labels" / "val" / "scene8.png"
+    damage(path)
+    refusal(lambda: list(folder(labelled_root).val_dataloader()), path, *expected)
+
+
+@pytest.mark.parametrize("damage", ["not an image", "cut off"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_broken_photograph(labelled_root: Path, split: str, damage: str) -> None:
+    path = labelled_root / "images" / split / ("scene5.jpg" if split == "train" else "scene8.jpg")
+    path.write_bytes(b"not an image" if damage == "not an image" else path.read_bytes()[:-300])
+    data = folder(labelled_root)
+    loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+    refusal(lambda: list(loader), path, "can't read the image")
+
+
+@pytest.mark.parametrize("mistake", ["labels of another size", "broken photograph"])
+def test_a_workers_error_says_the_same(labelled_root: Path, mistake: str) -> None:
+    if mistake == "broken photograph":
+        (labelled_root / "images" / "val" / "scene8.jpg").write_bytes(b"not an image")
+    else:
+        wrong_size(labelled_root / "labels" / "val" / "scene8.png")
+    first, second = (
+        refusal(lambda n=n: list(folder(labelled_root, num_workers=n).val_dataloader()), "scene8") for n in (0, 1)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("reader", [open_image, open_label])
+@pytest.mark.parametrize("damage", ["next chunk", "short header"])
+def test_a_broken_png(labelled_root: Path, reader: Callable[[Path], Any], damage: str) -> None:
+    """Pillow raises a SyntaxError for the one and a ValueError for the other."""
+    path = labelled_root / "labels" / "val" / "scene8.png"
+    content = bytearray(path.read_bytes())
+    if damage == "next chunk":
+        content[content.index(b"IDAT") - 1] -= 10  # its length, so that the next one is looked for in its midst
+    else:
+        content[11] = 5  # the header's length
+    path.write_bytes(content)
+    refusal(lambda: reader(path), path, "can't read")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not json",
+        '{"0": "sky"}',
+        "3",
+        "null",
+        "[]",
+        '["sky", "ground"]',
+        '[{"id": 0, "name": "sky"}]',
+        '[{"id": 0, "name": "sky", "kind": "air"}]',
+        '[{"id": 0, "name": "sky", "kind": "stuff"}, {"id": 2, "name": "cat", "kind": "thing"}]',
+        '[{"id": 1, "name": "sky", "kind": "stuff"}]',
+        '[{"id": 0, "name": "sky", "kind": "stuff"}, {"id": 0, "name": "cat", "kind": "thing"}]',
+        '[{"id": 0, "name": "sky", "kind": "stuff"}, {"id": "1", "name": "cat", "kind": "thing"}]',
+    ],
+)
+def test_wrong_classes(labelled_root: Path, content: str) -> None:
+    path = labelled_root / "classes.json"
+    path.write_text(content, encoding="utf-8")
+    refusal(lambda: folder(labelled_root), path, 'expected a list of {"id": 0', "without a gap")
+
+
+def test_missing_classes(labelled_root: Path) -> None:
+    path = labelled_root / "classes.json"
+    path.unlink()
+    refusal(lambda: folder(labelled_root), path, "there is no", 'expected a list of {"id": 0')
+
+
+def test_classes_may_be_listed_in_any_order(tmp_path: Path) -> None:
+    entries = [{"id": 1, "name": "cat", "kind": "thing"}, {"id": 0, "name": "sky", "kind": "stuff", "colour": 3}]
+    (tmp_path / "classes.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert read_classes(tmp_path / "classes.json") == (Category("sky", "stuff"), Category("cat", "thing"))
+
+
+def test_fewer_images_than_a_batch(labelled_root: Path) -> None:
+    assert len(list(folder(labelled_root, batch_size=6).train_dataloader())) == 1
+    refusal(lambda: folder(labelled_root, batch_size=7), "batch_size is 7", "6 training images", "data.batch_size")
+
+
+@pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader"])
+def test_a_batch_that_processes_cannot_share(labelled_root: Path, loader: str) -> None:
+    data = folder(labelled_root, batch_size=3)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
+    refusal(getattr(data, loader), "batch_size is 3", "2 processes", "a multiple of 2")
+
+
+def test_processes_share_a_batch(labelled_root: Path) -> None:
+    train, val = [], []
+    for rank in range(2):
+        data = folder(labelled_root, batch_size=2)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+        assert {len(batch["index"]) for batch in data.train_dataloader()} == {1}
+        train += [index for batch in data.train_dataloader() for index in batch["index"].tolist()]
+        val += [image.numpy().tobytes() for batch in data.val_dataloader() for image in batch["image"]]
+    assert sorted(train) == list(range(6))
+    assert len(val) == len(set(val)) == 3

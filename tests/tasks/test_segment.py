@@ -1,0 +1,202 @@
+"""The segmentation task: which losses count when, and what a step minimises."""
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.errors import DenseSiamError
+from src.losses import (
+    DISTANCES,
+    balanced_weights,
+    category_counts,
+    category_weights,
+    contrastive_region_loss,
+    cosine_distance,
+    segmentation_loss,
+    similarity_loss,
+)
+from src.metrics import Category
+from src.models.encoder import resnet
+from src.models.fpn import SimplifiedFPN
+from src.models.siamese import DenseSiam, View
+from src.optim import sgd
+from src.tasks.segment import Segment
+
+CLASSES = (Category("sky", "stuff"), Category("sand", "stuff"), Category("ball", "thing"))
+TABLE_5 = [
+    {"dense": "balanced", "aux": 0, "seg": 0, "region": 0},
+    {"dense": "balanced", "aux": "balanced", "seg": 0, "region": 0},
+    {"dense": "balanced", "aux": "balanced", "seg": 1.0, "region": 0},
+    {"dense": "balanced", "aux": "balanced", "seg": 1.0, "region": 0.1},
+]
+
+
+def make_task(**changes: Any) -> Segment:
+    torch.manual_seed(0)
+    network = partial(
+        DenseSiam,
+        encoder=resnet("resnet18", None, frozen=False),
+        neck=partial(SimplifiedFPN, channels=16),
+        num_categories=changes.pop("num_categories", 4),
+        num_aux_categories=10,
+    )
+    options: dict[str, Any] = {
+        "loss_weights": TABLE_5[3],
+        "region_start": 0.8,
+        "distance": "cross_entropy",
+        "stop_gradient": True,
+        "seg_weighting": "frequency",
+        "region_loss": "contrastive",
+        "region_temperature": 0.1,
+        "region_normalise": True,
+        "region_stop_gradient": False,
+        "optimizer": partial(sgd, base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
+    }
+    return Segment(network, CLASSES, **(options | changes))
+
+
+def at_epoch(task: Segment, epoch: int, max_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand a task into an epoch of a single-process run."""
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    trainer = SimpleNamespace(max_epochs=max_epochs, strategy=strategy, global_step=7, current_epoch=epoch)
+    monkeypatch.setattr(Segment, "trainer", trainer)
+    monkeypatch.setattr(Segment, "current_epoch", epoch)
+    monkeypatch.setattr(Segment, "global_step", 7)
+    monkeypatch.setattr(Segment, "log", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Segment, "log_dict", lambda *args, **kwargs: None)
+
+
+def make_batch() -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(1)
+    views = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator) for _ in range(2)]
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.1, 0.2, 0.7, 0.8]]]).repeat(3, 1, 1)
+    return {"views": views, "boxes": boxes, "valid": torch.tensor([True, True, True]), "index": torch.arange(3)}
+
+
+@pytest.mark.parametrize("weights", TABLE_5)
+def test_each_row_of_table_5_builds_and_computes_only_its_losses(
+    weights: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(loss_weights=weights, region_start=0.0)
+    at_epoch(task, 0, 10, monkeypatch)
+    expected = {name for name, weight in weights.items() if weight != 0}
+    batch = make_batch()
+    views = [task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"])]
+    assert set(task.losses(*views, batch["valid"])) == expected == set(task.weights)
+    assert (task.network.aux_head is not None) == ("aux" in expected)
+    assert (task.network.region_head is not None) == ("region" in expected)
+
+
+def test_a_step_minimises_the_weighted_sum_of_the_pure_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = make_task(region_start=0.0), make_batch()
+    at_epoch(task, 0, 10, monkeypatch)
+    first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
+    dense_weight, aux_weight = balanced_weights(4, 10)
+    distance = DISTANCES["cross_entropy"]
+
+    def seg(view: View) -> Tensor:
+        return segmentation_loss(view.z, category_weights(category_counts(view.z, batch["valid"]), "frequency"))
+
+    assert first.dense and second.dense and first.aux and second.aux and first.regions and second.regions
+    expected = (
+        dense_weight * similarity_loss(*first.dense, *second.dense, distance, True)
+        + aux_weight * similarity_loss(*first.aux, *second.aux, distance, True)
+        + 1.0 * (0.5 * seg(first) + 0.5 * seg(second))
+        + 0.1 * contrastive_region_loss(*first.regions, *second.regions, 0.1, True, False)
+    ).mean()
+    assert task.training_step(batch, 0).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_invalid_pairs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = make_task(region_start=0.0), make_batch()
+    at_epoch(task, 0, 10, monkeypatch)
+    first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
+    some = task.losses(first, second, torch.tensor([True, False, True]))
+    assert first.dense and second.dense
+    per_image = similarity_loss(*first.dense, *second.dense, DISTANCES["cross_entropy"], True)
+    assert some["dense"].item() == pytest.approx(per_image[[0, 2]].mean().item())
+    none = task.losses(first, second, torch.zeros(3, dtype=torch.bool))
+    assert all(value.item() == 0 for value in none.values())
+
+
+@pytest.mark.parametrize(("start", "awake_epochs"), [(0.8, [8, 9]), (0.5, [5, 6, 7, 8, 9]), (0.0, list(range(10))), (None, [])])
+def test_regions_wake_at_their_share_of_the_epochs(
+    start: float | None, awake_epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(region_start=start)
+    found = []
+    for epoch in range(10):
+        at_epoch(task, epoch, 10, monkeypatch)
+        found += [epoch] if task.regions_awake() else []
+    assert found == awake_epochs
+    assert (task.network.region_head is None) == (start is None)
+
+
+def test_a_sleeping_region_head_computes_nothing_but_gets_zero_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = make_task(), make_batch()
+    at_epoch(task, 0, 10, monkeypatch)
+    assert task.network.region_head is not None
+    monkeypatch.setattr(task.network.region_head, "forward", lambda *args: pytest.fail("RegionSim should sleep"))
+    task.training_step(batch, 0).backward()
+    gradients = [parameter.grad for parameter in task.network.region_head.parameters()]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
+def test_without_stop_gradient_the_targets_learn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = []
+    for stop in (True, False):
+        task, batch = make_task(stop_gradient=stop, loss_weights=TABLE_5[0], region_start=None), make_batch()
+        at_epoch(task, 0, 10, monkeypatch)
+        task.training_step(batch, 0).backward()
+        weight = task.network.head.projector[0].weight
+        assert weight.grad is not None
+        sums.append(weight.grad.abs().sum().item())
+    assert sums[0] != pytest.approx(sums[1], rel=1e-3)
+
+
+def test_similarity_form_of_the_region_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = make_task(region_loss="similarity", region_start=0.0), make_batch()
+    at_epoch(task, 0, 10, monkeypatch)
+    first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
+    assert first.regions and second.regions
+    (u1, v1), (u2, v2) = first.regions, second.regions
+    expected = 0.5 * (cosine_distance(u1.mT, v2.mT) + cosine_distance(u2.mT, v1.mT)).mean()
+    assert task.losses(first, second, batch["valid"])["region"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_every_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = make_task(), make_batch()
+    at_epoch(task, 0, 10, monkeypatch)
+    with torch.no_grad():
+        for parameter in task.network.neck.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(DenseSiamError, match=r"step 7: .*dense nan.*aux nan.*seg.*; lower the learning rate"):
+        task.training_step(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_categories": 2}, "2 clusters and 3 classes"),
+        ({"loss_weights": {"dense": 1, "contrast": 1}}, "loss_weights has contrast"),
+        ({"loss_weights": {"dense": 0}}, "every loss weight is 0"),
+        ({"loss_weights": {"seg": "balanced"}}, "loss_weights.seg is 'balanced'"),
+        ({"loss_weights": {"dense": -1}}, "loss_weights.dense is -1"),
+        ({"distance": "euclid"}, "distance is 'euclid': choose one of cosine"),
+        ({"seg_weighting": "equal"}, "seg_weighting is 'equal'"),
+        ({"region_loss": "mse"}, "region_loss is 'mse'"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DenseSiamError, match=message) as caught:
+        make_task(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_auxiliary_head_lambda_1_is_1() -> None:
+    assert make_task(loss_weights=TABLE_5[0]).weights == {"dense": 1.0}
+    assert make_task(loss_weights=TABLE_5[1]).weights["dense"] == pytest.approx(balanced_weights(4, 10)[0])

@@ -1,0 +1,82 @@
+"""Every experiment composes, and runs through on small data with RegionSim asleep and awake."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.coco_stuff27 import curated_ids
+from src.data.scenes import render
+from src.train import train
+from tests.composing import CONF, EXPERIMENTS, composed
+
+
+@pytest.fixture(scope="module")
+def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of COCO's layout with a few generated images under curated names."""
+    root = tmp_path_factory.mktemp("coco")
+    for split in ("train", "val"):
+        images, labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
+        images.mkdir()
+        labels.mkdir(parents=True)
+        for index, image_id in enumerate(curated_ids(split)[:8]):
+            image, label = render(0, index, 40)
+            Image.fromarray(image).save(images / f"{image_id}.jpg")
+            Image.fromarray(np.where(label == 0, 255, label * 20).astype(np.uint8)).save(labels / f"{image_id}.png")
+    return root
+
+
+def roots(name: str, labelled_root: Path, coco_root: Path) -> list[str]:
+    """Where an experiment finds its data in a test."""
+    if name == "demo":
+        return ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+    if name.startswith("coco_"):
+        return [f"data.root={coco_root}"]
+    return [f"data.root={labelled_root}", "data.train_splits=[train]"]
+
+
+@pytest.mark.parametrize("region_start", ["null", "0.0"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_runs_with_regions_asleep_and_awake(
+    name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
+) -> None:
+    overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root)]
+    final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
+    assert written["cost"]["steps"] == 2
+    expected_floors = {"k-means on colour"} | ({"k-means on frozen features"} if name.endswith("d_seg") or "128" in name else set())
+    assert expected_floors <= set(written["scores"])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_first_lines_say_how_to_run_it(name: str) -> None:
+    head = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()[:2]
+    command = "python -m src.train" if name == "demo" else f"python -m src.train experiment={name}"
+    assert head[0] == "# @package _global_"
+    assert head[1].startswith(f"# {command}")
+
+
+def test_coco_seg_is_the_papers_setting(tmp_path: Path) -> None:
+    config = composed(tmp_path, "experiment=coco_seg")
+    assert (config.data.batch_size, config.trainer.max_epochs, config.data.views.size) == (256, 10, 320)
+    assert (config.model.num_categories, config.model.num_aux_categories) == (27, 128)
+    assert config.model.encoder.name == "resnet18"
+    assert config.model.encoder.weights == "IMAGENET1K_V1"
+    assert not config.model.encoder.frozen
+    optimizer = config.task.optimizer
+    assert (optimizer.base_lr, optimizer.batch_size, optimizer.momentum, optimizer.weight_decay) == (0.05, 256, 0.9, 1e-4)
+    assert dict(config.task.loss_weights) == {"dense": "balanced", "region": 0.1, "seg": 1.0, "aux": "balanced"}
+    assert config.task.region_start == 0.8
+    assert (config.task.distance, config.task.seg_weighting, config.task.region_temperature) == (
+        "cross_entropy",
+        "frequency",
+        0.1,
+    )
+    colour = config.data.views.colour
+    jitter = (colour.brightness, colour.contrast, colour.saturation, colour.hue)
+    assert jitter == (0.3, 0.3, 0.3, 0.1)
+    assert (colour.jitter_probability, colour.grey_probability, colour.blur_probability) == (0.8, 0.2, 0.5)
+    assert list(config.data.views.crop_scale) == [0.5, 1.0]

@@ -1,0 +1,77 @@
+"""Reports: strict JSON with everything behind the numbers, and a table that leaves nothing out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.scores import describe, environment, print_scores, write_scores
+
+ROWS = {
+    "before training": {"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0},
+    "after training": {"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": float("inf")},
+}
+PROTOCOL = {"images": 33, "preparation": "shorter side to 128, centre crop 128", "matching": "hungarian"}
+
+
+def refuse(constant: str) -> Any:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def written(folder: Path) -> dict[str, Any]:
+    path = folder / "scores.json"
+    write_scores(path, ROWS, PROTOCOL, {"steps": 7, "train_seconds": 1.5}, {"seed": 3, "data": {"root": None}})
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("}\n")
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_scores_json_is_complete(tmp_path: Path) -> None:
+    document = written(tmp_path)
+    assert set(document) == {"scores", "protocol", "cost", "environment", "config"}
+    assert document["protocol"] == PROTOCOL
+    assert document["cost"] == {"steps": 7, "train_seconds": 1.5}
+    assert document["config"] == {"seed": 3, "data": {"root": None}}
+    assert document["environment"] == environment()
+
+
+def test_undefined_scores_are_null_and_the_others_exact(tmp_path: Path) -> None:
+    scores = written(tmp_path)["scores"]
+    assert list(scores) == ["before training", "after training"]
+    assert scores["before training"] == {"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": None, "accuracy": 31.0}
+    assert scores["after training"] == {"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": None}
+
+
+def test_environment_tells_versions_and_hardware() -> None:
+    found = environment()
+    assert found["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert found["packages"]["pillow"]
+    assert found["threads"] == torch.get_num_threads()
+    assert found["devices"]
+    assert found["python"].startswith("3.")
+
+
+def test_the_table_has_every_row_and_the_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores(ROWS, PROTOCOL)
+    printed = capsys.readouterr().out
+    lines = {label: next(line for line in printed.splitlines() if label in line).split("│") for label in ROWS}
+    assert [cell.strip() for cell in lines["before training"][2:-1]] == ["12.3", "20.1", "nan", "31.0"]
+    assert [cell.strip() for cell in lines["after training"][2:-1]] == ["45.7", "-", "-", "100.0"]
+    header = next(line for line in printed.splitlines() if "mIoU_stuff" in line)
+    assert header.index("mIoU") < header.index("mIoU_stuff") < header.index("mIoU_thing") < header.index("accuracy")
+    assert describe(PROTOCOL) in " ".join(printed.split())
+
+
+def test_the_protocol_is_one_line_of_names_and_values() -> None:
+    expected = "images: 33; preparation: shorter side to 128, centre crop 128; matching: hungarian"
+    assert describe(PROTOCOL) == expected
+
+
+@pytest.mark.parametrize("text", ["[colour]", "[/data/x]", "[bold]"])
+def test_square_brackets_are_printed_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores({f"k-means {text}": {"mIoU": 1.0}}, {"splits": text})
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"k-means {text}" in printed
+    assert f"splits: {text}" in printed
