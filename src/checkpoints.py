@@ -12,24 +12,43 @@ from torch import Tensor, nn
 from src.errors import DenseSiamError
 
 
+def read_tensors(path: str | Path, expected: str) -> Any:
+    """Read a file that `torch.save` wrote, tensors and plain containers only; nothing in it is executed.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the messages.
+
+    Raises:
+        DenseSiamError: no such file, or another kind of file.
+    """
+    if not Path(path).is_file():
+        raise DenseSiamError(f"there is no file {path}: expected {expected}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise DenseSiamError(f"can't read {path} ({first_line(error)}): expected {expected}, complete") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, on one line."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint that a training run wrote; nothing in it is executed.
+    """Read a checkpoint that a training run wrote.
 
     Returns:
         Lightning's dict with the run's composed config, plain containers, under `config`.
 
     Raises:
-        DenseSiamError: no such file, not a checkpoint, or one without a config.
+        DenseSiamError: see `read_tensors`; or the file holds no config.
     """
-    if not Path(path).is_file():
-        raise DenseSiamError(f"no checkpoint at {path}: expected a file such as outputs/.../checkpoints/last.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DenseSiamError(f"{path} can't be read as a checkpoint ({reason}): is the file complete?") from error
+    expected = "a checkpoint of src.train such as outputs/.../checkpoints/last.ckpt"
+    checkpoint = read_tensors(path, expected)
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
-        raise DenseSiamError(f"{path} holds no config and state_dict: expected a checkpoint written by src.train")
+        raise DenseSiamError(f"{path} holds no config and state_dict: expected {expected}")
     return checkpoint
 
 

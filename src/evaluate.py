@@ -32,16 +32,18 @@ def evaluate(config: DictConfig) -> float:
     Raises:
         DenseSiamError: no such checkpoint, or data that isn't there.
     """
-    trained = read_checkpoint(config.ckpt_path)["config"]
+    checkpoint = read_checkpoint(config.ckpt_path)
+    trained = checkpoint["config"]
     trained["model"] = trained["task"]["network"] = network_config(trained)
     trained["data"].update({key: value for key, value in config.data.items() if value is not None})
     used = OmegaConf.create(trained)
 
     data = instantiate(used.data, _convert_="all")
     task = instantiate(used.task, classes=data.classes, _convert_="all")
+    task.load_state_dict(checkpoint["state_dict"])
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
-    trainer.validate(task, data, ckpt_path=config.ckpt_path, verbose=False)
+    trainer.validate(task, data, verbose=False)
 
     if trainer.is_global_zero:
         rows, protocol, output = {"checkpoint": task.scores}, {**data.protocol, **task.protocol}, config.paths.output

@@ -46,9 +46,8 @@ def test_experiment_runs_with_regions_asleep_and_awake(
     final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
-    assert written["cost"]["steps"] == 2
-    expected_floors = {"k-means on colour"} | ({"k-means on frozen features"} if name.endswith("d_seg") or "128" in name else set())
-    assert expected_floors <= set(written["scores"])
+    assert written["cost"]["steps"] > 0
+    assert {"before training", "k-means on colour"} <= set(written["scores"])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -67,7 +66,12 @@ def test_coco_seg_is_the_papers_setting(tmp_path: Path) -> None:
     assert config.model.encoder.weights == "IMAGENET1K_V1"
     assert not config.model.encoder.frozen
     optimizer = config.task.optimizer
-    assert (optimizer.base_lr, optimizer.batch_size, optimizer.momentum, optimizer.weight_decay) == (0.05, 256, 0.9, 1e-4)
+    assert (optimizer.base_lr, optimizer.batch_size, optimizer.momentum, optimizer.weight_decay) == (
+        0.05,
+        256,
+        0.9,
+        1e-4,
+    )
     assert dict(config.task.loss_weights) == {"dense": "balanced", "region": 0.1, "seg": 1.0, "aux": "balanced"}
     assert config.task.region_start == 0.8
     assert (config.task.distance, config.task.seg_weighting, config.task.region_temperature) == (

@@ -23,7 +23,7 @@ def test_colours_can_be_told_apart(count: int) -> None:
 
 def test_paint_gives_classes_their_colours_and_the_rest_black() -> None:
     colours = palette(3)
-    for classes in (torch.tensor([[0, 1, 2], [-1, 3, 255]]), torch.tensor([[0, 1, 2], [4, 3, 255]]).byte()):
+    for classes in (torch.tensor([[0, 1, 2], [-1, -2, 255]]), torch.tensor([[0, 1, 2], [4, 3, 255]]).byte()):
         painted = paint(classes, colours)
         assert painted.dtype == np.uint8
         assert painted.shape == (2, 3, 3)

@@ -136,7 +136,10 @@ def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["experiment=camvid_seg", "data.root=nowhere"], "data.root is 'nowhere', which is no folder: expected images/"),
+        (
+            ["experiment=camvid_seg", "data.root=nowhere"],
+            "data.root is 'nowhere', which is no folder: expected images/",
+        ),
         (["data.batch_size=99"], "batch_size is 99, but there are 8 training images"),
         (["model.num_categories=5"], "found 5 clusters and 8 classes"),
         (["+data.strange=1"], "unexpected keyword argument 'strange'"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from PIL import Image
 
 from src.data.datamodule import TwoViewData
@@ -89,7 +89,9 @@ class CocoStuff27(TwoViewData):
     ) -> None:
         folder = Path(root)
         if not folder.is_dir():
-            raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR")
+            raise DenseSiamError(
+                f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR"
+            )
         classes, _ = benchmark()
         super().__init__(
             train=CocoImages(folder, "train", curated_ids("train")),

@@ -1,6 +1,7 @@
 """Encoders: a backbone without pooling that gives a pyramid of dense maps, fine to coarse."""
 
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -10,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from src.checkpoints import first_line, read_tensors
 from src.errors import DenseSiamError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -106,8 +108,8 @@ def timm_features(
         options["out_indices"] = tuple(out_indices)
     try:
         backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **options)
-    except (RuntimeError, OSError) as error:
-        raise DenseSiamError(f"timm can't make {name!r} with weights={weights}: {_first_line(error)}") from error
+    except (RuntimeError, OSError, IndexError) as error:
+        raise DenseSiamError(f"timm can't make {name!r} with weights={weights}: {first_line(error)}") from error
     if weights not in (None, "timm"):
         load_weights(backbone, _state_file(weights), weights)
     info: Any = backbone.feature_info
@@ -151,7 +153,7 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: 
     wrong += [name for name in state if name not in own]
     if wrong:
         raise DenseSiamError(
-            f"weights {source} don't fit {type(model).__name__}: {len(wrong)} of {len(own)} entries are missing, "
+            f"weights {source} don't fit {type(model).__name__}: {len(wrong)} entries are missing, "
             f"unknown or of another shape, the first is {wrong[0]!r}; give a state dict saved from this backbone"
         )
     model.load_state_dict(state, strict=head is None)
@@ -163,20 +165,14 @@ def _torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
         return _state_file(weights, f", or one of {', '.join(known.__members__)}")
     try:
         return known[weights].get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError) as error:
+    except (URLError, HTTPException, OSError, RuntimeError) as error:  # the last is a wrong hash
         raise DenseSiamError(
-            f"could not download {name} {weights} ({_first_line(error)}): fetch the file elsewhere and give its path"
+            f"could not download {name} {weights} ({first_line(error)}): fetch the file elsewhere and give its path"
         ) from error
 
 
 def _state_file(path: str | Path, alternatives: str = "") -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise DenseSiamError(f"no weights at {path}: expected a file with a state dict{alternatives}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_tensors(path, f"a file with a state dict{alternatives}")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DenseSiamError(f"{path} holds no plain state dict: save model.state_dict() into it")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -139,12 +139,13 @@ class DenseSiam(nn.Module):
         features = self.features(images)
         size = (self.grid_size, self.grid_size) if self.grid_size else (features.shape[2], features.shape[3])
         early = self.grid_position == "before_projector"
-        sampled = sample_boxes(features, boxes, size) if early or with_regions else features
+        awake = with_regions and self.region_head is not None
+        sampled = sample_boxes(features, boxes, size) if early or awake else features
         dense_input = sampled if early else features
         z, dense = self.head(dense_input, boxes, size, self.grid_position)
         aux, regions = None, None
         if self.aux_head is not None:
             _, aux = self.aux_head(dense_input, boxes, size, self.grid_position)
-        if self.region_head is not None and with_regions:
+        if awake and self.region_head is not None:
             regions = Pair(*self.region_head(region_embeddings(z, sampled)))
         return View(z, dense, aux, regions)

@@ -77,6 +77,13 @@ def test_small_maps_give_all_their_pixels() -> None:
     assert torch.equal(fitted(images, pixels_per_image=10_000)(images), fitted(images, pixels_per_image=144)(images))
 
 
+def test_no_more_pixels_are_used_than_asked_for() -> None:
+    images = noise_images()
+    few, more, every = (fitted(images, pixels_per_image=count)(images) for count in (10, 100, 144))
+    assert not torch.equal(few, more)
+    assert not torch.equal(more, every)
+
+
 def test_more_clusters_than_classes() -> None:
     images = noise_images()
     assert fitted(images, num_clusters=7)(images).shape[1] == 7

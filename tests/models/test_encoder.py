@@ -5,7 +5,6 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from urllib.error import URLError
 
@@ -226,7 +225,6 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch, error: 
     assert "give its path" in message
 
 
-@pytest.mark.xfail(reason="the RuntimeError of a wrong hash gets through", raises=RuntimeError)
 def test_a_damaged_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: Any, **__: Any) -> None:
         raise RuntimeError('invalid hash value (expected "f37072fd", got "0")')
@@ -261,9 +259,6 @@ def test_files_without_a_plain_state_dict_are_refused(tmp_path: Path, content: A
     assert "state_dict" in message
 
 
-@pytest.mark.xfail(
-    reason="torch.load's own errors get through", raises=(KeyError, EOFError, RuntimeError, UnpicklingError)
-)
 @pytest.mark.parametrize("kind", ["text", "empty", "whole model", "cut off"])
 def test_files_of_another_kind_are_refused(tmp_path: Path, resnet18_file: Path, kind: str) -> None:
     path = tmp_path / "weights.pth"
@@ -297,7 +292,7 @@ def test_each_misfit_is_named(change: dict[str, Tensor | None], named: str) -> N
     message = refused(lambda: load_weights(model, state, "here.pth"))
     assert "here.pth" in message
     assert "Linear" in message
-    assert "1 of 2" in message
+    assert "1 entries" in message
     assert f"'{named}'" in message
     assert torch.equal(model.weight, before)
 

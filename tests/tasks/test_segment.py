@@ -101,7 +101,7 @@ def test_a_step_minimises_the_weighted_sum_of_the_pure_functions(monkeypatch: py
     def seg(view: View) -> Tensor:
         return segmentation_loss(view.z, category_weights(category_counts(view.z, batch["valid"]), "frequency"))
 
-    assert first.dense and second.dense and first.aux and second.aux and first.regions and second.regions
+    assert all(pair is not None for view in (first, second) for pair in view)
     expected = (
         dense_weight * similarity_loss(*first.dense, *second.dense, distance, True)
         + aux_weight * similarity_loss(*first.aux, *second.aux, distance, True)
@@ -116,14 +116,15 @@ def test_invalid_pairs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     at_epoch(task, 0, 10, monkeypatch)
     first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
     some = task.losses(first, second, torch.tensor([True, False, True]))
-    assert first.dense and second.dense
     per_image = similarity_loss(*first.dense, *second.dense, DISTANCES["cross_entropy"], True)
     assert some["dense"].item() == pytest.approx(per_image[[0, 2]].mean().item())
     none = task.losses(first, second, torch.zeros(3, dtype=torch.bool))
     assert all(value.item() == 0 for value in none.values())
 
 
-@pytest.mark.parametrize(("start", "awake_epochs"), [(0.8, [8, 9]), (0.5, [5, 6, 7, 8, 9]), (0.0, list(range(10))), (None, [])])
+@pytest.mark.parametrize(
+    ("start", "awake_epochs"), [(0.8, [8, 9]), (0.5, [5, 6, 7, 8, 9]), (0.0, list(range(10))), (None, [])]
+)
 def test_regions_wake_at_their_share_of_the_epochs(
     start: float | None, awake_epochs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +163,6 @@ def test_similarity_form_of_the_region_loss(monkeypatch: pytest.MonkeyPatch) -> 
     task, batch = make_task(region_loss="similarity", region_start=0.0), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
-    assert first.regions and second.regions
     (u1, v1), (u2, v2) = first.regions, second.regions
     expected = 0.5 * (cosine_distance(u1.mT, v2.mT) + cosine_distance(u2.mT, v1.mT)).mean()
     assert task.losses(first, second, batch["valid"])["region"].item() == pytest.approx(expected.item(), rel=1e-5)
