@@ -1,6 +1,5 @@
 """Drawing label maps: a palette, and sheets of image, label and prediction side by side."""
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,13 +12,17 @@ BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
 
 
 def palette(num_classes: int) -> NDArray[np.uint8]:
-    """Distinct colours, (num_classes + 1, 3); the last one, black, is for pixels without a class."""
-    colours = []
-    for index in range(num_classes):
-        hue = index * 0.618034 % 1  # golden ratio: neighbours in the list lie far apart
-        lightness, saturation = ((0.55, 0.75), (0.4, 0.6), (0.7, 0.55))[index % 3]
-        colours.append([round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, saturation)])
-    return np.array([*colours, NO_CLASS], dtype=np.uint8)
+    """Distinct colours, (num_classes + 1, 3); the last one, black, is for pixels without a class.
+
+    Each is as far as possible from those before it, from black and from white; 27 are at least 80 apart in RGB.
+    """
+    levels = np.arange(0, 256, 42)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)  # (343, 3)
+    taken = [NO_CLASS, BACKGROUND]
+    for _ in range(num_classes):
+        nearest = np.min([np.linalg.norm(candidates - colour, axis=1) for colour in taken], axis=0)
+        taken.append(tuple(candidates[nearest.argmax()]))
+    return np.array([*taken[2:], NO_CLASS], dtype=np.uint8)
 
 
 def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
@@ -17,14 +18,16 @@ PACKAGES = ("densesiam", "torch", "torchvision", "lightning", "torchmetrics", "s
 
 
 def print_scores(rows: Mapping[str, Mapping[str, float]], protocol: Mapping[str, Any]) -> None:
-    """Print one line per row of scores (percent), under the protocol that they share."""
-    table = Table(title="Scores in percent", caption=describe(protocol), caption_justify="left")
+    """Print one line per row of scores (percent), and below them the protocol that they share."""
+    table = Table(title="Scores in percent", title_justify="left")
     table.add_column("")
     for name in COLUMNS:
         table.add_column(name, justify="right")
     for label, scores in rows.items():
-        table.add_row(label, *(f"{scores[name]:.1f}" if name in scores else "-" for name in COLUMNS))
-    Console(width=max(100, Console().width)).print(table)
+        table.add_row(escape(label), *(f"{scores[name]:.1f}" if name in scores else "-" for name in COLUMNS))
+    console = Console(width=max(100, Console().width))
+    console.print(table)
+    console.print(escape(describe(protocol)), highlight=False, soft_wrap=True)
 
 
 def describe(protocol: Mapping[str, Any]) -> str:

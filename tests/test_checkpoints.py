@@ -24,6 +24,7 @@ def refusal(path: Path) -> str:
     message = str(caught.value)
     assert message.isprintable()  # one line, without control characters
     assert str(path) in message
+    assert "expected a checkpoint of src.train" in message
     return message
 
 
@@ -35,8 +36,8 @@ def test_a_good_file_is_read(good: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert "no checkpoint at" in refusal(tmp_path / "absent.ckpt")
-    assert "expected a file such as" in refusal(tmp_path)  # a folder is no file either
+    assert "there is no file" in refusal(tmp_path / "absent.ckpt")
+    assert "there is no file" in refusal(tmp_path)  # a folder is none either
 
 
 @pytest.mark.parametrize(
@@ -57,15 +58,15 @@ def test_garbage(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last.ckpt"
     path.write_bytes(content)
     message = refusal(path)
-    assert "can't be read as a checkpoint" in message
-    assert "is the file complete?" in message
+    assert "can't read" in message
+    assert message.endswith("complete")
 
 
 def test_a_file_cut_off_anywhere(good: Path) -> None:
     content = good.read_bytes()
     for length in range(0, len(content), len(content) // 60):
         good.write_bytes(content[:length])
-        assert "is the file complete?" in refusal(good)
+        assert refusal(good).endswith("complete")
 
 
 def test_advice_to_load_it_unsafely_is_not_passed_on(good: Path) -> None:
@@ -77,7 +78,7 @@ def test_advice_to_load_it_unsafely_is_not_passed_on(good: Path) -> None:
 def test_another_programs_file(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
-    assert "expected a checkpoint written by src.train" in refusal(path)
+    assert "holds no config and state_dict" in refusal(path)
 
 
 class Payload:

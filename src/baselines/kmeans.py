@@ -28,10 +28,11 @@ class DeepestMaps(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w)."""
-        finer, coarser = self.encoder(images)[-2:]
-        coarser = F.interpolate(coarser, size=finer.shape[2:], mode="bilinear", align_corners=False)
-        return torch.cat((F.normalize(finer, dim=1), F.normalize(coarser, dim=1)), dim=1)
+        """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w), or the only map where there is one."""
+        maps = self.encoder(images)[-2:]
+        size = maps[0].shape[2:]
+        resized = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in maps]
+        return torch.cat([F.normalize(level, dim=1) for level in resized], dim=1)
 
 
 class KMeans(ScoredModule):

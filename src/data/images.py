@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from src.errors import DenseSiamError
 
 IGNORE_INDEX = 255
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 
 
 class Images(Protocol):
@@ -45,8 +46,9 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert("RGB")
-    except OSError as error:
+            upright = ImageOps.exif_transpose(file)
+            return (upright.convert("RGBA") if upright.mode == "P" else upright).convert("RGB")  # P may be transparent
+    except UNREADABLE as error:
         raise DenseSiamError(f"can't read the image {path} ({error}): replace or remove the file") from error
 
 
@@ -60,7 +62,7 @@ def open_label(path: Path) -> Image.Image:
         with Image.open(path) as file:
             file.load()
             label = file
-    except OSError as error:
+    except UNREADABLE as error:
         raise DenseSiamError(f"can't read the labels {path} ({error}): replace or remove the file") from error
     if label.mode not in ("L", "P"):
         raise DenseSiamError(f"labels {path} have mode {label.mode}: expected 8 bit, one channel, its values classes")
@@ -75,8 +77,7 @@ def centre_square(image: Image.Image) -> tuple[float, float, float]:
 
 def evaluation_crop(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     """Resize the shorter side to `size`, then crop the centre square, as the release's `CocoEvalDataset` does."""
-    scale = size / min(image.size)
-    width, height = (max(size, int(side * scale)) for side in image.size)
+    width, height = (size * side // min(image.size) for side in image.size)
     resized = image.resize((width, height), resample)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return resized.crop((left, top, left + size, top + size))

@@ -29,7 +29,8 @@ class FolderImages:
     """
 
     def __init__(self, root: Path, splits: Sequence[str], labelled: bool) -> None:
-        self.root, self.paths = root, [path for split in splits for path in list_images(root / "images" / split)]
+        self.root, folders = root, [root / "images" / split for split in splits]
+        self.paths = [path for folder in folders for path in list_images(folder)]
         missing = [self.label_path(index) for index in range(len(self))] if labelled else []
         missing = [path for path in missing if not path.is_file()]
         if missing:
@@ -48,8 +49,7 @@ class FolderImages:
         return open_label(self.label_path(index))
 
     def label_path(self, index: int) -> Path:
-        path = self.paths[index]
-        return self.root / "labels" / path.parent.name / f"{path.stem}.png"
+        return self.root / "labels" / self.paths[index].relative_to(self.root / "images").with_suffix(".png")
 
     def name(self, index: int) -> str:
         return str(self.label_path(index))
@@ -84,6 +84,10 @@ class LabelledFolder(TwoViewData):
         if not folder.is_dir():
             raise DenseSiamError(
                 f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR"
+            )
+        if isinstance(train_splits, str):
+            raise DenseSiamError(
+                f"data.train_splits is {train_splits!r}: expected a list, data.train_splits=[{train_splits}]"
             )
         super().__init__(
             train=FolderImages(folder, train_splits, labelled=False),

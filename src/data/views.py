@@ -65,10 +65,12 @@ class CropAndWhole:
     """
 
     def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
-        smallest, largest = crop_scale
-        if not 0 < smallest <= largest <= 1:
-            raise DenseSiamError(f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1")
-        self.size, self.smallest, self.largest = size, smallest, largest
+        if len(crop_scale) != 2 or not 0 < crop_scale[0] <= crop_scale[1] <= 1:
+            raise DenseSiamError(
+                f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1"
+            )
+        self.size = size
+        self.smallest, self.largest = crop_scale
         self.flip_probability, self.colour = flip_probability, colour
 
     def __call__(self, image: Image.Image) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class CropAndWhole:
         if crop.flip:
             small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         coloured: Tensor = self.colour(to_tensor(small))
-        return coloured
+        return coloured.contiguous()  # greyscale repeats one channel without copying it
 
 
 class ViewPairs(Dataset[dict[str, Any]]):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.error import URLError
 
 import torch
@@ -58,7 +58,9 @@ class Encoder(nn.Module):
         return list(maps.values()) if isinstance(maps, dict) else list(maps)
 
 
-def resnet(name: str, weights: str | None, frozen: bool, stages: int = 4) -> Encoder:
+def resnet(
+    name: str, weights: str | None, frozen: bool, stages: int = 4, padding: Literal["zeros", "reflect"] = "zeros"
+) -> Encoder:
     """A torchvision ResNet: maps of strides 4, 8, 16 and 32 from its four stages.
 
     Args:
@@ -67,16 +69,23 @@ def resnet(name: str, weights: str | None, frozen: bool, stages: int = 4) -> Enc
             used), or the path of a state dict with torchvision's names.
         frozen: see `Encoder`.
         stages: how many of the four are kept; fewer see less of the image around each pixel.
+        padding: of the convolutions. Zeros, as the weights of others expect, tell a network where the border is; one
+            that starts from random weights then learns places before it learns contents.
 
     Raises:
-        DenseSiamError: unknown name or number of stages; weights that can't be had or don't fit.
+        DenseSiamError: unknown name, padding or number of stages; weights that can't be had or don't fit.
     """
     names = ("resnet18", "resnet34", "resnet50", "resnet101")
     if name not in names:
         raise DenseSiamError(f"no ResNet is called {name!r}: choose one of {', '.join(names)}")
     if stages not in (1, 2, 3, 4):
         raise DenseSiamError(f"stages is {stages}: a ResNet has 1 to 4")
+    if padding not in ("zeros", "reflect"):
+        raise DenseSiamError(f"padding is {padding!r}: choose zeros or reflect")
     model = torchvision.models.get_model(name, weights=None)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = padding
     if weights is not None:
         load_weights(model, _torchvision_state(name, weights), weights, head="fc.")
     channels, strides = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)], (4, 8, 16, 32)
