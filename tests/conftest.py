@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.coco_stuff27 import curated_ids
 from src.data.scenes import render
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -64,4 +65,19 @@ def labelled_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = image.convert("L")
         image.save(root / "images" / split / f"scene{index}.{'jpg' if index % 3 == 2 else 'png'}")
         Image.fromarray(np.ascontiguousarray(label)).save(root / "labels" / split / f"scene{index}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of COCO's layout with a few generated images under curated names."""
+    root = tmp_path_factory.mktemp("coco")
+    for split in ("train", "val"):
+        images, labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
+        images.mkdir()
+        labels.mkdir(parents=True)
+        for index, image_id in enumerate(curated_ids(split)[:8]):
+            image, label = render(0, index, 40)
+            Image.fromarray(image).save(images / f"{image_id}.jpg")
+            Image.fromarray(np.where(label == 0, 255, label * 20).astype(np.uint8)).save(labels / f"{image_id}.png")
     return root

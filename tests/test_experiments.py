@@ -3,29 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from src.data.coco_stuff27 import curated_ids
-from src.data.scenes import render
 from src.train import train
 from tests.composing import CONF, EXPERIMENTS, composed
-
-
-@pytest.fixture(scope="module")
-def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of COCO's layout with a few generated images under curated names."""
-    root = tmp_path_factory.mktemp("coco")
-    for split in ("train", "val"):
-        images, labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
-        images.mkdir()
-        labels.mkdir(parents=True)
-        for index, image_id in enumerate(curated_ids(split)[:8]):
-            image, label = render(0, index, 40)
-            Image.fromarray(image).save(images / f"{image_id}.jpg")
-            Image.fromarray(np.where(label == 0, 255, label * 20).astype(np.uint8)).save(labels / f"{image_id}.png")
-    return root
 
 
 def roots(name: str, labelled_root: Path, coco_root: Path) -> list[str]:

@@ -66,9 +66,7 @@ class CropAndWhole:
 
     def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
         if len(crop_scale) != 2 or not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise DenseSiamError(
-                f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1"
-            )
+            raise DenseSiamError(f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1")
         self.size = size
         self.smallest, self.largest = crop_scale
         self.flip_probability, self.colour = flip_probability, colour

@@ -1,0 +1,93 @@
+"""The commands and the code of the README work as they stand there, on small data."""
+
+import re
+import shlex
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.evaluate import evaluate
+from src.train import train
+from tests.composing import composed
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = re.findall(r"^(?:make|python) .*$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M)
+COMMANDS = [shlex.split(line, comments=True) for line in SHELL]
+TINY = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+
+
+def arguments(module: str) -> list[list[str]]:
+    """What follows `python -m MODULE` in each command of the README."""
+    return [command[3:] for command in COMMANDS if command[:3] == ["python", "-m", module]]
+
+
+def is_run(command: list[str]) -> bool:
+    """Whether a training command runs as it is on this machine: no sweep, no printing, no GPUs."""
+    return not {"-m", "--cfg", "trainer=ddp"} & set(command)
+
+
+def test_every_kind_of_command_is_there() -> None:
+    assert {command[0] for command in COMMANDS} == {"make", "python"}
+    assert sum(is_run(command) for command in arguments("src.train")) >= 3
+    assert len(arguments("src.evaluate")) == 1
+    assert len(README.splitlines()) < 200
+
+
+@pytest.mark.parametrize("command", [c for c in arguments("src.train") if is_run(c)], ids=" ".join)
+def test_training_commands_run(command: list[str], labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
+    root = coco_root if "experiment=coco_seg" in command else labelled_root
+    filled = [argument.replace("data.root=DIR", f"data.root={root}") for argument in command]
+    train(composed(tmp_path, *filled, *(["debug=tiny"] if filled else TINY)))
+    assert (tmp_path / "scores.json").is_file()
+
+
+def test_several_gpus_are_one_word(tmp_path: Path) -> None:
+    (command,) = [command for command in arguments("src.train") if "trainer=ddp" in command]
+    trainer = composed(tmp_path, *command).trainer
+    assert (trainer.strategy, trainer.accelerator, trainer.devices, trainer.sync_batchnorm) == (
+        "ddp",
+        "gpu",
+        "auto",
+        True,
+    )
+
+
+def test_every_job_of_the_sweep_runs(tmp_path: Path) -> None:
+    (command,) = [command[1:] for command in arguments("src.train") if command[:1] == ["-m"]]
+    choices = [[f"{name}={value}" for value in values.split(",")] for name, values in (a.split("=") for a in command)]
+    jobs = list(product(*choices))
+    assert len(jobs) >= 4
+    for number, job in enumerate(jobs):
+        train(composed(tmp_path / str(number), *job, *TINY, "task.region_start=0.0"))
+        assert (tmp_path / str(number) / "scores.json").is_file()
+
+
+def test_printing_the_config_shows_the_papers_settings() -> None:
+    (command,) = [command for command in arguments("src.train") if "--cfg" in command]
+    experiment = ["experiment=coco_seg" if argument.startswith("experiment=") else argument for argument in command]
+    result = subprocess.run(
+        [sys.executable, "-m", "src.train", *experiment], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    for line in ("base_lr: 0.05", "batch_size: 256", "max_epochs: 10", "num_categories: 27", "weights: IMAGENET1K_V1"):
+        assert line in result.stdout
+
+
+def test_evaluate_and_load_take_the_checkpoint_of_a_run(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    train(composed(output, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
+    checkpoint = str(output / "checkpoints" / "last.ckpt")
+    place = "outputs/.../checkpoints/last.ckpt"
+    (command,) = arguments("src.evaluate")
+    assert any(place in argument for argument in command)
+    evaluate(composed(tmp_path, *(argument.replace(place, checkpoint) for argument in command), name="evaluate"))
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert place in code
+    names: dict[str, torch.nn.Module] = {}
+    exec(code.replace(place, checkpoint), names)  # the README's own lines
+    assert names["model"](torch.rand(1, 3, 32, 32)).shape == (1, 8, 8, 8)
