@@ -98,9 +98,9 @@ class Segment(ScoredModule):
                 f"the loss is not finite at step {self.global_step}: {terms}; "
                 "lower the learning rate or train in float32"
             )
-        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True)
-        self.log_dict({f"weighted/{name}": value for name, value in weighted.items()})
-        self.log("loss/total", total, prog_bar=True)
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
+        self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
+        self.log("loss/total", total, prog_bar=True, sync_dist=True)
         return total + self.sleeping_parameters(awake)
 
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
