@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import wandb
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.checkpoints import load, read_checkpoint
 from src.errors import DenseSiamError, plain_errors
@@ -113,13 +114,21 @@ def test_resuming_goes_on_from_the_checkpoint(finished: Path, tmp_path: Path) ->
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 
-@pytest.mark.parametrize(("logger", "trace"), [("tensorboard", "tensorboard/events*"), ("wandb", "wandb/offline-run*")])
-def test_other_loggers_by_one_word(logger: str, trace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_by_one_word_gets_scores_and_pictures(tmp_path: Path) -> None:
+    train(composed(tmp_path, *TINY, "trainer.max_epochs=1", "logger=tensorboard"))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"loss/dense", "densesiam/mIoU", "kmeans_colour/mIoU"} <= set(events.Tags()["scalars"])
+    assert {"pictures/densesiam", "pictures/kmeans_colour"} <= set(events.Tags()["images"])
+
+
+def test_wandb_by_one_word_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    train(composed(tmp_path, *TINY, "trainer.max_epochs=1", f"logger={logger}"))
-    assert list(tmp_path.glob(trace))
+    train(composed(tmp_path, *TINY, "trainer.max_epochs=1", "logger=wandb"))
     wandb.finish()
+    (run,) = tmp_path.glob("wandb/offline-run*")
+    assert list(run.glob("*.wandb"))
+    assert list(run.glob("files/media/images/pictures/densesiam*.png"))
 
 
 def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
