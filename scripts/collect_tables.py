@@ -1,6 +1,7 @@
 """Mean and spread over the runs below a folder, as a Markdown table.
 
-python scripts/collect_tables.py multirun/camvid_seg/TIME    (after: python -m src.train -m experiment=camvid_seg seed=0,1,2)
+After `python -m src.train -m experiment=camvid_seg seed=0,1,2`:
+    python scripts/collect_tables.py multirun/camvid_seg/TIME
 """
 
 import argparse

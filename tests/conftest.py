@@ -1,4 +1,4 @@
-"""Fixtures of all tests: stored arrays and data beside the repository, and a tiny data set on disk."""
+"""Fixtures of all tests: stored arrays and data beside the repository, tiny data sets and weights on disk."""
 
 import json
 from collections.abc import Callable
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 from src.data.coco_stuff27 import curated_ids
 from src.data.scenes import render
+from tests.tensors import shaken
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -81,3 +84,12 @@ def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(image).save(images / f"{image_id}.jpg")
             Image.fromarray(np.where(label == 0, 255, label * 20).astype(np.uint8)).save(labels / f"{image_id}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def resnet18_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of torchvision's ResNet-18, with a head of 7 classes."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(shaken(torchvision.models.resnet18(num_classes=7)).state_dict(), path)
+    return path

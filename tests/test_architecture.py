@@ -1,4 +1,4 @@
-"""The arrows between the rooms of src/, read from the imports, and the size and names of its files."""
+"""The arrows between the rooms of src/, read from the imports, and the size and names of all files."""
 
 import ast
 from collections.abc import Iterator
@@ -95,18 +95,21 @@ def test_imports_follow_the_arrows() -> None:
     assert violations(ROOT) == []
 
 
-def python_files() -> list[Path]:
-    return [path for room in ("src", "scripts") for path in sorted((ROOT / room).rglob("*.py"))]
+def project_files() -> list[Path]:
+    """Modules, scripts, tests and configs, as paths below the repository."""
+    rooms = {"src": "*.py", "scripts": "*.py", "tests": "*.py", "conf": "*.yaml"}
+    found = {room: sorted((ROOT / room).rglob(pattern)) for room, pattern in rooms.items()}
+    assert all(found.values())
+    return [path.relative_to(ROOT) for paths in found.values() for path in paths]
 
 
 def test_files_are_short() -> None:
-    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()}
+    lines = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in project_files()}
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
 
 
-def test_modules_have_telling_names() -> None:
-    names = {path.relative_to(ROOT): {*path.relative_to(ROOT).with_suffix("").parts} for path in python_files()}
-    assert [str(path) for path, parts in names.items() if parts & SHAPELESS_NAMES] == []
+def test_files_have_telling_names() -> None:
+    assert [str(path) for path in project_files() if SHAPELESS_NAMES & {*path.with_suffix("").parts}] == []
 
 
 def build(root: Path, files: dict[str, str]) -> Path:

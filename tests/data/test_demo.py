@@ -8,8 +8,7 @@ import torch
 from src.data.demo import SceneImages, Scenes
 from src.data.scenes import CLASSES, render
 from src.data.views import CropAndWhole, colour_augmentation
-
-VIEWS = CropAndWhole(16, (0.5, 1.0), 0.5, colour_augmentation(0.3, 0.3, 0.3, 0.1, 0.8, 0.2, 0.5, (0.05, 0.9)))
+from tests.augmentation import VIEWS
 
 
 def scenes(**changes: Any) -> Scenes:

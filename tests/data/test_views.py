@@ -1,6 +1,5 @@
-"""The two views: cut where their boxes say, coloured apart, and drawn from (seed, epoch, index) alone."""
+"""The two views: cut where their boxes say, and coloured apart."""
 
-import random
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from src.data.datamodule import TwoViewData
 from src.data.images import to_tensor
-from src.data.sampling import SampleKey
-from src.data.views import CropAndWhole, ViewPairs, colour_augmentation
+from src.data.views import CropAndWhole, colour_augmentation
 from src.errors import DenseSiamError
 from src.geometry import box_grid, sample_boxes
-from src.metrics import Category
+from tests.augmentation import COLOURS, noise_image
 
 SIZE = 16
 SHAPES = [(60, 60), (63, 48), (42, 61)]  # (width, height)
@@ -28,10 +25,6 @@ def colours(**changes: Any) -> v2.Transform:
     nothing = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     never = dict.fromkeys(("jitter_probability", "grey_probability", "blur_probability"), 0.0)
     return colour_augmentation(**(nothing | never | {"blur_sigma": (0.1, 1.0)} | changes))
-
-
-def strong_colours() -> v2.Transform:
-    return colour_augmentation(0.3, 0.3, 0.3, 0.1, 0.8, 0.2, 0.5, (0.05, 0.9))
 
 
 def crop_and_whole(**changes: Any) -> CropAndWhole:
@@ -50,29 +43,6 @@ def ramp(width: int, height: int) -> Image.Image:
 def places(view: Tensor) -> Tensor:
     """Where the pixels of a view of `ramp` come from, (2, H, W): x and y in pixels of the source."""
     return view[:2].float() / SLOPE + 0.5
-
-
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-class NoiseImages:
-    """Labelled images of three sizes, without files; the labels can't be read."""
-
-    def __init__(self, count: int) -> None:
-        self.images = [noise(*((24, 20), (20, 25), (22, 22))[index % 3], seed=index) for index in range(count)]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def image(self, index: int) -> Image.Image:
-        return self.images[index]
-
-    def label(self, index: int) -> Image.Image:
-        raise AssertionError("labels are for scoring only")
-
-    def name(self, index: int) -> str:
-        raise AssertionError("labels are for scoring only")
 
 
 @pytest.mark.parametrize(("width", "height"), SHAPES)
@@ -108,7 +78,7 @@ def test_view_two_inside_its_box_is_view_one(width: int, height: int) -> None:
 
 @pytest.mark.parametrize(("width", "height"), SHAPES)
 def test_each_view_can_be_rebuilt_from_the_source(width: int, height: int) -> None:
-    side, image = min(width, height), noise(width, height)
+    side, image = min(width, height), noise_image(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     for seed in range(20):
         torch.manual_seed(seed)
@@ -129,7 +99,7 @@ def test_the_crop_lies_in_the_whole_and_keeps_its_bounds() -> None:
     boxes = []
     for seed in range(300):
         torch.manual_seed(seed)
-        boxes.append(views(noise(9, 8))["boxes"][1])
+        boxes.append(views(noise_image(9, 8))["boxes"][1])
     x0, y0, x1, y1 = torch.stack(boxes).unbind(1)
     for low, high in ((x0, x1), (y0, y1)):
         assert low.min() >= 0
@@ -149,7 +119,7 @@ def test_flips_come_as_often_as_they_should(probability: float) -> None:
     views, count = crop_and_whole(size=2, flip_probability=probability), 0
     for seed in range(500):
         torch.manual_seed(seed)
-        box = views(noise(4, 4))["boxes"]
+        box = views(noise_image(4, 4))["boxes"]
         count += int(box[0, 0] > box[0, 2])
         assert box[1, 0] < box[1, 2]  # view 2 never is
     assert abs(count - 500 * probability) <= 4 * (500 * probability * (1 - probability)) ** 0.5
@@ -188,7 +158,7 @@ def test_each_view_draws_its_own_colours() -> None:
 def test_views_are_contiguous_bytes(size: int) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
-        sample = crop_and_whole(size=size, colour=strong_colours())(noise(40, 30))
+        sample = crop_and_whole(size=size, colour=COLOURS)(noise_image(40, 30))
         for view in sample["views"]:
             assert view.dtype == torch.uint8
             assert view.shape == (3, size, size)
@@ -247,71 +217,3 @@ def test_every_strength_of_the_jitter_counts(strength: str) -> None:
     torch.manual_seed(0)
     transform = colours(**{strength: 0.4}, jitter_probability=1.0)
     assert any((transform(STRIPES) != STRIPES).any() for _ in range(5))
-
-
-def pairs(seed: int = 0) -> ViewPairs:
-    return ViewPairs(NoiseImages(6), crop_and_whole(colour=strong_colours()), seed)
-
-
-def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    same_views = all(map(torch.equal, first["views"], second["views"]))
-    return same_views and torch.equal(first["boxes"], second["boxes"]) and first["index"] == second["index"]
-
-
-def test_a_sample_depends_on_seed_epoch_and_index() -> None:
-    item = pairs()[SampleKey(2, 3)]
-    assert item["index"] == 3
-    assert equal(item, pairs()[SampleKey(2, 3)])
-    assert not torch.equal(item["boxes"], pairs()[SampleKey(3, 3)]["boxes"])
-    assert not torch.equal(item["boxes"], pairs()[SampleKey(2, 4)]["boxes"])
-    assert not torch.equal(item["boxes"], pairs(seed=1)[SampleKey(2, 3)]["boxes"])
-    assert not torch.equal(item["boxes"], pairs()[SampleKey(3, 2)]["boxes"])
-
-
-def test_the_global_generators_are_neither_read_nor_moved() -> None:
-    samples, after = [], []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  the global generator is what is tested
-        random.seed(seed)
-        expected = (torch.rand(1).item(), np.random.random(), random.random())  # noqa: NPY002
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
-        samples.append(pairs()[SampleKey(0, 1)])
-        after.append((torch.rand(1).item(), np.random.random(), random.random()) == expected)  # noqa: NPY002
-    assert equal(*samples)
-    assert after == [True, True]
-
-
-def epoch_of_batches(num_workers: int, epoch: int = 0, seed: int = 0) -> list[dict[str, Any]]:
-    images = NoiseImages(14)
-    views = crop_and_whole(colour=strong_colours())
-    data = TwoViewData(images, images, [Category("all", "stuff")], views, SIZE, 4, num_workers, seed)
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-    return list(loader)
-
-
-def equal_batches(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[bool]:
-    return [
-        all(map(torch.equal, (*a["views"], a["boxes"], a["index"]), (*b["views"], b["boxes"], b["index"])))
-        for a, b in zip(first, second, strict=True)
-    ]
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # three workers on two cores are meant
-@pytest.mark.parametrize("num_workers", [1, 3])
-def test_an_epoch_does_not_depend_on_the_number_of_workers(num_workers: int) -> None:
-    expected = epoch_of_batches(0)
-    assert len(expected) == 3
-    assert expected[0]["views"][0].shape == (4, 3, SIZE, SIZE)
-    assert expected[0]["boxes"].shape == (4, 2, 4)
-    torch.manual_seed(1234)  # nor on the global generator, from which workers take their seeds
-    assert all(equal_batches(expected, epoch_of_batches(num_workers)))
-
-
-def test_epochs_and_seeds_differ() -> None:
-    first = epoch_of_batches(0)
-    assert not any(equal_batches(first, epoch_of_batches(0, epoch=1)))
-    assert not any(equal_batches(first, epoch_of_batches(0, seed=1)))
