@@ -5,13 +5,13 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Unpack
 
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from PIL import Image
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import Loading, TwoViewData
 from src.data.images import IGNORE_INDEX, open_image, open_label
-from src.data.views import TwoViews
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -78,15 +78,13 @@ class CocoStuff27(TwoViewData):
 
     Args:
         root: holds `train2017`, `val2017` and `stuffthingmaps/val2017`.
-        views, eval_size, batch_size, num_workers, seed: see `TwoViewData`.
+        loading: see `TwoViewData`.
 
     Raises:
         DenseSiamError: the root or its images are missing.
     """
 
-    def __init__(
-        self, root: str, views: TwoViews, eval_size: int, batch_size: int, num_workers: int, seed: int
-    ) -> None:
+    def __init__(self, root: str, **loading: Unpack[Loading]) -> None:
         folder = Path(root)
         if not folder.is_dir():
             raise DenseSiamError(
@@ -97,9 +95,5 @@ class CocoStuff27(TwoViewData):
             train=CocoImages(folder, "train", curated_ids("train")),
             val=CocoImages(folder, "val", curated_ids("val")),
             classes=classes,
-            views=views,
-            eval_size=eval_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
+            **loading,
         )

@@ -1,7 +1,7 @@
 """What every data set shares: loaders of view pairs for training and of labelled images for scoring."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning
 import torch
@@ -13,6 +13,16 @@ from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.metrics import Category
+
+
+class Loading(TypedDict):
+    """What every data set is told beside where it lies; see `TwoViewData`."""
+
+    views: TwoViews
+    eval_size: int
+    batch_size: int
+    num_workers: int
+    seed: int
 
 
 class TwoViewData(lightning.LightningDataModule):

@@ -1,10 +1,11 @@
 """The embedded demo: generated scenes as a data set, without files."""
 
+from typing import Unpack
+
 from PIL import Image
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import Loading, TwoViewData
 from src.data.scenes import CLASSES, render
-from src.data.views import TwoViews
 
 
 class SceneImages:
@@ -38,7 +39,7 @@ class Scenes(TwoViewData):
     Args:
         train_scenes, val_scenes: how many.
         scene_size: side at which they are rendered, in pixels.
-        views, eval_size, batch_size, num_workers, seed: see `TwoViewData`; the seed does not change the scenes.
+        loading: see `TwoViewData`; the seed does not change the scenes.
     """
 
     def __init__(
@@ -46,19 +47,11 @@ class Scenes(TwoViewData):
         train_scenes: int,
         val_scenes: int,
         scene_size: int,
-        views: TwoViews,
-        eval_size: int,
-        batch_size: int,
-        num_workers: int,
-        seed: int,
+        **loading: Unpack[Loading],
     ) -> None:
         super().__init__(
             train=SceneImages(0, train_scenes, scene_size),
             val=SceneImages(1, val_scenes, scene_size),
             classes=CLASSES,
-            views=views,
-            eval_size=eval_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
+            **loading,
         )

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from PIL import Image
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import Loading, TwoViewData
 from src.data.images import open_image, open_label
-from src.data.views import TwoViews
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -63,7 +63,7 @@ class LabelledFolder(TwoViewData):
             name, kind}; labels are 8 bit with these ids, 255 for none).
         train_splits: their images are trained on, without labels.
         val_split: its images are scored.
-        views, eval_size, batch_size, num_workers, seed: see `TwoViewData`.
+        loading: see `TwoViewData`.
 
     Raises:
         DenseSiamError: the root or a part of its layout is missing, or `classes.json` is not as expected.
@@ -74,11 +74,7 @@ class LabelledFolder(TwoViewData):
         root: str,
         train_splits: Sequence[str],
         val_split: str,
-        views: TwoViews,
-        eval_size: int,
-        batch_size: int,
-        num_workers: int,
-        seed: int,
+        **loading: Unpack[Loading],
     ) -> None:
         folder = Path(root)
         if not folder.is_dir():
@@ -93,11 +89,7 @@ class LabelledFolder(TwoViewData):
             train=FolderImages(folder, train_splits, labelled=False),
             val=FolderImages(folder, [val_split], labelled=True),
             classes=read_classes(folder / "classes.json"),
-            views=views,
-            eval_size=eval_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
+            **loading,
         )
 
 
