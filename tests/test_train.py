@@ -102,6 +102,12 @@ def test_load_refuses_a_checkpoint_that_lacks_weights(finished: Path, tmp_path: 
         load(tmp_path / "cut.ckpt")
 
 
+def test_half_precision_runs(tmp_path: Path) -> None:
+    half = ["trainer.precision=bf16-mixed", "trainer.max_epochs=1", "task.region_start=0.0"]
+    score = train(composed(tmp_path, *TINY, *half))
+    assert 0 < score < 100
+
+
 def test_best_by_labels_is_kept_only_behind_its_switch(tmp_path: Path) -> None:
     train(composed(tmp_path, *TINY, "callbacks=best_by_labelled_miou"))
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())

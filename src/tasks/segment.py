@@ -154,7 +154,7 @@ def used_losses(loss_weights: Mapping[str, float | str], region_start: float | N
     """Names of the losses that can ever count.
 
     Raises:
-        DenseSiamError: a weight with another name than `LOSSES`, or nothing left to train on.
+        DenseSiamError: a weight with another name than `LOSSES`, a start outside 0 to 1, or nothing to train on.
     """
     strange = sorted(set(loss_weights) - set(LOSSES))
     if strange:
@@ -162,8 +162,16 @@ def used_losses(loss_weights: Mapping[str, float | str], region_start: float | N
     used = frozenset(name for name, weight in loss_weights.items() if weight != 0)
     if region_start is None:
         used -= {"region"}
+    elif not 0 <= region_start <= 1:
+        raise DenseSiamError(
+            f"region_start is {region_start}: expected a share of the epochs, 0 to 1, or null for never"
+        )
     if not used:
         raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(LOSSES) + " a weight")
+    if used == {"region"} and region_start:
+        raise DenseSiamError(
+            f"the region loss is alone and sleeps until {region_start} of the epochs: set region_start=0"
+        )
     return used
 
 
