@@ -160,7 +160,7 @@ def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
         (["+data.strange=1"], "unexpected keyword argument 'strange'"),
         (["+strange=1"], "the config has strange: expected only"),
         (["+task.loss_weights.pixel=2"], "loss_weights has pixel"),
-        (["ckpt_path=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
+        (["ckpt_path=nowhere.ckpt"], "there is no file nowhere.ckpt: expected a checkpoint"),
     ],
 )
 def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
