@@ -15,8 +15,9 @@ from src.scores import COLUMNS
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """Every `scores.json` below a folder, in order of their paths."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("scores.json"))]
+    """Every training run's `scores.json` below a folder, in order of their paths."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("scores.json"))]
+    return [document for document in documents if "after training" in document["scores"]]
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -47,6 +48,8 @@ def main() -> None:
         runs = read_runs(folder)
         if not runs:
             parser.error(f"no scores.json below {folder}: give the folder of finished runs")
+        if len({tuple(run["scores"]) for run in runs}) > 1:
+            parser.error(f"the runs below {folder} have different rows: give the folder of one experiment")
         print(table(runs))
 
 

@@ -35,7 +35,7 @@ class Throughput(Callback):
     """Logs `epoch_seconds` and `images_per_second` of each training epoch, validation left out.
 
     Attributes:
-        train_seconds: of all epochs so far.
+        train_seconds: of all epochs so far, those before a resumption too.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,14 @@ class Throughput(Callback):
         if batch_idx + 1 == trainer.num_training_batches:
             seconds = time.perf_counter() - self.started
             self.train_seconds += seconds
-            pl_module.log("epoch_seconds", seconds, prog_bar=True)
-            pl_module.log("images_per_second", self.images / seconds, prog_bar=True)
+            speed = {"epoch_seconds": seconds, "images_per_second": self.images / seconds}
+            pl_module.log_dict(speed, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"train_seconds": self.train_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.train_seconds = state_dict["train_seconds"]
 
 
 class Pictures(Callback):

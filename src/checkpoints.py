@@ -1,5 +1,6 @@
 """Loading what a run saved."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,13 +44,27 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         Lightning's dict with the run's composed config, plain containers, under `config`.
 
     Raises:
-        DenseSiamError: see `read_tensors`; or the file holds no config.
+        DenseSiamError: see `read_tensors`; or the file holds no config, or one that would call foreign code.
     """
     expected = "a checkpoint of src.train such as outputs/.../checkpoints/last.ckpt"
     checkpoint = read_tensors(path, expected)
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
         raise DenseSiamError(f"{path} holds no config and state_dict: expected {expected}")
+    foreign = [name for name in targets(checkpoint["config"]) if not name.startswith(("src.", "lightning."))]
+    if foreign:
+        raise DenseSiamError(
+            f"{path} wants to call {foreign[0]}: expected parts of this project only; don't trust the file"
+        )
     return checkpoint
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Everything that a config, nested containers, would have Hydra call."""
+    entries = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    if isinstance(config, dict) and "_target_" in config:
+        yield str(config["_target_"])
+    for entry in entries:
+        yield from targets(entry)
 
 
 def network_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import CompactHydraException, InstantiationException
+from omegaconf.errors import MissingMandatoryValue
 
 
 class DenseSiamError(CompactHydraException):
@@ -27,4 +28,14 @@ def plain_errors() -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, TypeError):
             raise DenseSiamError(" ".join(str(error).split())) from error
+        if isinstance(cause, ModuleNotFoundError):
+            raise DenseSiamError(f"{cause}; the extras are: pip install 'densesiam[timm,tensorboard]'") from error
+        if isinstance(cause, MissingMandatoryValue):
+            raise DenseSiamError(_no_value(cause)) from error
         raise (cause or error) from None
+    except MissingMandatoryValue as error:
+        raise DenseSiamError(_no_value(error)) from error
+
+
+def _no_value(error: MissingMandatoryValue) -> str:
+    return f"{error.full_key} has no value: set {error.full_key}=..."

@@ -1,5 +1,6 @@
 """Score a checkpoint: `python -m src.evaluate ckpt_path=FILE`, on the data it was trained with or elsewhere."""
 
+import time
 from pathlib import Path
 
 import hydra
@@ -36,19 +37,22 @@ def evaluate(config: DictConfig) -> float:
     trained = checkpoint["config"]
     trained["model"] = trained["task"]["network"] = network_config(trained)
     trained["data"].update({key: value for key, value in config.data.items() if value is not None})
-    used = OmegaConf.create(trained)
+    composed = OmegaConf.create(trained)
 
-    data = instantiate(used.data, _convert_="all")
-    task = instantiate(used.task, classes=data.classes, _convert_="all")
+    data = instantiate(composed.data, _convert_="all")
+    task = instantiate(composed.task, classes=data.classes, _convert_="all")
     task.load_state_dict(checkpoint["state_dict"])
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
+    started = time.perf_counter()
     trainer.validate(task, data, verbose=False)
 
     if trainer.is_global_zero:
         rows, protocol, output = {"checkpoint": task.scores}, {**data.protocol, **task.protocol}, config.paths.output
         print_scores(rows, protocol)
-        write_scores(Path(output) / "scores.json", rows, protocol, {}, trained)
+        cost = {"seconds": time.perf_counter() - started, "parameters": sum(p.numel() for p in task.parameters())}
+        used = {**trained, "ckpt_path": str(config.ckpt_path), "paths": {**trained["paths"], "output": output}}
+        write_scores(Path(output) / "scores.json", rows, protocol, cost, used)
         print(f"scores and pictures in {output}")
     return float(task.scores["mIoU"])
 

@@ -1,5 +1,6 @@
 """From an image to a label map."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,4 +15,6 @@ def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, *size) int64 pseudo-categories, 0 to N - 1.
     """
-    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False).argmax(1)
+    # One image at a time: a whole batch of upsampled logits would be the largest tensor of a run.
+    upsampled = (F.interpolate(one[None].float(), size, mode="bilinear", align_corners=False) for one in logits)
+    return torch.cat([one.argmax(1) for one in upsampled])

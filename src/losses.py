@@ -32,8 +32,9 @@ def cosine_distance(p: Tensor, z: Tensor) -> Tensor:
 def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
     """Cross entropy from softmax(z) to softmax(p) at each position (the release's `CESimilarity`).
 
-    Eq. 3 prints the logarithm on z, the side that receives no gradient; minimised in p alone that form is
-    solved by a constant, so the release's order is the default. See `printed_cross_entropy_distance`.
+    Eq. 3 prints the logarithm on z, the side that receives no gradient; minimised in p alone that form puts all of
+    softmax(p) on the winner of z instead of matching softmax(z), so the release's order is the default. See
+    `printed_cross_entropy_distance`.
 
     Args:
         p, z: (B, N, ...) logits of prediction and target.

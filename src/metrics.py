@@ -76,7 +76,7 @@ def match(confusion: Tensor, method: Matching) -> Tensor:
     if num_clusters < num_classes:
         raise DenseSiamError(
             f"expected at least as many clusters as classes for hungarian matching, found {num_clusters} clusters and "
-            f"{num_classes} classes: raise the number of clusters or use the matching 'majority'"
+            f"{num_classes} classes: set model.num_categories to at least that, or task.matching=majority"
         )
     classes, clusters = linear_sum_assignment((confusion.max() - confusion).numpy())
     mapping = torch.full((num_clusters,), -1, dtype=torch.int64)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import hydra
 import lightning
 import torch
+import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -49,11 +50,15 @@ def train(config: DictConfig) -> float:
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
     data = instantiate(config.data, _convert_="all")
+    data.setup("fit")  # missing or too few images should not show only after the floors
     task = instantiate(config.task, classes=data.classes, _convert_="all")
     throughput = Throughput()
     callbacks = [throughput, ConfigInCheckpoint(plain), *chosen(config.callbacks)]
     logger = chosen(config.logger)
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=logger, _convert_="all")
+
+    for each in trainer.loggers:
+        each.log_hyperparams(plain)
 
     rows: dict[str, dict[str, float]] = {}
     if config.score_before:
@@ -64,6 +69,7 @@ def train(config: DictConfig) -> float:
         rows[str(label)] = score(trainer, floor, data)
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
     rows["after training"] = score(trainer, task, data)
+    wandb.finish()  # else the next job of a sweep would go on in this job's run
 
     if trainer.is_global_zero:
         protocol = {**data.protocol, **task.protocol}

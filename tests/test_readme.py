@@ -36,6 +36,10 @@ def test_every_kind_of_command_is_there() -> None:
     assert sum(is_run(command) for command in arguments("src.train")) >= 3
     assert len(arguments("src.evaluate")) == 1
     assert len(README.splitlines()) < 200
+    assert not re.findall(r"@[A-Z]\w*@", README)
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert links
+    assert all((ROOT / link).is_file() for link in links)
 
 
 @pytest.mark.parametrize("command", [c for c in arguments("src.train") if is_run(c)], ids=" ".join)
@@ -49,12 +53,8 @@ def test_training_commands_run(command: list[str], labelled_root: Path, coco_roo
 def test_several_gpus_are_one_word(tmp_path: Path) -> None:
     (command,) = [command for command in arguments("src.train") if "trainer=ddp" in command]
     trainer = composed(tmp_path, *command).trainer
-    assert (trainer.strategy, trainer.accelerator, trainer.devices, trainer.sync_batchnorm) == (
-        "ddp",
-        "gpu",
-        "auto",
-        True,
-    )
+    assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
+    assert trainer.plugins[0]["_target_"] == "src.sync.SyncBatchNorm"
 
 
 def test_every_job_of_the_sweep_runs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training and evaluating as a user does: what a run leaves behind, and how mistakes end."""
 
+import csv
 import json
 import os
 import subprocess
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.checkpoints import load, read_checkpoint
@@ -94,6 +94,23 @@ def test_load_gives_the_trained_network(finished: Path) -> None:
     assert not any("aux" in name or "predictor" in name for name in state)
 
 
+def test_a_checkpoint_that_would_call_foreign_code_is_refused(finished: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(finished / "checkpoints" / "last.ckpt")
+    checkpoint["config"]["model"]["neck"] = {"_target_": "torch.save", "obj": 1, "f": str(tmp_path / "written")}
+    torch.save(checkpoint, tmp_path / "foreign.ckpt")
+    with pytest.raises(DenseSiamError, match=r"wants to call torch\.save"):
+        load(tmp_path / "foreign.ckpt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_speed_is_logged_each_epoch(tmp_path: Path) -> None:
+    train(composed(tmp_path, *TINY, "data.train_scenes=12", "trainer.log_every_n_steps=2"))  # 3 steps an epoch
+    with (tmp_path / "csv" / "metrics.csv").open() as file:
+        speeds = [float(row["images_per_second"]) for row in csv.DictReader(file) if row["images_per_second"]]
+    assert len(speeds) == 2
+    assert all(speed > 0 for speed in speeds)
+
+
 def test_load_refuses_a_checkpoint_that_lacks_weights(finished: Path, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(finished / "checkpoints" / "last.ckpt")
     checkpoint["state_dict"].pop("network.neck.laterals.0.weight")
@@ -130,9 +147,9 @@ def test_tensorboard_by_one_word_gets_scores_and_pictures(tmp_path: Path) -> Non
 def test_wandb_by_one_word_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    train(composed(tmp_path, *TINY, "trainer.max_epochs=1", "logger=wandb"))
-    wandb.finish()
-    (run,) = tmp_path.glob("wandb/offline-run*")
+    for job in ("first", "second"):
+        train(composed(tmp_path / job, *TINY, "trainer.max_epochs=1", "logger=wandb", "floors=none"))
+        (run,) = (tmp_path / job).glob("wandb/offline-run*")  # each job of a sweep is a run of its own
     assert list(run.glob("*.wandb"))
     assert list(run.glob("files/media/images/pictures/densesiam*.png"))
 

@@ -69,6 +69,9 @@ class CocoImages:
     def label(self, index: int) -> Image.Image:
         return open_label(Path(self.name(index))).point(self.table)
 
+    def __str__(self) -> str:
+        return f"curated COCO-Stuff-27 in {self.paths[0].parent}"
+
     def name(self, index: int) -> str:
         return str(self.labels / f"{self.paths[index].stem}.png")
 
@@ -92,7 +95,7 @@ class CocoStuff27(TwoViewData):
             )
         classes, _ = benchmark()
         super().__init__(
-            train=CocoImages(folder, "train", curated_ids("train")),
+            train=lambda: CocoImages(folder, "train", curated_ids("train")),
             val=CocoImages(folder, "val", curated_ids("val")),
             classes=classes,
             **loading,

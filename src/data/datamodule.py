@@ -1,6 +1,7 @@
 """What every data set shares: loaders of view pairs for training and of labelled images for scoring."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypedDict
 
 import lightning
@@ -29,7 +30,8 @@ class TwoViewData(lightning.LightningDataModule):
     """Images to train on and labelled images to score on, chosen by the subclass.
 
     Args:
-        train, val: the images. Labels are read for scoring only.
+        train: lists the images to train on. Their labels are never read.
+        val: the images to score.
         classes: of the labels.
         views: makes the two views of a training image.
         eval_size: side to which an image is resized and centre-cropped for scoring.
@@ -38,12 +40,12 @@ class TwoViewData(lightning.LightningDataModule):
         seed: of every random draw.
 
     Raises:
-        DenseSiamError: no images, or fewer than a batch; on making a loader: a batch that the processes can't share.
+        DenseSiamError: on first use: fewer training images than a batch, or a batch that the processes can't share.
     """
 
     def __init__(
         self,
-        train: Images,
+        train: Callable[[], Images],
         val: LabelledImages,
         classes: Sequence[Category],
         views: TwoViews,
@@ -53,18 +55,30 @@ class TwoViewData(lightning.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        if len(train) < batch_size:
-            raise DenseSiamError(
-                f"batch_size is {batch_size}, but there are {len(train)} training images: expected at least one batch; "
-                "lower data.batch_size or add images"
-            )
-        self.train, self.val, self.classes, self.views = train, val, tuple(classes), views
+        self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
         self.eval_size, self.batch_size, self.num_workers, self.seed = eval_size, batch_size, num_workers, seed
+
+    @cached_property
+    def train(self) -> Images:
+        """The images to train on, listed when first asked for: scoring needs none of them."""
+        images = self.list_train()
+        if len(images) < self.batch_size:
+            raise DenseSiamError(
+                f"batch_size is {self.batch_size}, but there are {len(images)} training images: expected at least one "
+                "batch; lower data.batch_size or add images"
+            )
+        return images
+
+    def setup(self, stage: str) -> None:
+        """List the training images where they are needed, so that what is wrong with them shows early."""
+        if stage == "fit":
+            _ = self.train
 
     @property
     def protocol(self) -> dict[str, Any]:
         """How the labelled images are prepared, to be printed with every score."""
         return {
+            "data": str(self.val),
             "images": len(self.val),
             "classes": len(self.classes),
             "preparation": f"shorter side to {self.eval_size}, centre crop {self.eval_size}, labels alike (nearest)",

@@ -29,6 +29,9 @@ class SceneImages:
     def label(self, index: int) -> Image.Image:
         return Image.fromarray(self.scenes[index][1])
 
+    def __str__(self) -> str:
+        return "generated scenes"
+
     def name(self, index: int) -> str:
         return f"scene {index}"
 
@@ -50,7 +53,7 @@ class Scenes(TwoViewData):
         **loading: Unpack[Loading],
     ) -> None:
         super().__init__(
-            train=SceneImages(0, train_scenes, scene_size),
+            train=lambda: SceneImages(0, train_scenes, scene_size),
             val=SceneImages(1, val_scenes, scene_size),
             classes=CLASSES,
             **loading,

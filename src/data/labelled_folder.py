@@ -29,7 +29,7 @@ class FolderImages:
     """
 
     def __init__(self, root: Path, splits: Sequence[str], labelled: bool) -> None:
-        self.root, folders = root, [root / "images" / split for split in splits]
+        self.root, self.splits, folders = root, splits, [root / "images" / split for split in splits]
         self.paths = [path for folder in folders for path in list_images(folder)]
         missing = [self.label_path(index) for index in range(len(self))] if labelled else []
         missing = [path for path in missing if not path.is_file()]
@@ -50,6 +50,9 @@ class FolderImages:
 
     def label_path(self, index: int) -> Path:
         return self.root / "labels" / self.paths[index].relative_to(self.root / "images").with_suffix(".png")
+
+    def __str__(self) -> str:
+        return f"{'+'.join(self.splits)} of {self.root}"
 
     def name(self, index: int) -> str:
         return str(self.label_path(index))
@@ -86,7 +89,7 @@ class LabelledFolder(TwoViewData):
                 f"data.train_splits is {train_splits!r}: expected a list, data.train_splits=[{train_splits}]"
             )
         super().__init__(
-            train=FolderImages(folder, train_splits, labelled=False),
+            train=lambda: FolderImages(folder, train_splits, labelled=False),
             val=FolderImages(folder, [val_split], labelled=True),
             classes=read_classes(folder / "classes.json"),
             **loading,

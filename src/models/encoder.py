@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         if images.dtype == torch.uint8:
             images = images.float() / 255
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = self.backbone((images - self.mean) / self.std)
+            maps = self.backbone(((images - self.mean) / self.std).to(self.mean.dtype))
         return list(maps.values()) if isinstance(maps, dict) else list(maps)
 
 

@@ -37,7 +37,7 @@ class Segment(ScoredModule):
             Table 5 is a choice of zeros here.
         region_start: RegionSim is awake while epoch / max_epochs is at least this; None for never (Table 4f).
         distance: of the pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
-        stop_gradient: on the target side of the pixel losses (Eq. 1).
+        stop_gradient: on the target side of Eq. 1, for pixels and for `region_loss=similarity`.
         seg_weighting: of the categories in L_seg.
         region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
         region_temperature, region_normalise, region_stop_gradient: see `contrastive_region_loss`.
@@ -101,7 +101,7 @@ class Segment(ScoredModule):
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
         self.log("loss/total", total, prog_bar=True, sync_dist=True)
-        return total + self.sleeping_parameters(awake)
+        return total + self.unused_parameters()
 
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
         """The unweighted losses that count now, each a scalar, averaged over the valid images of all processes."""
@@ -127,19 +127,21 @@ class Segment(ScoredModule):
             options = (self.region_temperature, self.region_normalise, self.region_stop_gradient)
             return contrastive_region_loss(u1, v1, u2, v2, *options)
         u1, v1, u2, v2 = (x.transpose(1, 2) for x in (u1, v1, u2, v2))  # (B, C, N): regions are positions
-        return similarity_loss(u1, v1, u2, v2, cosine_distance, self.region_stop_gradient)
+        return similarity_loss(u1, v1, u2, v2, cosine_distance, self.stop_gradient)
 
     def regions_awake(self) -> bool:
         """Whether RegionSim counts in this epoch."""
         if self.region_start is None or "region" not in self.weights:
             return False
-        return self.current_epoch / max(1, self.trainer.max_epochs or 1) >= self.region_start
+        if not self.trainer.max_epochs or self.trainer.max_epochs < 0:
+            raise DenseSiamError(
+                "region_start is a share of the epochs: set trainer.max_epochs, or region_start=0 or null"
+            )
+        return self.current_epoch / self.trainer.max_epochs >= self.region_start
 
-    def sleeping_parameters(self, awake: bool) -> Tensor | float:
-        """Zero times the parameters of a region head that still sleeps, so that DDP sees every parameter used."""
-        if awake or self.network.region_head is None:
-            return 0.0
-        return 0.0 * torch.stack([parameter.sum() for parameter in self.network.region_head.parameters()]).sum()
+    def unused_parameters(self) -> Tensor:
+        """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""
+        return 0.0 * torch.stack([p.sum() for p in self.network.parameters() if p.requires_grad]).sum()
 
     def mean_over_processes(self, value: Tensor) -> Tensor:
         """Average over all processes; the value itself in a single one."""
@@ -162,9 +164,9 @@ def used_losses(loss_weights: Mapping[str, float | str], region_start: float | N
     used = frozenset(name for name, weight in loss_weights.items() if weight != 0)
     if region_start is None:
         used -= {"region"}
-    elif not 0 <= region_start <= 1:
+    elif not 0 <= region_start < 1:
         raise DenseSiamError(
-            f"region_start is {region_start}: expected a share of the epochs, 0 to 1, or null for never"
+            f"region_start is {region_start}: expected a share of the epochs, from 0 to below 1, or null for never"
         )
     if not used:
         raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(LOSSES) + " a weight")

@@ -23,7 +23,7 @@ def noise_images(count: int = 4, side: int = 12) -> Tensor:
 
 
 def colour_kmeans(pixels_per_image: int = 60, seed: int = 0, num_clusters: int = 3) -> KMeans:
-    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, "kmeans_colour")
+    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, "hungarian", "kmeans_colour")
 
 
 def fitted(images: Tensor, **options: int) -> KMeans:
@@ -112,7 +112,9 @@ def test_deepest_maps_are_two_unit_vectors_side_by_side(height: int, width: int)
 
 def test_kmeans_on_deep_features() -> None:
     torch.manual_seed(0)
-    module = KMeans(DeepestMaps(resnet("resnet18", None, frozen=False)), 3, THREE, 100, 0, "kmeans_features")
+    module = KMeans(
+        DeepestMaps(resnet("resnet18", None, frozen=False)), 3, THREE, 100, 0, "hungarian", "kmeans_features"
+    )
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     module.fit(images.split(2))
     assert module(images).shape == (3, 3, 4, 4)

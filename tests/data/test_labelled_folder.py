@@ -96,9 +96,17 @@ def test_a_missing_or_empty_split(labelled_root: Path, split: str) -> None:
     for path in part.iterdir():
         path.unlink()
     (part / "readme.txt").touch()
-    refusal(lambda: folder(labelled_root), part, "it has none", "images/<split>")
+    refusal(lambda: folder(labelled_root).setup("fit"), part, "it has none", "images/<split>")
     shutil.rmtree(part)
-    refusal(lambda: folder(labelled_root), part, "no such folder", "images/<split>")
+    refusal(lambda: folder(labelled_root).setup("fit"), part, "no such folder", "images/<split>")
+
+
+def test_scoring_needs_no_training_images(labelled_root: Path) -> None:
+    shutil.rmtree(labelled_root / "images" / "train")
+    data = folder(labelled_root)
+    data.setup("validate")
+    assert sum(len(batch["label"]) for batch in data.val_dataloader()) == 3
+    assert data.protocol["data"] == f"val of {labelled_root}"
 
 
 def test_images_without_labels(labelled_root: Path) -> None:
@@ -212,7 +220,12 @@ def test_classes_may_be_listed_in_any_order(tmp_path: Path) -> None:
 
 def test_fewer_images_than_a_batch(labelled_root: Path) -> None:
     assert len(list(folder(labelled_root, batch_size=6).train_dataloader())) == 1
-    refusal(lambda: folder(labelled_root, batch_size=7), "batch_size is 7", "6 training images", "data.batch_size")
+    refusal(
+        lambda: folder(labelled_root, batch_size=7).setup("fit"),
+        "batch_size is 7",
+        "6 training images",
+        "data.batch_size",
+    )
 
 
 @pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader"])

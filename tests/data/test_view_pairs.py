@@ -71,7 +71,7 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
 
 def epoch_of_batches(num_workers: int, epoch: int = 0, seed: int = 0) -> list[dict[str, Any]]:
     images = NoiseImages(14)
-    data = TwoViewData(images, images, [Category("all", "stuff")], VIEWS, 16, 4, num_workers, seed)
+    data = TwoViewData(lambda: images, images, [Category("all", "stuff")], VIEWS, 16, 4, num_workers, seed)
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     return list(loader)

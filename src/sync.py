@@ -1,0 +1,27 @@
+"""Batch norm over several processes."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+
+from lightning.pytorch.plugins import LayerSync
+from torch import nn
+
+
+class SyncBatchNorm(LayerSync):
+    """Turns every batch norm into one over all processes.
+
+    torch's own conversion, which Lightning's `sync_batchnorm` calls, drops the activation inside timm's batch norms;
+    timm's keeps it, and does the same as torch's elsewhere.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Replace the batch norms of a module, in place where it can."""
+        convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
+        with suppress(ImportError):
+            convert = import_module("timm.layers").convert_sync_batchnorm
+        return convert(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Leave the module as it is: its parameters have the same names either way."""
+        return model
