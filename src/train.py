@@ -54,6 +54,7 @@ def train(config: DictConfig) -> float:
     task = instantiate(config.task, classes=data.classes, _convert_="all")
     throughput = Throughput()
     callbacks = [throughput, ConfigInCheckpoint(plain), *chosen(config.callbacks)]
+    wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=logger, _convert_="all")
 
@@ -69,7 +70,6 @@ def train(config: DictConfig) -> float:
         rows[str(label)] = score(trainer, floor, data)
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
     rows["after training"] = score(trainer, task, data)
-    wandb.finish()  # else the next job of a sweep would go on in this job's run
 
     if trainer.is_global_zero:
         protocol = {**data.protocol, **task.protocol}

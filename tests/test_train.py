@@ -149,7 +149,7 @@ def test_wandb_by_one_word_works_offline(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WANDB_SILENT", "true")
     for job in ("first", "second"):
         train(composed(tmp_path / job, *TINY, "trainer.max_epochs=1", "logger=wandb", "floors=none"))
-        (run,) = (tmp_path / job).glob("wandb/offline-run*")  # each job of a sweep is a run of its own
+        (run,) = (tmp_path / job).glob("wandb/offline-run-*")  # each job of a sweep is a run of its own
     assert list(run.glob("*.wandb"))
     assert list(run.glob("files/media/images/pictures/densesiam*.png"))
 
