@@ -31,10 +31,10 @@ def plain_errors() -> Iterator[None]:
         if isinstance(cause, ModuleNotFoundError):
             raise DenseSiamError(f"{cause}; the extras are: pip install 'densesiam[timm,tensorboard]'") from error
         if isinstance(cause, MissingMandatoryValue):
-            raise DenseSiamError(_no_value(cause)) from error
+            raise DenseSiamError(_no_value(cause)) from None
         raise (cause or error) from None
     except MissingMandatoryValue as error:
-        raise DenseSiamError(_no_value(error)) from error
+        raise DenseSiamError(_no_value(error)) from None  # Hydra would print OmegaConf's lines as well
 
 
 def _no_value(error: MissingMandatoryValue) -> str:

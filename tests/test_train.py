@@ -187,6 +187,14 @@ def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DenseSiamError, match="ckpt_path has no value: set ckpt_path=") as caught, plain_errors():
+        evaluate(composed(tmp_path, name="evaluate"))
+    assert caught.value.__cause__ is None  # Hydra prints a cause of OmegaConf's beside the message
+    with pytest.raises(DenseSiamError, match="name has no value"), plain_errors():
+        train(composed(tmp_path, *TINY[:1], "model/encoder=timm", "data.train_scenes=8"))
+
+
 def test_coco_seg_without_coco_ends_with_one_line_and_no_traceback(tmp_path: Path) -> None:
     result = command("src.train", "experiment=coco_seg", "data.root=nowhere", f"hydra.run.dir={tmp_path}")
     assert result.returncode == 1
