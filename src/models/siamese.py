@@ -139,13 +139,13 @@ class DenseSiam(nn.Module):
         features = self.features(images)
         size = (self.grid_size, self.grid_size) if self.grid_size else (features.shape[2], features.shape[3])
         early = self.grid_position == "before_projector"
-        awake = with_regions and self.region_head is not None
-        sampled = sample_boxes(features, boxes, size) if early or awake else features
+        region_head = self.region_head if with_regions else None
+        sampled = sample_boxes(features, boxes, size) if early or region_head else features
         dense_input = sampled if early else features
         z, dense = self.head(dense_input, boxes, size, self.grid_position)
         aux, regions = None, None
         if self.aux_head is not None:
             _, aux = self.aux_head(dense_input, boxes, size, self.grid_position)
-        if awake and self.region_head is not None:
-            regions = Pair(*self.region_head(region_embeddings(z, sampled)))
+        if region_head is not None:
+            regions = Pair(*region_head(region_embeddings(z, sampled)))
         return View(z, dense, aux, regions)
