@@ -101,4 +101,4 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 def test_the_network_is_rebuilt_without_the_file_its_encoder_started_from() -> None:
     config = {"model": {"categories": 5, "encoder": {"name": "resnet18", "weights": "IMAGENET1K_V1"}}, "seed": 1}
     assert network_config(config) == {"categories": 5, "encoder": {"name": "resnet18", "weights": None}}
-    assert config["model"]["encoder"]["weights"] == "IMAGENET1K_V1"  # type: ignore[index]
+    assert config["model"]["encoder"]["weights"] == "IMAGENET1K_V1"

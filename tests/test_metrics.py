@@ -204,7 +204,7 @@ def test_too_few_clusters_and_unknown_matchings_fail_at_once() -> None:
     with pytest.raises(DenseSiamError, match="2 clusters and 3 classes"):
         ClusterMatchMetric(THREE, 2)
     with pytest.raises(DenseSiamError, match="found 'best'"):
-        ClusterMatchMetric(THREE, 3, matching="best")  # type: ignore[arg-type]
+        ClusterMatchMetric(THREE, 3, matching="best")
     assert ClusterMatchMetric(THREE, 2, matching="majority").confusion.shape == (3, 2)
 
 

@@ -72,7 +72,7 @@ def test_training_never_opens_labels(labelled_root: Path, num_workers: int) -> N
 def test_whole_images_for_kmeans_are_the_same_in_every_process(labelled_root: Path) -> None:
     shutil.rmtree(labelled_root / "labels" / "train")
     alone, shared = folder(labelled_root), folder(labelled_root)
-    shared.trainer = SimpleNamespace(global_rank=1, world_size=2)  # type: ignore[assignment]
+    shared.trainer = SimpleNamespace(global_rank=1, world_size=2)
     first, second = (
         torch.cat(list(data.whole_train_dataloader(4, torch.Generator().manual_seed(0)))) for data in (alone, shared)
     )
@@ -231,7 +231,7 @@ def test_fewer_images_than_a_batch(labelled_root: Path) -> None:
 @pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader"])
 def test_a_batch_that_processes_cannot_share(labelled_root: Path, loader: str) -> None:
     data = folder(labelled_root, batch_size=3)
-    data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2)
     refusal(getattr(data, loader), "batch_size is 3", "2 processes", "a multiple of 2")
 
 
@@ -239,7 +239,7 @@ def test_processes_share_a_batch(labelled_root: Path) -> None:
     train, val = [], []
     for rank in range(2):
         data = folder(labelled_root, batch_size=2)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
         assert {len(batch["index"]) for batch in data.train_dataloader()} == {1}
         train += [index for batch in data.train_dataloader() for index in batch["index"].tolist()]
         val += [image.numpy().tobytes() for batch in data.val_dataloader() for image in batch["image"]]

@@ -73,7 +73,7 @@ def epoch_of_batches(num_workers: int, epoch: int = 0, seed: int = 0) -> list[di
     images = NoiseImages(14)
     data = TwoViewData(lambda: images, images, [Category("all", "stuff")], VIEWS, 16, 4, num_workers, seed)
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    loader.sampler.set_epoch(epoch)
     return list(loader)
 
 
