@@ -1,5 +1,7 @@
 """Loading what a run saved."""
 
+import re
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,22 +14,35 @@ from torch import Tensor, nn
 from src.errors import DenseSiamError
 
 
+class StrangeObjectsError(DenseSiamError):
+    """A file holds objects that only the program which wrote it can rebuild, by running code."""
+
+
 def read_tensors(path: str | Path, expected: str) -> Any:
     """Read a file that `torch.save` wrote, tensors and plain containers only; nothing in it is executed.
+
+    The arguments that other programs keep beside their weights (`argparse.Namespace`) are no more than a dict.
 
     Args:
         path: of the file.
         expected: what it should hold, for the messages.
 
     Raises:
+        StrangeObjectsError: other objects than these.
         DenseSiamError: no such file, or another kind of file.
     """
     if not Path(path).is_file():
         raise DenseSiamError(f"there is no file {path}: expected {expected}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the bytes make the unpickler stumble on
         # Not what torch says: its advice is to load the file unsafely.
+        strange = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
+        if strange:
+            raise StrangeObjectsError(
+                f"can't read {path}: it holds {strange[1]}, not tensors and plain values alone; expected {expected}"
+            ) from error
         raise DenseSiamError(f"can't read {path} ({type(error).__name__}): expected {expected}, complete") from error
 
 

@@ -1,7 +1,11 @@
-"""Score a checkpoint: `python -m src.evaluate ckpt_path=FILE`, on the data it was trained with or elsewhere."""
+"""Score a checkpoint: `python -m src.evaluate ckpt_path=FILE`, on the data it was trained with or elsewhere.
+
+With `baseline_path=FILE` another one is scored on the same images, and their difference has an interval of its own.
+"""
 
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import hydra
 import lightning
@@ -10,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints import network_config, read_checkpoint
 from src.console import hush_libraries
-from src.errors import plain_errors
-from src.scores import print_scores, write_scores
+from src.errors import DenseSiamError, plain_errors
+from src.intervals import ImageMatrices, bootstrap, paired_difference
+from src.protocol import Protocol
+from src.scores import Scored, print_difference, print_scores, write_scores
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -25,36 +31,71 @@ def evaluate(config: DictConfig) -> float:
     """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
 
     Args:
-        config: as `conf/evaluate.yaml` composes it; what is not null in `data` replaces the checkpoint's value.
+        config: as `conf/evaluate.yaml` composes it. What is not null in `data` and `protocol` replaces the checkpoint's
+            own; a baseline is scored under the same ones.
 
     Returns:
-        mIoU in percent.
+        mIoU of the checkpoint in percent.
 
     Raises:
-        DenseSiamError: no such checkpoint, or data that isn't there.
+        DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
     """
+    started = time.perf_counter()
     checkpoint = read_checkpoint(config.ckpt_path)
-    trained = checkpoint["config"]
-    trained["model"] = trained["task"]["network"] = network_config(trained)
-    trained["data"].update({key: value for key, value in config.data.items() if value is not None})
-    composed = OmegaConf.create(trained)
-
-    data = instantiate(composed.data, _convert_="all")
-    task = instantiate(composed.task, classes=data.classes, _convert_="all")
-    task.load_state_dict(checkpoint["state_dict"])
+    checkpoints = {"checkpoint": checkpoint}
+    if config.baseline_path is not None:
+        checkpoints["baseline"] = read_checkpoint(config.baseline_path)
+    setting = as_asked(checkpoint["config"], config)
+    protocol: Protocol = instantiate(setting.protocol)
+    data = instantiate(setting.data, protocol=protocol, _convert_="all")
+    if data.val is None:
+        raise DenseSiamError("the checkpoint's data has no labels: give some, data=labelled_folder data.root=DIR")
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
-    started = time.perf_counter()
-    trainer.validate(task, data, verbose=False)
+
+    rows: dict[str, Scored] = {}
+    matrices: list[ImageMatrices] = []
+    for label, each in checkpoints.items():
+        task = task_of(each, data.classes, protocol)
+        task.name = label  # of its pictures
+        trainer.validate(task, data, verbose=False)
+        rows[label] = Scored(task.scores, bootstrap(task.matrices, protocol.resamples))
+        matrices.append(task.matrices)
+    difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
-        rows, protocol, output = {"checkpoint": task.scores}, {**data.protocol, **task.protocol}, config.paths.output
-        print_scores(rows, protocol)
-        cost = {"seconds": time.perf_counter() - started, "parameters": sum(p.numel() for p in task.parameters())}
-        used = {**trained, "ckpt_path": str(config.ckpt_path), "paths": {**trained["paths"], "output": output}}
-        write_scores(Path(output) / "scores.json", rows, protocol, cost, used)
+        described, output = {**data.describe(), **protocol.describe()}, Path(config.paths.output)
+        print_scores(rows, described)
+        print_difference(difference)
+        used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
+        used |= {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
+        cost = {"seconds": time.perf_counter() - started}
+        write_scores(output / "scores.json", rows, described, cost, used, difference)
         print(f"scores and pictures in {output}")
-    return float(task.scores["mIoU"])
+    return rows["checkpoint"].scores["mIoU"]
+
+
+def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
+    """The checkpoint's config with the data and protocol that the command line asks for."""
+    unresolved = cast(
+        dict[str, Any], OmegaConf.to_container(config, resolve=False)
+    )  # they may refer to the checkpoint's
+    asked = {
+        group: {key: value for key, value in unresolved[group].items() if value is not None}
+        for group in ("data", "protocol")
+    }
+    if "_target_" in asked["data"]:  # another data set, not other values of the same
+        trained = {**trained, "data": {}}
+    return cast(DictConfig, OmegaConf.merge(trained, asked))
+
+
+def task_of(checkpoint: dict[str, Any], classes: Any, protocol: Protocol) -> Any:
+    """The trained task of a checkpoint, to be scored on these classes under this protocol."""
+    trained = checkpoint["config"]
+    config = OmegaConf.create({**trained["task"], "network": network_config(trained)})
+    task = instantiate(config, classes=classes, protocol=protocol, _convert_="all")
+    task.load_state_dict(checkpoint["state_dict"])
+    return task
 
 
 if __name__ == "__main__":

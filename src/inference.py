@@ -1,8 +1,15 @@
 """From an image to a label map."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def mirror_averaged(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Logits of images (B, 3, H, W), averaged with those of the mirrored images turned back: (B, N, h, w)."""
+    return (logits(images) + logits(images.flip(-1)).flip(-1)) / 2
 
 
 def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:

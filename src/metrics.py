@@ -69,6 +69,8 @@ def match(confusion: Tensor, method: Matching) -> Tensor:
     """
     confusion = confusion.cpu()
     num_classes, num_clusters = confusion.shape
+    if not num_classes:  # images without labels
+        return torch.full((num_clusters,), -1, dtype=torch.int64)
     if method == "majority":
         return torch.where(confusion.sum(dim=0) > 0, confusion.argmax(dim=0), -1)
     if method != "hungarian":
@@ -76,10 +78,10 @@ def match(confusion: Tensor, method: Matching) -> Tensor:
     if num_clusters < num_classes:
         raise DenseSiamError(
             f"expected at least as many clusters as classes for hungarian matching, found {num_clusters} clusters and "
-            f"{num_classes} classes: set model.num_categories to at least that, or task.matching=majority"
+            f"{num_classes} classes: set model.num_categories to at least that, or protocol.matching=majority"
         )
-    classes, clusters = linear_sum_assignment((confusion.max() - confusion).numpy())
     mapping = torch.full((num_clusters,), -1, dtype=torch.int64)
+    classes, clusters = linear_sum_assignment((confusion.max() - confusion).numpy())
     mapping[torch.from_numpy(clusters)] = torch.from_numpy(classes)
     return mapping
 

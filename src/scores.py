@@ -6,28 +6,63 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from src.intervals import Interval
+
 COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
+RELEASE_COLUMNS = ("release_block_mIoU_stuff", "release_block_mIoU_thing")
 PACKAGES = ("densesiam", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "timm", "numpy", "pillow")
 
 
-def print_scores(rows: Mapping[str, Mapping[str, float]], protocol: Mapping[str, Any]) -> None:
-    """Print one line per row of scores (percent), and below them the protocol that they share."""
+class Scored(NamedTuple):
+    """One row of a table: scores in percent, and those intervals that were computed."""
+
+    scores: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+
+def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> None:
+    """Print one line per row, mIoU with its interval where there is one, and below them the protocol they share."""
+    present = {name for row in rows.values() for name in row.scores}
+    with_interval = any("mIoU" in row.intervals for row in rows.values())
+    columns = [*COLUMNS, *(name for name in RELEASE_COLUMNS if name in present)]
     table = Table(title="Scores in percent", title_justify="left")
     table.add_column("")
-    for name in COLUMNS:
-        table.add_column(name, justify="right")
-    for label, scores in rows.items():
-        table.add_row(escape(label), *(f"{scores[name]:.1f}" if name in scores else "-" for name in COLUMNS))
-    console = Console(width=max(100, Console().width))
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+        if name == "mIoU" and with_interval:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    for label, row in rows.items():
+        cells = []
+        for name in columns:
+            cells.append(f"{row.scores[name]:.1f}" if name in row.scores else "-")
+            if name == "mIoU" and with_interval:
+                cells.append(span(row.intervals.get(name)))
+        table.add_row(escape(label), *cells)
+    console = Console(width=max(160, Console().width))
     console.print(table)
     console.print(escape(describe(protocol)), highlight=False, soft_wrap=True)
+
+
+def print_difference(difference: Mapping[str, Interval]) -> None:
+    """Print how far the checkpoint is above the baseline, in percentage points, and whether the images can tell."""
+    for name in COLUMNS:
+        if name in difference:
+            one = difference[name]
+            unsure = "; these images can't tell the two apart" if one.low <= 0 <= one.high else ""
+            ends = f"95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure}"
+            print(f"{name}, checkpoint - baseline: {one.value:+.1f} ({ends})")
+
+
+def span(interval: Interval | None) -> str:
+    """The ends of an interval, or a dash."""
+    return "-" if interval is None else f"{interval.low:.1f} to {interval.high:.1f}"
 
 
 def describe(protocol: Mapping[str, Any]) -> str:
@@ -37,14 +72,23 @@ def describe(protocol: Mapping[str, Any]) -> str:
 
 def write_scores(
     path: Path,
-    rows: Mapping[str, Mapping[str, float]],
+    rows: Mapping[str, Scored],
     protocol: Mapping[str, Any],
     cost: Mapping[str, float],
     config: Mapping[str, Any],
+    difference: Mapping[str, Interval] | None = None,
 ) -> None:
-    """Write `scores.json`: scores in percent, protocol, cost, environment and config; undefined scores become null."""
+    """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment and config.
+
+    Undefined scores become null. `difference` is that of the first two rows, if they were compared.
+    """
     document = {
-        "scores": {label: {name: _finite(value) for name, value in scores.items()} for label, scores in rows.items()},
+        "scores": {label: {name: _finite(value) for name, value in row.scores.items()} for label, row in rows.items()},
+        "intervals": {
+            label: {name: [_finite(one.low), _finite(one.high)] for name, one in row.intervals.items()}
+            for label, row in rows.items()
+        },
+        **({"difference": {name: [_finite(v) for v in one] for name, one in difference.items()}} if difference else {}),
         "protocol": dict(protocol),
         "cost": dict(cost),
         "environment": environment(),

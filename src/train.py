@@ -1,6 +1,8 @@
 """Train and score: `python -m src.train experiment=NAME`."""
 
+import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +17,15 @@ from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints import read_checkpoint
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
-from src.scores import print_scores, write_scores
+from src.foreign import start_from
+from src.intervals import bootstrap
+from src.preview import plan_of, print_preview
+from src.protocol import Protocol
+from src.rehearsal import measure
+from src.scores import Scored, print_scores, write_scores
 
-GROUPS = ("data", "model", "task", "trainer", "callbacks", "logger", "floors", "paths")
-VALUES = ("seed", "ckpt_path", "score_before", "floor_images")
+GROUPS = ("data", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
+VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
 
 
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
@@ -29,13 +36,13 @@ def main(config: DictConfig) -> float:
 
 
 def train(config: DictConfig) -> float:
-    """Score the network as it starts and the floors, train, score again, print the table and write `scores.json`.
+    """Print what the run will cost, score the network as it starts and the floors, train, score again, and report.
 
     Args:
         config: as `conf/train.yaml` composes it.
 
     Returns:
-        Final mIoU in percent, which a sweep can compare.
+        Final mIoU in percent, which a sweep can compare; nan where there are no labels.
 
     Raises:
         DenseSiamError: a mistake in the config or the data.
@@ -49,30 +56,37 @@ def train(config: DictConfig) -> float:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
-    data = instantiate(config.data, _convert_="all")
+    protocol: Protocol = instantiate(config.protocol)
+    data = instantiate(config.data, protocol=protocol, _convert_="all")
     data.setup("fit")  # missing or too few images should not show only after the floors
-    task = instantiate(config.task, classes=data.classes, _convert_="all")
+    task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+    taken_over = start_from(task.network, config.weights) if config.weights is not None else None
     throughput = Throughput()
     callbacks = [throughput, ConfigInCheckpoint(plain), *chosen(config.callbacks)]
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
-    trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=logger, _convert_="all")
+    make_trainer = partial(instantiate, config.trainer, _convert_="all")
+    trainer: lightning.Trainer = make_trainer(callbacks=callbacks, logger=logger)
+    output = Path(config.paths.output)
 
     for each in trainer.loggers:
         each.log_hyperparams(plain)
+    if taken_over and trainer.is_global_zero:
+        print(taken_over)
+    if config.preview_steps and not config.trainer.fast_dev_run:
+        measured = measure(make_trainer, task.rehearsal(), data, config.preview_steps)
+        if trainer.is_global_zero:
+            print_preview(measured, plan_of(trainer), output)
 
-    rows: dict[str, dict[str, float]] = {}
-    if config.score_before:
-        rows["before training"] = score(trainer, task, data)
-    for label, floor_config in config.floors.items():
-        floor = instantiate(floor_config, classes=data.classes, _convert_="all")
-        floor.fit(data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed)))
-        rows[str(label)] = score(trainer, floor, data)
+    rows = before_training(config, trainer, task, data)
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
-    rows["after training"] = score(trainer, task, data)
+    if data.val is not None:
+        rows["after training"] = score(trainer, task, data)
 
     if trainer.is_global_zero:
-        protocol = {**data.protocol, **task.protocol}
+        described = (
+            {**data.describe(), **protocol.describe()} if rows else {"data": "without labels, nothing is scored"}
+        )
         cost = {
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
@@ -80,17 +94,32 @@ def train(config: DictConfig) -> float:
             "total_seconds": time.perf_counter() - started,
             "parameters": sum(parameter.numel() for parameter in task.parameters()),
         }
-        output = Path(config.paths.output)
-        print_scores(rows, protocol)
-        write_scores(output / "scores.json", rows, protocol, cost, plain)
-        print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; scores, pictures and checkpoint in {output}")
-    return rows["after training"]["mIoU"]
+        if rows:
+            print_scores(rows, described)
+        write_scores(output / "scores.json", rows, described, cost, plain)
+        what = "scores, pictures and checkpoint" if rows else "checkpoint"
+        print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {what} in {output}")
+    return rows["after training"].scores["mIoU"] if rows else math.nan
 
 
-def score(trainer: lightning.Trainer, module: Any, data: Any) -> dict[str, float]:
-    """Validate a module; its scores in percent."""
+def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, data: Any) -> dict[str, Scored]:
+    """Score the network as it starts, and the floors; nothing where there are no labels."""
+    rows: dict[str, Scored] = {}
+    if data.val is None:
+        return rows
+    if config.score_before:
+        rows["before training"] = score(trainer, task, data)
+    for label, floor_config in config.floors.items():
+        floor = instantiate(floor_config, classes=data.classes, protocol=task.protocol, _convert_="all")
+        floor.fit(data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed)))
+        rows[str(label)] = score(trainer, floor, data)
+    return rows
+
+
+def score(trainer: lightning.Trainer, module: Any, data: Any) -> Scored:
+    """Validate a module."""
     trainer.validate(module, data, verbose=False)
-    return dict(module.scores)
+    return Scored(dict(module.scores), bootstrap(module.matrices, module.protocol.resamples))
 
 
 def chosen(group: DictConfig) -> list[Any]:

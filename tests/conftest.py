@@ -10,7 +10,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from src.data.coco_stuff27 import curated_ids
+from src.data.coco_stuff import curated_ids
 from src.data.scenes import render
 from tests.tensors import shaken
 

@@ -7,10 +7,15 @@ import pytest
 
 from src.train import train
 from tests.composing import CONF, EXPERIMENTS, composed
+from tests.data.trees import cityscapes_tree, potsdam_tree
+
+TREES = {"cityscapes_seg": cityscapes_tree, "potsdam_seg": potsdam_tree}
 
 
-def roots(name: str, labelled_root: Path, coco_root: Path) -> list[str]:
+def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> list[str]:
     """Where an experiment finds its data in a test."""
+    if name in TREES:
+        return [f"data.root={TREES[name](tmp_path / 'data')}"]
     if name == "demo":
         return ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
     if name.startswith("coco_"):
@@ -23,7 +28,7 @@ def roots(name: str, labelled_root: Path, coco_root: Path) -> list[str]:
 def test_experiment_runs_with_regions_asleep_and_awake(
     name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
-    overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root)]
+    overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
     final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)

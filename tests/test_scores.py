@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from src.scores import describe, environment, print_scores, write_scores
+from src.intervals import Interval
+from src.scores import Scored, describe, environment, print_difference, print_scores, write_scores
 
 ROWS = {
-    "before training": {"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0},
-    "after training": {"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": float("inf")},
+    "before training": Scored(
+        {"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0}, {}
+    ),
+    "after training": Scored({"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": float("inf")}, {}),
 }
 PROTOCOL = {"images": 33, "preparation": "shorter side to 128, centre crop 128", "matching": "hungarian"}
 
@@ -30,7 +33,7 @@ def written(folder: Path) -> dict[str, Any]:
 
 def test_scores_json_is_complete(tmp_path: Path) -> None:
     document = written(tmp_path)
-    assert set(document) == {"scores", "protocol", "cost", "environment", "config"}
+    assert set(document) == {"scores", "intervals", "protocol", "cost", "environment", "config"}
     assert document["protocol"] == PROTOCOL
     assert document["cost"] == {"steps": 7, "train_seconds": 1.5}
     assert document["config"] == {"seed": 3, "data": {"root": None}}
@@ -71,7 +74,7 @@ def test_the_protocol_is_one_line_of_names_and_values() -> None:
 
 @pytest.mark.parametrize("text", ["[colour]", "[/data/x]", "[bold]"])
 def test_square_brackets_are_printed_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_scores({f"k-means {text}": {"mIoU": 1.0}}, {"splits": text})
+    print_scores({f"k-means {text}": Scored({"mIoU": 1.0}, {})}, {"splits": text})
     printed = " ".join(capsys.readouterr().out.split())
     assert f"k-means {text}" in printed
     assert f"splits: {text}" in printed

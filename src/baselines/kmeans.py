@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
-from src.metrics import Category, Matching
+from src.metrics import Category
 from src.models.encoder import Encoder
+from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule
 
 
@@ -44,7 +45,7 @@ class KMeans(ScoredModule):
         classes: of the labels, for scoring only.
         pixels_per_image: drawn from each image to fit on, or all where there are fewer.
         seed: of the draw and of k-means.
-        matching: of clusters to classes, see `src.metrics.match`.
+        protocol: of scoring; its `head` means nothing here.
         name: what the scores are logged under.
     """
 
@@ -55,10 +56,10 @@ class KMeans(ScoredModule):
         classes: Sequence[Category],
         pixels_per_image: int,
         seed: int,
-        matching: Matching,
+        protocol: Protocol,
         name: str,
     ) -> None:
-        super().__init__(classes, num_clusters, matching, name)
+        super().__init__(classes, num_clusters, protocol, name)
         self.features, self.num_clusters = features, num_clusters
         self.pixels_per_image, self.seed = pixels_per_image, seed
         self.nearest: NearestCentroid | None = None

@@ -2,28 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import lightning
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from src.data.images import Images, LabelledImages, ScoredImages, WholeImages
+from src.data.images import Images, LabelledImages
+from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
+from src.data.scored import ScoredImages, WholeImages
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.metrics import Category
+from src.protocol import Protocol
 
 
 class Loading(TypedDict):
     """What every data set is told beside where it lies; see `TwoViewData`."""
 
     views: TwoViews
-    eval_size: int
+    protocol: Protocol
     batch_size: int
     num_workers: int
     seed: int
+    on_corrupt: OnCorrupt
 
 
 class TwoViewData(lightning.LightningDataModule):
@@ -31,32 +33,39 @@ class TwoViewData(lightning.LightningDataModule):
 
     Args:
         train: lists the images to train on. Their labels are never read.
-        val: the images to score.
+        val: the images to score; None where there are no labels, and then nothing is scored.
         classes: of the labels.
         views: makes the two views of a training image.
-        eval_size: side to which an image is resized and centre-cropped for scoring.
-        batch_size: global, over all processes; for scoring too.
+        protocol: prepares the images to score.
+        batch_size: global, over all processes; for scoring too, where all images have one size.
         num_workers: loader processes of each process.
         seed: of every random draw.
+        on_corrupt: `raise` stops at an image that can't be read; `skip` trains on another one in its place and leaves
+            it out of the scores; `src.callbacks.Unreadable` counts and names them.
 
     Raises:
-        DenseSiamError: on first use: fewer training images than a batch, or a batch that the processes can't share.
+        DenseSiamError: an unknown `on_corrupt`; on first use: fewer training images than a batch, or a batch that the
+            processes can't share.
     """
 
     def __init__(
         self,
         train: Callable[[], Images],
-        val: LabelledImages,
+        val: LabelledImages | None,
         classes: Sequence[Category],
         views: TwoViews,
-        eval_size: int,
+        protocol: Protocol,
         batch_size: int,
         num_workers: int,
         seed: int,
+        on_corrupt: OnCorrupt,
     ) -> None:
         super().__init__()
+        if on_corrupt not in get_args(OnCorrupt):
+            raise DenseSiamError(f"data.on_corrupt is {on_corrupt!r}: choose one of {', '.join(get_args(OnCorrupt))}")
         self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
-        self.eval_size, self.batch_size, self.num_workers, self.seed = eval_size, batch_size, num_workers, seed
+        self.protocol, self.on_corrupt = protocol, on_corrupt
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
 
     @cached_property
     def train(self) -> Images:
@@ -74,44 +83,50 @@ class TwoViewData(lightning.LightningDataModule):
         if stage == "fit":
             _ = self.train
 
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """How the labelled images are prepared, to be printed with every score."""
-        return {
-            "data": str(self.val),
-            "images": len(self.val),
-            "classes": len(self.classes),
-            "preparation": f"shorter side to {self.eval_size}, centre crop {self.eval_size}, labels alike (nearest)",
-        }
+    def describe(self) -> dict[str, Any]:
+        """What is scored, to be printed with every score."""
+        if self.val is None:
+            return {}
+        return {"data": str(self.val), "images": len(self.val), "classes": len(self.classes)}
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> Loader:
         rank, processes = self._place()
         sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
-        return self._loader(ViewPairs(self.train, self.views, self.seed), sampler=sampler, drop_last=True)
+        reader = self._reader(self.train)
+        return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def val_dataloader(self) -> Loader | list[Loader]:
+        if self.val is None:
+            return []
         names = [category.name for category in self.classes]
         sampler = UnpaddedSampler(len(self.val), *self._place())
-        return self._loader(ScoredImages(self.val, self.eval_size, names), sampler=sampler)
+        reader = self._reader(self.val)
+        return self._loader(ScoredImages(self.val, reader, self.protocol, names), reader, sampler=sampler)
 
-    def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> DataLoader[Tensor]:
+    def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Loader:
         """Some of the training images as for scoring, without labels, alike in every process: for k-means."""
         chosen = torch.randperm(len(self.train), generator=generator)[:max_images].tolist()
-        return self._loader(WholeImages(self.train, self.eval_size), sampler=chosen)
+        reader = self._reader(self.train)
+        return self._loader(WholeImages(reader, self.protocol), reader, sampler=chosen)
+
+    def _reader(self, images: Images) -> Reader:
+        return Reader(images, self.on_corrupt, self.num_workers)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: Any, **options: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: ViewPairs | ScoredImages | WholeImages, reader: Reader, **options: Any) -> Loader:
         _, processes = self._place()
         if self.batch_size % processes:
             raise DenseSiamError(
                 f"batch_size is {self.batch_size}, which {processes} processes can't share equally: "
                 f"it is the global batch; choose a multiple of {processes}"
             )
-        return DataLoader(
+        together = isinstance(dataset, ViewPairs) or self.protocol.one_size
+        return Loader(
             dataset,
-            batch_size=self.batch_size // processes,
+            reader,
+            batch_size=self.batch_size // processes if together else 1,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -26,6 +26,9 @@ class SceneImages:
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.scenes[index][0])
 
+    def image_name(self, index: int) -> str:
+        return f"scene {index}"
+
     def label(self, index: int) -> Image.Image:
         return Image.fromarray(self.scenes[index][1])
 
@@ -33,7 +36,7 @@ class SceneImages:
         return "generated scenes"
 
     def name(self, index: int) -> str:
-        return f"scene {index}"
+        return f"of scene {index}"
 
 
 class Scenes(TwoViewData):

@@ -1,6 +1,5 @@
 """What a data set offers: images, and for scoring their labels; opening and preparing both."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,12 +7,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from src.errors import DenseSiamError
 
 IGNORE_INDEX = 255
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+LONGEST = 8  # sides longer than this many times the shorter one are cut before they are resized
+
+
+class UnreadableFile(DenseSiamError):
+    """An image or its labels can't be decoded; the message names the file."""
 
 
 class Images(Protocol):
@@ -22,51 +25,81 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image.Image:
-        """An RGB image."""
+        """An RGB image.
+
+        Raises:
+            UnreadableFile: it can't be decoded.
+        """
+        ...
+
+    def image_name(self, index: int) -> str:
+        """What a message calls the image."""
         ...
 
 
 class LabelledImages(Images, Protocol):
-    """Images with one class per pixel, for scoring."""
+    """Images with one class per pixel, for scoring. `str()` of them is what the printed protocol calls the set."""
 
     def label(self, index: int) -> Image.Image:
-        """The image's labels: 8 bit, one class per pixel, `IGNORE_INDEX` where there is none."""
+        """The image's labels: 8 bit, one class per pixel, `IGNORE_INDEX` where there is none.
+
+        Raises:
+            UnreadableFile: they can't be decoded.
+        """
         ...
 
     def name(self, index: int) -> str:
-        """What an error message calls the image's labels."""
+        """What a message calls the image's labels."""
         ...
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read a photograph as RGB, turned as its EXIF data says.
+    """Read a photograph as RGB in 8 bit, whatever its mode, turned as its EXIF data says.
+
+    Transparent parts become white, as a page behind them would be. 16-bit greys are scaled, not clipped.
 
     Raises:
-        DenseSiamError: the file can't be decoded.
+        UnreadableFile: the file can't be decoded, or its values have no known range.
     """
     try:
         with Image.open(path) as file:
             upright = ImageOps.exif_transpose(file)
-            return (upright.convert("RGBA") if upright.mode == "P" else upright).convert("RGB")  # P may be transparent
-    except UNREADABLE as error:
-        raise DenseSiamError(f"can't read the image {path} ({error}): replace or remove the file") from error
+            return _rgb(upright, file.format)
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise UnreadableFile(f"can't read the image {path} ({_said(error)}): replace or remove the file") from error
+
+
+def _rgb(image: Image.Image, format: str | None) -> Image.Image:
+    if image.mode in SIXTEEN_BIT or (image.mode == "I" and format == "PNG"):
+        return Image.fromarray(np.uint8(np.asarray(image, dtype=np.float64) / 257 + 0.5)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"mode {image.mode}, values without a known range")
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
+    return image.convert("RGB")
 
 
 def open_label(path: Path) -> Image.Image:
     """Read an 8-bit label map without changing its values.
 
     Raises:
-        DenseSiamError: the file can't be decoded, or is no single-channel 8-bit image.
+        UnreadableFile: the file can't be decoded.
+        DenseSiamError: it is no single-channel 8-bit image.
     """
     try:
         with Image.open(path) as file:
             file.load()
             label = file
-    except UNREADABLE as error:
-        raise DenseSiamError(f"can't read the labels {path} ({error}): replace or remove the file") from error
+    except Exception as error:
+        raise UnreadableFile(f"can't read the labels {path} ({_said(error)}): replace or remove the file") from error
     if label.mode not in ("L", "P"):
         raise DenseSiamError(f"labels {path} have mode {label.mode}: expected 8 bit, one channel, its values classes")
     return label
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def centre_square(image: Image.Image) -> tuple[float, float, float]:
@@ -77,64 +110,32 @@ def centre_square(image: Image.Image) -> tuple[float, float, float]:
 
 def evaluation_crop(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     """Resize the shorter side to `size`, then crop the centre square, as the release's `CocoEvalDataset` does."""
-    width, height = (size * side // min(image.size) for side in image.size)
-    resized = image.resize((width, height), resample)
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = shorter_side_to(_without_ends(image), size, resample)
+    left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
     return resized.crop((left, top, left + size, top + size))
+
+
+def shorter_side_to(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """Resize, the longer side in proportion, rounded down."""
+    width, height = (size * side // min(image.size) for side in image.size)
+    return image.resize((width, height), resample)
+
+
+def _without_ends(image: Image.Image) -> Image.Image:
+    """Cut a very long image around its centre: resized whole, one of 1 x 10000 pixels would fill the memory."""
+    longest = LONGEST * min(image.size)
+    left, top = (max(0, side - longest) // 2 for side in image.size)
+    return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
+
+
+def prepared(image: Image.Image, side: int | str, crop: bool, resample: Image.Resampling) -> Image.Image:
+    """An image as `src.protocol.Protocol` has it shown to the network."""
+    if side == "own":
+        left, top, square = (int(value) for value in centre_square(image))
+        return image.crop((left, top, left + square, top + square)) if crop else image
+    return evaluation_crop(image, int(side), resample) if crop else shorter_side_to(image, int(side), resample)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
     """RGB image to (3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-class WholeImages(Dataset[Tensor]):
-    """Images alone, prepared as for scoring; item: (3, size, size) uint8."""
-
-    def __init__(self, images: Images, size: int) -> None:
-        self.images, self.size = images, size
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return to_tensor(evaluation_crop(self.images.image(index), self.size, Image.Resampling.BILINEAR))
-
-
-class ScoredImages(Dataset[dict[str, Tensor]]):
-    """Images with labels; item: {"image": (3, size, size) uint8, "label": (size, size) int64}.
-
-    Args:
-        images: see `LabelledImages`.
-        size: of both.
-        class_names: every label is an index of these, or `IGNORE_INDEX`.
-
-    Raises:
-        DenseSiamError: on reading: labels of another size than their image, or outside the classes.
-    """
-
-    def __init__(self, images: LabelledImages, size: int, class_names: Sequence[str]) -> None:
-        self.images, self.size, self.num_classes = images, size, len(class_names)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image, label = self.images.image(index), self.images.label(index)
-        if image.size != label.size:
-            raise DenseSiamError(
-                f"labels {self.images.name(index)} are {label.width} x {label.height}, their image is "
-                f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
-            )
-        values = np.unique(np.asarray(label))
-        strange = values[(values >= self.num_classes) & (values != IGNORE_INDEX)]
-        if strange.size:
-            raise DenseSiamError(
-                f"labels {self.images.name(index)} hold {strange.tolist()}: expected 0 to {self.num_classes - 1}, "
-                f"or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
-            )
-        cropped = evaluation_crop(label, self.size, Image.Resampling.NEAREST)
-        return {
-            "image": to_tensor(evaluation_crop(image, self.size, Image.Resampling.BILINEAR)),
-            "label": torch.from_numpy(np.array(cropped)).long(),
-        }

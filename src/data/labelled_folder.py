@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
 from PIL import Image
 
+from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
 from src.data.datamodule import Loading, TwoViewData
 from src.data.images import open_image, open_label
+from src.data.listing import SUFFIXES
 from src.errors import DenseSiamError
 from src.metrics import Category
 
 LAYOUT = "images/<split>/NAME.jpg|png, labels/<split>/NAME.png and classes.json"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 class FolderImages:
@@ -30,20 +32,19 @@ class FolderImages:
 
     def __init__(self, root: Path, splits: Sequence[str], labelled: bool) -> None:
         self.root, self.splits, folders = root, splits, [root / "images" / split for split in splits]
-        self.paths = [path for folder in folders for path in list_images(folder)]
-        missing = [self.label_path(index) for index in range(len(self))] if labelled else []
-        missing = [path for path in missing if not path.is_file()]
-        if missing:
-            raise DenseSiamError(
-                f"{len(missing)} of {len(self)} images have no labels, the first expected file is {missing[0]}: "
-                f"add them or remove the images"
-            )
+        self.paths = [path for folder in folders for path in images_in(folder)]
+        if labelled:
+            paths = [self.label_path(index) for index in range(len(self))]
+            require_files(paths, "label files", "add them or remove the images")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def image(self, index: int) -> Image.Image:
         return open_image(self.paths[index])
+
+    def image_name(self, index: int) -> str:
+        return str(self.paths[index])
 
     def label(self, index: int) -> Image.Image:
         return open_label(self.label_path(index))
@@ -79,30 +80,25 @@ class LabelledFolder(TwoViewData):
         val_split: str,
         **loading: Unpack[Loading],
     ) -> None:
-        folder = Path(root)
-        if not folder.is_dir():
-            raise DenseSiamError(
-                f"data.root is {root!r}, which is no folder: expected {LAYOUT} in it; set data.root=DIR"
-            )
-        if isinstance(train_splits, str):
-            raise DenseSiamError(
-                f"data.train_splits is {train_splits!r}: expected a list, data.train_splits=[{train_splits}]"
-            )
-        super().__init__(
-            train=lambda: FolderImages(folder, train_splits, labelled=False),
-            val=FolderImages(folder, [val_split], labelled=True),
-            classes=read_classes(folder / "classes.json"),
-            **loading,
-        )
+        folder = existing_root(root, LAYOUT)
+        require_list("data.train_splits", train_splits)
+        val = FolderImages(folder, [val_split], labelled=True)
+
+        def train() -> FolderImages:
+            images = FolderImages(folder, train_splits, labelled=False)
+            warn_of_overlap(np.array([str(path) for path in images.paths]), np.array([str(path) for path in val.paths]))
+            return images
+
+        super().__init__(train=train, val=val, classes=read_classes(folder / "classes.json"), **loading)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The images of one folder, sorted by name.
+def images_in(folder: Path) -> list[Path]:
+    """The images of one folder, sorted by name; names that begin with a dot are none.
 
     Raises:
         DenseSiamError: no such folder, or no image in it.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
     if not paths:
         found = "it has none" if folder.is_dir() else "there is no such folder"
         raise DenseSiamError(f"expected images in {folder}, but {found}: the layout is {LAYOUT}")

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from src.data.images import Images, centre_square, to_tensor
+from src.data.images import centre_square, to_tensor
+from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.errors import DenseSiamError
 from src.geometry import Crop, overlap_boxes
@@ -94,20 +95,23 @@ class CropAndWhole:
 class ViewPairs(Dataset[dict[str, Any]]):
     """Pairs of views, drawn afresh for each epoch from (seed, epoch, index) alone.
 
+    Item: what the views give, with `index` and `unreadable`: why another image stands in for this one, or empty.
+
     Args:
-        images: their labels, if any, are never read.
+        reader: of the images; their labels, if any, are never read.
         views: see `TwoViews`.
         seed: of the run.
     """
 
-    def __init__(self, images: Images, views: TwoViews, seed: int) -> None:
-        self.images, self.views, self.seed = images, views, seed
+    def __init__(self, reader: Reader, views: TwoViews, seed: int) -> None:
+        self.reader, self.views, self.seed = reader, views, seed
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.reader)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        image = self.images.image(key.index)
+        seed = key.seed(self.seed)
+        image, fault = self.reader.image_or_other(key.index, seed)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key.seed(self.seed))
-            return {**self.views(image), "index": key.index}
+            torch.default_generator.manual_seed(seed)
+            return {**self.views(image), "index": key.index, "unreadable": fault}

@@ -123,6 +123,13 @@ class DenseSiam(nn.Module):
         logits: Tensor = self.head.projector(self.features(images))
         return logits
 
+    def aux_logits(self, images: Tensor) -> Tensor:
+        """Map images to logits (B, N_aux, h, w) of the auxiliary head."""
+        if self.aux_head is None:
+            raise RuntimeError("built without an auxiliary head")
+        logits: Tensor = self.aux_head.projector(self.features(images))
+        return logits
+
     def features(self, images: Tensor) -> Tensor:
         """f: map images (B, 3, H, W) to the dense map (B, C, h, w) of encoder and neck."""
         dense: Tensor = self.neck(self.encoder(images))

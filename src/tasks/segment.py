@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -20,8 +21,9 @@ from src.losses import (
     similarity_loss,
     valid_mean,
 )
-from src.metrics import Category, Matching
+from src.metrics import Category
 from src.models.siamese import DenseSiam, View
+from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule
 
 LOSSES = ("dense", "aux", "seg", "region")
@@ -42,11 +44,11 @@ class Segment(ScoredModule):
         region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
         region_temperature, region_normalise, region_stop_gradient: see `contrastive_region_loss`.
         optimizer: makes the optimiser from the parameters.
-        matching: of clusters to classes, see `src.metrics.match`.
+        protocol: of scoring.
 
     Raises:
-        DenseSiamError: unknown losses, weights or distance; fewer pseudo-categories than classes; on training: a loss
-            that is not finite.
+        DenseSiamError: unknown losses, weights or distance; fewer pseudo-categories than classes; an auxiliary head is
+            to be scored and there is none; on training: a loss that is not finite.
     """
 
     def __init__(
@@ -63,14 +65,20 @@ class Segment(ScoredModule):
         region_normalise: bool,
         region_stop_gradient: bool,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        matching: Matching = "hungarian",
+        protocol: Protocol,
     ) -> None:
         _check_choice("distance", distance, tuple(DISTANCES))
         _check_choice("seg_weighting", seg_weighting, ("frequency", "inverse", "none"))
         _check_choice("region_loss", region_loss, ("contrastive", "similarity"))
         used = used_losses(loss_weights, region_start)
         model = network(losses=used)
-        super().__init__(classes, model.num_categories, matching, name="densesiam")
+        if protocol.head == "aux" and model.aux_head is None:
+            raise DenseSiamError(
+                "protocol.head is aux, but the network has no auxiliary head: give task.loss_weights.aux a weight, or "
+                "score protocol.head=main"
+            )
+        clusters = {"main": model.num_categories, "aux": model.num_aux_categories}[protocol.head]
+        super().__init__(classes, clusters, protocol, name="densesiam")
         self.network = model
         self.weights = resolve_weights(loss_weights, used, model.num_categories, model.num_aux_categories)
         self.region_start, self.distance, self.stop_gradient = region_start, DISTANCES[distance], stop_gradient
@@ -80,8 +88,8 @@ class Segment(ScoredModule):
         self.make_optimizer = optimizer
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w)."""
-        logits: Tensor = self.network(images)
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
+        logits: Tensor = self.network(images) if self.protocol.head == "main" else self.network.aux_logits(images)
         return logits
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -102,6 +110,12 @@ class Segment(ScoredModule):
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
         self.log("loss/total", total, prog_bar=True, sync_dist=True)
         return total + self.unused_parameters()
+
+    def rehearsal(self) -> "Segment":
+        """A copy with every loss awake from the first step, to measure what a run takes at most."""
+        copy = deepcopy(self)
+        copy.region_start = None if self.region_start is None else 0.0
+        return copy
 
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
         """The unweighted losses that count now, each a scalar, averaged over the valid images of all processes."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans
 from src.metrics import Category
 from src.models.encoder import resnet
+from tests.protocols import paper
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
 FLAT = torch.tensor([[200, 30, 40], [40, 190, 60], [50, 60, 210]], dtype=torch.uint8)
@@ -23,7 +24,7 @@ def noise_images(count: int = 4, side: int = 12) -> Tensor:
 
 
 def colour_kmeans(pixels_per_image: int = 60, seed: int = 0, num_clusters: int = 3) -> KMeans:
-    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, "hungarian", "kmeans_colour")
+    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, paper(), "kmeans_colour")
 
 
 def fitted(images: Tensor, **options: int) -> KMeans:
@@ -51,7 +52,7 @@ def test_it_is_scored_like_any_other_module() -> None:
     images, label = flat_images()
     module = fitted(images)
     label[0, 0] = 255
-    clusters = module.validation_step({"image": images, "label": label}, 0)
+    clusters = module.validation_step({"image": images, "label": label, "index": torch.arange(4)}, 0)
     assert clusters.shape == label.shape
     assert module.metric.compute()["mIoU"] == 100
     assert module.name == "kmeans_colour"
@@ -112,9 +113,8 @@ def test_deepest_maps_are_two_unit_vectors_side_by_side(height: int, width: int)
 
 def test_kmeans_on_deep_features() -> None:
     torch.manual_seed(0)
-    module = KMeans(
-        DeepestMaps(resnet("resnet18", None, frozen=False)), 3, THREE, 100, 0, "hungarian", "kmeans_features"
-    )
+    features = DeepestMaps(resnet("resnet18", None, frozen=False))
+    module = KMeans(features, 3, THREE, 100, 0, paper(), "kmeans_features")
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     module.fit(images.split(2))
     assert module(images).shape == (3, 3, 4, 4)

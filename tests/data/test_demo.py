@@ -9,11 +9,12 @@ from src.data.demo import SceneImages, Scenes
 from src.data.scenes import CLASSES, render
 from src.data.views import CropAndWhole, colour_augmentation
 from tests.augmentation import VIEWS
+from tests.protocols import paper
 
 
 def scenes(**changes: Any) -> Scenes:
-    options = {"train_scenes": 5, "val_scenes": 3, "scene_size": 24, "views": VIEWS, "eval_size": 24}
-    return Scenes(**(options | {"batch_size": 2, "num_workers": 0, "seed": 0} | changes))
+    options = {"train_scenes": 5, "val_scenes": 3, "scene_size": 24, "views": VIEWS, "protocol": paper(side=24)}
+    return Scenes(**(options | {"batch_size": 2, "num_workers": 0, "seed": 0, "on_corrupt": "raise"} | changes))
 
 
 def pixels(images: Any) -> list[bytes]:
@@ -49,8 +50,7 @@ def test_labels_are_those_of_the_scenes_and_of_the_classes() -> None:
         np.testing.assert_array_equal(item["image"].permute(1, 2, 0).numpy(), image)
         np.testing.assert_array_equal(item["label"].numpy(), label)
         assert item["label"].max() < len(CLASSES)
-    assert data.protocol["images"] == 3
-    assert data.protocol["classes"] == 8
+    assert data.describe() == {"data": "generated scenes", "images": 3, "classes": 8}
 
 
 def test_scenes_of_a_train_batch_are_views_of_the_right_images() -> None:
@@ -68,3 +68,4 @@ def test_names_tell_scenes_apart() -> None:
     assert images.image(0).mode == "RGB"
     assert images.label(0).mode == "L"
     assert len({images.name(index) for index in range(3)}) == 3
+    assert len({images.image_name(index) for index in range(3)}) == 3

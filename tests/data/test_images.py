@@ -11,8 +11,12 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as release  # the release prepares images with torchvision's functions
 
-from src.data.images import ScoredImages, evaluation_crop, open_image, open_label
+from src.data.images import evaluation_crop, open_image, open_label
+from src.data.reading import Reader
+from src.data.scored import ScoredImages
 from tests.conftest import SHARED, Golden
+from tests.data.arrays import Arrays
+from tests.protocols import paper
 from tests.refusals import refusal
 
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -34,6 +38,49 @@ def test_palettes_with_transparency_are_read_without_a_warning(tmp_path: Path) -
     found = open_image(tmp_path / "image.png")
     assert found.mode == "RGB"
     assert found.getpixel((0, 0)) == (120, 60, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "RGB with a colour", "L with a grey"])
+def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
+    """Left transparent, right opaque, the colour below both the same."""
+    path = tmp_path / ("image.tif" if mode == "PA" else "image.png")
+    pixels = np.full((4, 6), 90, np.uint8)
+    pixels[:, :3] = 40
+    alpha = np.where(pixels == 40, 0, 255).astype(np.uint8)
+    grey = Image.fromarray(pixels)
+    if mode == "P":
+        grey.convert("P").save(path, transparency=40)
+    elif mode == "RGB with a colour":
+        grey.convert("RGB").save(path, transparency=(40, 40, 40))
+    elif mode == "L with a grey":
+        grey.save(path, transparency=40)
+    else:
+        image = grey.convert("L" if mode == "LA" else "RGB").convert("RGBA" if mode == "PA" else mode)
+        image.putalpha(Image.fromarray(alpha))
+        (image.convert("PA") if mode == "PA" else image).save(path)
+    found = np.asarray(open_image(path))
+    assert found.shape == (4, 6, 3)
+    assert (found[:, :3] == 255).all()
+    assert (found[:, 3:] == 90).all()
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (55, 155, 255, 51)).save(tmp_path / "image.png")  # a fifth of the colour
+    assert open_image(tmp_path / "image.png").getpixel((1, 1)) == (215, 235, 255)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_greys_are_scaled(tmp_path: Path, suffix: str) -> None:
+    levels = np.array([[0, 128, 129, 257 * 100, 65535]], np.uint16)  # 128 / 257 < 0.5 < 129 / 257
+    Image.fromarray(levels).save(tmp_path / f"image.{suffix}")
+    found = np.asarray(open_image(tmp_path / f"image.{suffix}"))
+    assert found[0].tolist() == [[grey] * 3 for grey in (0, 0, 1, 100, 255)]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_values_without_a_known_range_are_refused(tmp_path: Path, mode: str) -> None:
+    Image.new("L", (3, 3), 7).convert(mode).save(tmp_path / "image.tif")
+    refusal(lambda: open_image(tmp_path / "image.tif"), tmp_path / "image.tif", f"mode {mode}", "replace or remove")
 
 
 def test_photographs_are_turned_upright(tmp_path: Path) -> None:
@@ -71,25 +118,6 @@ def test_a_broken_png(labelled_root: Path, reader: Callable[[Path], Any], damage
     refusal(lambda: reader(path), path, "can't read")
 
 
-class Arrays:
-    """Labelled images from arrays."""
-
-    def __init__(self, images: list[np.ndarray], labels: list[np.ndarray]) -> None:
-        self.images, self.labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def image(self, index: int) -> Image.Image:
-        return Image.fromarray(self.images[index])
-
-    def label(self, index: int) -> Image.Image:
-        return Image.fromarray(self.labels[index])
-
-    def name(self, index: int) -> str:
-        return f"array {index}"
-
-
 def test_preparation_equals_the_release(golden: Golden) -> None:
     case = golden("dataset")
     facts = json.loads((SHARED / "reference" / "golden" / "fine_to_coarse.json").read_text(encoding="utf-8"))
@@ -97,7 +125,8 @@ def test_preparation_equals_the_release(golden: Golden) -> None:
     coarse[:182] = facts["fine_to_coarse"]
     images = [case[f"image{k}"] for k in range(6)]
     labels = [coarse[case[f"fine_label{k}"]] for k in range(6)]
-    dataset = ScoredImages(Arrays(images, labels), 32, facts["coarse_names"])
+    arrays = Arrays(images, labels)
+    dataset = ScoredImages(arrays, Reader(arrays, "raise", 0), paper(), facts["coarse_names"])
     for k in range(6):
         levels = 255 * (case[f"eval_image_{k}"].transpose(1, 2, 0) * IMAGENET_STD + IMAGENET_MEAN)
         np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
@@ -109,7 +138,7 @@ def test_preparation_equals_the_release(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(98, 49), (49, 98), (64, 48), (48, 65), (500, 333), (33, 100), (32, 32), (5, 9), (39, 117)]
+    "shape", [(98, 49), (49, 98), (64, 48), (48, 65), (500, 333), (33, 100), (32, 32), (5, 9), (39, 117), (160, 20), (20, 160)]
 )
 @pytest.mark.parametrize("size", [32, 33])
 def test_preparation_equals_torchvision(shape: tuple[int, int], size: int) -> None:
@@ -121,3 +150,36 @@ def test_preparation_equals_torchvision(shape: tuple[int, int], size: int) -> No
     ):
         expected = release.center_crop(release.resize(image, [size], theirs), [size])
         np.testing.assert_array_equal(np.asarray(evaluation_crop(image, size, ours)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 10_000), (10_000, 1), (3, 20_000)])
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.NEAREST])
+def test_a_very_long_image_is_cut_before_it_grows(
+    shape: tuple[int, int], resample: Image.Resampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resized whole, 1 x 10,000 pixels would become 32 x 320,000."""
+    resize, sizes = Image.Image.resize, []
+
+    def watched(image: Image.Image, size: tuple[int, int], *options: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *options)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    pixels = np.zeros(shape, np.uint8)
+    pixels[tuple(slice(side // 2 - 30, side // 2 + 30) if side > 100 else slice(None) for side in shape)] = 200
+    found = np.asarray(evaluation_crop(Image.fromarray(pixels), 32, resample))
+    assert found.shape == (32, 32)
+    assert (found == 200).all()  # of its centre
+    assert len(sizes) == 1
+    assert max(sizes[0]) <= 9 * 32
+
+
+@pytest.mark.parametrize("width", [40, 41, 320, 321, 322, 400, 401])
+def test_a_cut_keeps_the_centre_in_the_centre(width: int) -> None:
+    """Up to 8 : 1 nothing is cut; beyond, what is left stays symmetrical."""
+    pixels = np.abs(np.arange(width) - (width - 1) / 2)
+    image = Image.fromarray(np.tile(pixels.astype(np.uint8), (40, 1)))
+    found = np.asarray(evaluation_crop(image, 40, Image.Resampling.BILINEAR)).astype(int)
+    middle = (width - 40) // 2
+    expected = np.asarray(image)[:, middle : middle + 40].astype(int)
+    assert np.abs(found - expected).max() <= 1

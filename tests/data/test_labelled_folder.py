@@ -12,17 +12,21 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data.images import WholeImages, open_label
-from src.data.labelled_folder import FolderImages, LabelledFolder, list_images, read_classes
+from src.data.images import open_label
+from src.data.labelled_folder import FolderImages, LabelledFolder, images_in, read_classes
+from src.data.reading import Reader
+from src.data.scored import WholeImages
 from src.errors import DenseSiamError
 from src.metrics import Category
 from tests.augmentation import VIEWS
+from tests.protocols import paper
 from tests.refusals import refusal
 
 
 def folder(root: Path, **changes: Any) -> LabelledFolder:
-    options = {"train_splits": ["train"], "val_split": "val", "views": VIEWS, "eval_size": 32}
-    return LabelledFolder(str(root), **(options | {"batch_size": 2, "num_workers": 0, "seed": 0} | changes))
+    options = {"train_splits": ["train"], "val_split": "val", "views": VIEWS, "protocol": paper()}
+    options |= {"batch_size": 2, "num_workers": 0, "seed": 0, "on_corrupt": "raise"}
+    return LabelledFolder(str(root), **(options | changes))
 
 
 def test_the_layout_is_read(labelled_root: Path) -> None:
@@ -32,9 +36,7 @@ def test_the_layout_is_read(labelled_root: Path) -> None:
         *("scene0.png", "scene1.png", "scene2.jpg", "scene3.png", "scene4.png", "scene5.jpg")
     ]
     assert [data.val.image(index).size for index in range(3)] == [(48, 40), (40, 48), (48, 40)]
-    assert data.protocol["images"] == 3
-    assert data.protocol["classes"] == 3
-    assert data.protocol["preparation"].count("32") == 2
+    assert data.describe() == {"data": f"val of {labelled_root}", "images": 3, "classes": 3}
     batches = list(data.val_dataloader())
     assert [tuple(batch["image"].shape) for batch in batches] == [(2, 3, 32, 32), (1, 3, 32, 32)]
     labels = torch.cat([batch["label"] for batch in batches])
@@ -53,7 +55,7 @@ def test_several_splits_are_one_after_the_other(labelled_root: Path) -> None:
 def test_other_files_are_left_alone_and_suffixes_may_be_capitals(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.Png", "c.jpeg", "notes.txt", "Thumbs.db", "d.json"):
         (tmp_path / name).touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.Png", "b.JPG", "c.jpeg"]
+    assert [path.name for path in images_in(tmp_path)] == ["a.Png", "b.JPG", "c.jpeg"]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -81,7 +83,8 @@ def test_whole_images_for_kmeans_are_the_same_in_every_process(labelled_root: Pa
     assert len({image.numpy().tobytes() for image in first}) == 4
     everything = torch.cat(list(alone.whole_train_dataloader(100, torch.Generator())))
     assert len(everything) == 6
-    again = {WholeImages(alone.train, 32)[index].numpy().tobytes() for index in range(6)}
+    whole = WholeImages(Reader(alone.train, "raise", 0), paper())
+    again = {whole[index].numpy().tobytes() for index in range(6)}
     assert {image.numpy().tobytes() for image in everything} == again
 
 
@@ -106,7 +109,7 @@ def test_scoring_needs_no_training_images(labelled_root: Path) -> None:
     data = folder(labelled_root)
     data.setup("validate")
     assert sum(len(batch["label"]) for batch in data.val_dataloader()) == 3
-    assert data.protocol["data"] == f"val of {labelled_root}"
+    assert data.describe()["data"] == f"val of {labelled_root}"
 
 
 def test_images_without_labels(labelled_root: Path) -> None:

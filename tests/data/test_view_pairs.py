@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from src.data.datamodule import TwoViewData
+from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.views import ViewPairs
 from src.metrics import Category
 from tests.augmentation import VIEWS, noise_image
+from tests.protocols import paper
 
 
 class NoiseImages:
@@ -27,6 +29,9 @@ class NoiseImages:
     def image(self, index: int) -> Image.Image:
         return self.images[index]
 
+    def image_name(self, index: int) -> str:
+        return f"noise {index}"
+
     def label(self, index: int) -> Image.Image:
         raise AssertionError("labels are for scoring only")
 
@@ -35,7 +40,7 @@ class NoiseImages:
 
 
 def pairs(seed: int = 0) -> ViewPairs:
-    return ViewPairs(NoiseImages(6), VIEWS, seed)
+    return ViewPairs(Reader(NoiseImages(6), "raise", 0), VIEWS, seed)
 
 
 def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
@@ -71,7 +76,8 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
 
 def epoch_of_batches(num_workers: int, epoch: int = 0, seed: int = 0) -> list[dict[str, Any]]:
     images = NoiseImages(14)
-    data = TwoViewData(lambda: images, images, [Category("all", "stuff")], VIEWS, 16, 4, num_workers, seed)
+    classes = [Category("all", "stuff")]
+    data = TwoViewData(lambda: images, images, classes, VIEWS, paper(), 4, num_workers, seed, "raise")
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
     return list(loader)

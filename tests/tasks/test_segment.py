@@ -25,6 +25,7 @@ from src.models.fpn import SimplifiedFPN
 from src.models.siamese import DenseSiam, View
 from src.optim import sgd
 from src.tasks.segment import Segment
+from tests.protocols import paper
 
 CLASSES = (Category("sky", "stuff"), Category("sand", "stuff"), Category("ball", "thing"))
 TABLE_5 = [
@@ -55,6 +56,7 @@ def make_task(**changes: Any) -> Segment:
         "region_normalise": True,
         "region_stop_gradient": False,
         "optimizer": partial(sgd, base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
+        "protocol": paper(),
     }
     return Segment(network, CLASSES, **(options | changes))
 

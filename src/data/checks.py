@@ -1,0 +1,55 @@
+"""What labelled data sets check of their arguments and of the files that they list."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_utilities.core.rank_zero import rank_zero_warn
+from numpy.typing import NDArray
+
+from src.errors import DenseSiamError
+
+
+def existing_root(root: str, layout: str) -> Path:
+    """`data.root` as a path.
+
+    Raises:
+        DenseSiamError: it is no folder; the message says what was expected in it.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {layout} in it; set data.root=DIR")
+    return folder
+
+
+def require_list(name: str, value: Sequence[str]) -> None:
+    """Refuse one word where a list of words is expected: its letters would be taken for the list.
+
+    Raises:
+        DenseSiamError: it is one word.
+    """
+    if isinstance(value, str):
+        raise DenseSiamError(f"{name} is {value!r}: expected a list, {name}=[{value}]")
+
+
+def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:
+    """Refuse a list of files of which some are absent.
+
+    Raises:
+        DenseSiamError: some are; the message counts them and names the first.
+    """
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DenseSiamError(
+            f"{len(missing)} of {len(paths)} {kind} are missing, the first expected file is {missing[0]}: {remedy}"
+        )
+
+
+def warn_of_overlap(train: NDArray[Any], val: NDArray[Any]) -> None:
+    """Warn of images, given by their names, that are both trained on and scored."""
+    shared = np.intersect1d(train, val)
+    if len(shared):
+        rank_zero_warn(
+            f"images both trained on and scored: {len(shared)}, such as {shared[0]}; no scores of unseen images"
+        )

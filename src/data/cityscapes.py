@@ -1,0 +1,140 @@
+"""Cityscapes in its own layout, with its 19 training classes or the 27 of the unsupervised benchmark."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+from PIL import Image
+
+from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
+from src.data.datamodule import Loading, TwoViewData
+from src.data.facts import facts, mapped
+from src.data.images import IGNORE_INDEX, open_image, open_label
+from src.errors import DenseSiamError
+from src.metrics import Category
+
+LAYOUT = (
+    "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, as "
+    "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of www.cityscapes-dataset.com unpack"
+)
+IMAGE, LABEL, TRAIN_LABEL = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
+BLACK = "troisdorf_000000_000073"  # of train_extra: all black, as the data set's users report
+
+
+def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
+    """The classes, and the class of every label id 0 to 33.
+
+    Things are the labels of the categories human and vehicle, which are those annotated as instances.
+
+    Args:
+        num_classes: 19 for the official training classes; 27 for the ids 7 to 33, all that are not void, as PiCIE and
+            STEGO score them. Everything else is ignored; the license plate has no id and is in no label file.
+
+    Raises:
+        DenseSiamError: another number.
+    """
+    labels = facts("cityscapes")["labels"]
+    if num_classes == 19:
+        kept = [label for label in labels if label["train_id"] != IGNORE_INDEX]
+    elif num_classes == 27:
+        kept = [label for label in labels if label["category"] != "void"]
+    else:
+        raise DenseSiamError(f"data.num_classes is {num_classes}: Cityscapes has 19 or 27")
+    things = ("human", "vehicle")
+    classes = tuple(Category(label["name"], "thing" if label["category"] in things else "stuff") for label in kept)
+    class_of = {label["id"]: IGNORE_INDEX for label in labels}
+    return classes, class_of | {label["id"]: number for number, label in enumerate(kept)}
+
+
+class CityscapesImages:
+    """The images of one or more splits of Cityscapes, with the fine labels mapped to classes.
+
+    Args:
+        root: holds `leftImg8bit` and `gtFine`.
+        splits: folders below `leftImg8bit`, in order.
+        num_classes: see `scheme`.
+        labelled: whether every image must have its labels.
+
+    Raises:
+        DenseSiamError: a split has no images, or an image no labels; on reading labels: a value without a class.
+    """
+
+    def __init__(self, root: Path, splits: Sequence[str], num_classes: int, labelled: bool) -> None:
+        self.root, self.splits, self.num_classes = root, splits, num_classes
+        _, self.class_of = scheme(num_classes)
+        self.names = np.array([name for split in splits for name in self._listed(split)])  # no Python object per image
+        if labelled:
+            self._require_labels()
+
+    def _listed(self, split: str) -> list[str]:
+        images = self.root / "leftImg8bit"
+        paths = sorted(path for path in (images / split).glob(f"*/*{IMAGE}") if path.name != f"{BLACK}{IMAGE}")
+        if not paths:
+            found = "it has none" if (images / split).is_dir() else "there is no such folder"
+            raise DenseSiamError(
+                f"expected images CITY/NAME{IMAGE} in {images / split}, but {found}: expected {LAYOUT}"
+            )
+        return [path.relative_to(images).as_posix().removesuffix(IMAGE) for path in paths]
+
+    def _require_labels(self) -> None:
+        paths = [Path(self.name(index)) for index in range(len(self))]
+        converted = any(path.with_name(path.name.replace(LABEL, TRAIN_LABEL)).is_file() for path in paths)
+        hint = f"; NAME{TRAIN_LABEL} are there, which can't stand for them" if converted else ""
+        require_files(paths, "label files", f"expected {LAYOUT}{hint}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Image.Image:
+        return open_image(Path(self.image_name(index)))
+
+    def image_name(self, index: int) -> str:
+        return str(self.root / "leftImg8bit" / f"{self.names[index]}{IMAGE}")
+
+    def label(self, index: int) -> Image.Image:
+        name = self.name(index)
+        return mapped(np.asarray(open_label(Path(name))), self.class_of, name, "Cityscapes' label ids, 0 to 33")
+
+    def name(self, index: int) -> str:
+        return str(self.root / "gtFine" / f"{self.names[index]}{LABEL}")
+
+    def __str__(self) -> str:
+        return f"Cityscapes, {self.num_classes} classes, {'+'.join(self.splits)} of {self.root}"
+
+
+class Cityscapes(TwoViewData):
+    """`data=cityscapes`: trains on the images of some splits and scores on the fine labels of one.
+
+    Args:
+        root: holds `leftImg8bit` and, for the split that is scored, `gtFine`.
+        num_classes: 19 or 27, see `scheme`.
+        train_splits: of `train`, `train_extra`, `val`, `test`: their images are trained on, without labels.
+        val_split: `val` or `train`: its images are scored.
+        loading: see `TwoViewData`.
+
+    Raises:
+        DenseSiamError: the root, a split or the labels of the split to score are missing.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        num_classes: int,
+        train_splits: Sequence[str],
+        val_split: str,
+        **loading: Unpack[Loading],
+    ) -> None:
+        folder = existing_root(root, LAYOUT)
+        require_list("data.train_splits", train_splits)
+        if val_split == "test":
+            raise DenseSiamError("data.val_split is test, whose labels are not public: set data.val_split=val or train")
+        classes, _ = scheme(num_classes)
+        val = CityscapesImages(folder, [val_split], num_classes, labelled=True)
+
+        def train() -> CityscapesImages:
+            images = CityscapesImages(folder, train_splits, num_classes, labelled=False)
+            warn_of_overlap(images.names, val.names)
+            return images
+
+        super().__init__(train=train, val=val, classes=classes, **loading)

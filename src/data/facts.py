@@ -1,0 +1,42 @@
+"""Facts of labelled data sets, from the JSON files beside this module, and mapping label files by them."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from src.data.images import IGNORE_INDEX
+from src.errors import DenseSiamError
+
+
+def facts(name: str) -> dict[str, Any]:
+    """The content of `NAME.json`."""
+    content: dict[str, Any] = json.loads(files("src.data").joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def mapped(label: NDArray[Any], class_of: Mapping[int, int], name: str, expected: str) -> Image.Image:
+    """Replace the values of a label file by classes.
+
+    Args:
+        label: (H, W), any integer dtype.
+        class_of: the class or `IGNORE_INDEX` of every value that may occur; none is negative.
+        name: what a message calls the file.
+        expected: what a message calls the values that may occur.
+
+    Returns:
+        8 bit, (H, W).
+
+    Raises:
+        DenseSiamError: a value that `class_of` does not have. It is never ignored in silence.
+    """
+    strange = sorted(set(np.unique(label).tolist()) - set(class_of))
+    if strange:
+        raise DenseSiamError(f"labels {name} hold {strange}: expected {expected}; unpack the labels again")
+    table = np.full(max(class_of) + 1, IGNORE_INDEX, dtype=np.uint8)
+    table[list(class_of)] = list(class_of.values())
+    return Image.fromarray(table[label])

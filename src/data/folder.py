@@ -1,0 +1,60 @@
+"""Any tree of images without labels: to pre-train on, or to segment without scoring."""
+
+from pathlib import Path
+from typing import Unpack
+
+from PIL import Image
+
+from src.data.datamodule import Loading, TwoViewData
+from src.data.file_list import FileList
+from src.data.images import open_image
+from src.data.listing import list_images, listed_images, read_list
+from src.errors import DenseSiamError
+
+
+class FileImages:
+    """The images of a `FileList`: nothing is kept per image beside the list's own arrays."""
+
+    def __init__(self, files: FileList) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> Image.Image:
+        return open_image(self.files[index])
+
+    def image_name(self, index: int) -> str:
+        return str(self.files[index])
+
+
+class Folder(TwoViewData):
+    """`data=folder`, `data=imagenet`, `data=coco`: trains on all images below a folder, at any depth.
+
+    Args:
+        root: of the data set.
+        images: folder below it that holds the images.
+        layout: what is expected there, for the messages.
+        list: a file with one path below `images` a line, see `src.data.listing.read_list`; None for all images.
+        index_cache: folder where the listing of all images is kept; None lists anew each time.
+        loading: see `TwoViewData`.
+
+    Raises:
+        DenseSiamError: no such folder; on listing: no image in it.
+    """
+
+    def __init__(
+        self, root: str, images: str, layout: str, list: str | None, index_cache: str | None, **loading: Unpack[Loading]
+    ) -> None:
+        folder = Path(root) / images
+        if not folder.is_dir():
+            raise DenseSiamError(
+                f"there is no folder {folder}: expected {layout} in data.root={root}; set data.root=DIR"
+            )
+
+        def files() -> FileImages:
+            if list is not None:
+                return FileImages(listed_images(folder, read_list(Path(list))))
+            return FileImages(list_images(folder, Path(index_cache) if index_cache else None))
+
+        super().__init__(train=files, val=None, classes=(), **loading)

@@ -1,0 +1,166 @@
+"""Unpacking zip and tar archives from the internet: nothing outside the target, no half files, resumable."""
+
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import IO
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from src.errors import DenseSiamError
+
+CHUNK = 1 << 20
+DAMAGED = (  # what the libraries raise for damaged bytes; RuntimeError for ciphers and methods that they don't know
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, ValueError, RuntimeError),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an archive holds beside folders: its size in bytes as declared, and whether it is a plain file."""
+
+    name: str
+    size: int
+    plain: bool
+    open: Callable[[], IO[bytes] | None]
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """How many files were written, and how many were there already."""
+
+    written: int
+    skipped: int
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the disk that holds a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def unpack(archive: Path, target: Path, free: Callable[[Path], int] = free_bytes) -> Unpacked:
+    """Unpack an archive's files; those that are there with the declared size are skipped, so that it can be resumed.
+
+    Every file is written under another name and renamed when it is whole. Owners, permissions and times are left out.
+
+    Args:
+        archive: a `.zip`, or a tar with whatever compression.
+        target: folder; made if it isn't there.
+        free: gives the free space of a folder's disk, in bytes.
+
+    Raises:
+        DenseSiamError: the archive is damaged or incomplete, wants to write outside the target, holds links or
+            devices, or is larger than the free space.
+    """
+    opened = _zip_entries if archive.suffix.lower() == ".zip" else _tar_entries
+    with ExitStack() as stack:
+        try:
+            entries = stack.enter_context(opened(archive))
+        except (*DAMAGED, OSError) as error:
+            size = f", {archive.stat().st_size} bytes" if archive.is_file() else ""
+            raise DenseSiamError(
+                f"can't open {archive}{size} ({_said(error)}): expected a complete archive; download it again"
+            ) from error
+        _check(archive, entries)
+        target.mkdir(parents=True, exist_ok=True)
+        waiting = [entry for entry in entries if _size(target / entry.name) != entry.size]
+        needed, room = sum(entry.size for entry in waiting), free(target)
+        if needed > room:
+            raise DenseSiamError(
+                f"unpacking {archive} needs {decimal(needed)} ({needed} bytes), but {target} has {decimal(room)} "
+                f"({room} bytes) free: make room or choose another folder"
+            )
+        with _progress() as progress:
+            task = progress.add_task(archive.name, total=needed)
+            for entry in waiting:
+                _write(entry, archive, target / entry.name, lambda count: progress.advance(task, count))
+    return Unpacked(len(waiting), len(entries) - len(waiting))
+
+
+@contextmanager
+def _zip_entries(archive: Path) -> Iterator[list[Entry]]:
+    def entry(info: zipfile.ZipInfo) -> Entry:
+        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made without Unix modes
+        return Entry(info.filename, info.file_size, kind in (0, stat.S_IFREG), lambda: file.open(info))
+
+    with zipfile.ZipFile(archive) as file:
+        yield [entry(info) for info in file.infolist() if not info.is_dir()]
+
+
+@contextmanager
+def _tar_entries(archive: Path) -> Iterator[list[Entry]]:
+    def entry(member: tarfile.TarInfo) -> Entry:
+        return Entry(member.name, member.size, member.isreg(), lambda: file.extractfile(member))
+
+    with tarfile.open(archive) as file:
+        members = file.getmembers()
+        file.fileobj.seek(file.offset)
+        while chunk := file.fileobj.read(CHUNK):  # to the end, where a compressed one has its checksum
+            if chunk.strip(b"\0"):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"what follows {members[-1].name if members else 'its start'} is no entry")
+        yield [entry(member) for member in members if not member.isdir()]
+
+
+def _check(archive: Path, entries: Sequence[Entry]) -> None:
+    """Refuse what isn't a plain file below the target, on any system."""
+    for entry in entries:
+        path = PureWindowsPath(entry.name)  # knows both separators and drive letters
+        if path.anchor or ".." in path.parts or not path.parts:
+            found, expected = "lies outside the target folder", "paths below it"
+        elif not entry.plain:
+            found, expected = "is a link or device", "plain files"
+        else:
+            continue
+        raise DenseSiamError(
+            f"{archive} holds {entry.name!r}, which {found}: expected {expected} only; get the archive from its authors"
+        )
+
+
+def _write(entry: Entry, archive: Path, path: Path, advance: Callable[[int], None]) -> None:
+    """Write an entry as a whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = entry.open()
+        assert source is not None  # as it would be for a folder
+        with source, part.open("wb") as file:
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+                advance(len(chunk))
+        if _size(part) != entry.size:
+            raise EOFError(f"{_size(part)} of {entry.size} bytes")
+        os.replace(part, path)
+    except DAMAGED as error:
+        raise DenseSiamError(f"{archive} is damaged at {entry.name} ({_said(error)}): download it again") from error
+    except OSError as error:
+        raise DenseSiamError(f"can't unpack {entry.name} of {archive} to {path} ({_said(error)})") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,102 @@
+"""Reading images in loader processes, and what happens when one can't be read."""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+
+from src.data.images import Images, UnreadableFile
+from src.errors import DenseSiamError
+
+OnCorrupt = Literal["raise", "skip"]
+ATTEMPTS = 10
+
+
+class Reader:
+    """Reads the images of a set, in this process or in loader processes.
+
+    Args:
+        images: the set.
+        on_corrupt: `raise` stops at an image that can't be read; `skip` gives another one in its place and says so.
+        num_workers: loader processes that share this reader.
+    """
+
+    def __init__(self, images: Images, on_corrupt: OnCorrupt, num_workers: int) -> None:
+        self.images, self.on_corrupt = images, on_corrupt
+        # Process id and the image it reads, in shared memory: a process that is killed can't say it any more.
+        rows = (max(1, num_workers), 2)
+        self.reading: Tensor = torch.full(rows, -1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def begin(self, index: int) -> None:
+        """Remember which image this loader process reads now."""
+        worker = get_worker_info()
+        if worker is not None:
+            self.reading[worker.id] = torch.tensor([os.getpid(), index])
+
+    def image_or_other(self, index: int, seed: int) -> tuple[Image.Image, str]:
+        """Read an image or, with `skip`, one drawn with `seed` in its place.
+
+        Returns:
+            The image, and what is wrong with the one asked for: empty if nothing is.
+
+        Raises:
+            UnreadableFile: with `raise`.
+            DenseSiamError: with `skip`, when `ATTEMPTS` others can't be read either.
+        """
+        self.begin(index)
+        try:
+            return self.images.image(index), ""
+        except UnreadableFile as error:
+            if self.on_corrupt == "raise":
+                raise
+            fault = str(error)
+        for other in np.random.default_rng(seed).integers(len(self.images), size=ATTEMPTS).tolist():
+            try:
+                return self.images.image(other), fault
+            except UnreadableFile:
+                continue
+        raise DenseSiamError(f"{fault}; nor could any of {ATTEMPTS} others: is the disk still there?")
+
+    def last_read(self, message: str) -> str:
+        """Names of the images that the processes with ids in `message` were reading; of all where none is known."""
+        processes = {int(number) for number in re.findall(r"\d+", message)}
+        rows = [(process, index) for process, index in self.reading.tolist() if index >= 0]
+        named = [index for process, index in rows if process in processes] or [index for _, index in rows]
+        return ", ".join(self.images.image_name(index) for index in named) or "its first image"
+
+
+class Loader(DataLoader[Any]):
+    """A DataLoader that names the image when one of its processes dies.
+
+    Args:
+        reader: of the dataset.
+        options: of DataLoader.
+
+    Raises:
+        DenseSiamError: on iterating: a process was killed, most often for want of memory.
+    """
+
+    def __init__(self, dataset: Any, reader: Reader, **options: Any) -> None:
+        self.reader = reader
+        super().__init__(dataset, **options)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            said = str(error).splitlines()[0]
+            raise DenseSiamError(
+                f"a loader process died while it read {self.reader.last_read(said)} ({said}): look at that file and at "
+                "the memory (data.num_workers=0 reads in the main process)"
+            ) from error

@@ -1,0 +1,89 @@
+"""Images prepared as the protocol says: alone for k-means, with their labels for scoring."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFile, prepared, to_tensor
+from src.data.reading import Reader
+from src.errors import DenseSiamError
+from src.protocol import Protocol
+
+BLANK = 32  # side of what stands for an unreadable image of unknown size
+
+
+class WholeImages(Dataset[Tensor]):
+    """Images alone, prepared as for scoring; item: (3, H, W) uint8."""
+
+    def __init__(self, reader: Reader, protocol: Protocol) -> None:
+        self.reader, self.protocol = reader, protocol
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image, _ = self.reader.image_or_other(index, seed=index)
+        return to_tensor(prepared(image, self.protocol.side, self.protocol.crop, Image.Resampling.BILINEAR))
+
+
+class ScoredImages(Dataset[dict[str, Any]]):
+    """Images with labels.
+
+    Item: {"image": (3, H, W) uint8, "label": (h, w) int64, "index": its number, "unreadable": ""}. An image that is
+    skipped has no counted pixel, and `unreadable` says why.
+
+    Args:
+        images: see `LabelledImages`.
+        reader: of these images.
+        protocol: prepares them.
+        class_names: every label is an index of these, or `IGNORE_INDEX`.
+
+    Raises:
+        DenseSiamError: on reading: labels of another size than their image, or outside the classes.
+    """
+
+    def __init__(self, images: LabelledImages, reader: Reader, protocol: Protocol, class_names: Sequence[str]) -> None:
+        self.images, self.reader, self.protocol, self.num_classes = images, reader, protocol, len(class_names)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        self.reader.begin(index)
+        try:
+            image, label = self.images.image(index), self.images.label(index)
+        except UnreadableFile as error:
+            if self.reader.on_corrupt == "raise":
+                raise
+            size = BLANK if self.protocol.side == "own" else int(self.protocol.side)
+            blank, ignored = torch.zeros(3, size, size, dtype=torch.uint8), torch.full((size, size), IGNORE_INDEX)
+            return {"image": blank, "label": ignored, "index": index, "unreadable": str(error)}
+        self._check(index, image, label)
+        side, crop = self.protocol.side, self.protocol.crop
+        if crop:
+            label = prepared(label, side, crop, Image.Resampling.NEAREST)
+        return {
+            "image": to_tensor(prepared(image, side, crop, Image.Resampling.BILINEAR)),
+            "label": torch.from_numpy(np.array(label)).long(),
+            "index": index,
+            "unreadable": "",
+        }
+
+    def _check(self, index: int, image: Image.Image, label: Image.Image) -> None:
+        if image.size != label.size:
+            raise DenseSiamError(
+                f"labels {self.images.name(index)} are {label.width} x {label.height}, their image is "
+                f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
+            )
+        values = np.unique(np.asarray(label))
+        strange = values[(values >= self.num_classes) & (values != IGNORE_INDEX)]
+        if strange.size:
+            raise DenseSiamError(
+                f"labels {self.images.name(index)} hold {strange.tolist()}: expected 0 to {self.num_classes - 1}, "
+                f"or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
+            )

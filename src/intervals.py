@@ -1,0 +1,155 @@
+"""How far a score could be off had other images been drawn: 95 % intervals by the bootstrap over images.
+
+Each draw takes as many images as there are, with replacement, sums their confusion matrices, matches the clusters anew
+and scores: the interval is that of the whole procedure, from the 2.5th to the 97.5th percentile of the draws (Efron's
+percentile bootstrap). What another training seed would give is not in it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from src.errors import DenseSiamError
+from src.metrics import Category, Matching, confusion_matrix, match, scores
+
+
+class Interval(NamedTuple):
+    """A score, or a difference of two, in percent, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ImageMatrices(NamedTuple):
+    """The confusion matrix of each image.
+
+    Attributes:
+        counts: (images, C * N) pixels; images in order of their index, those without a counted pixel left out.
+        categories: the C classes.
+        matching: of the N clusters to them.
+    """
+
+    counts: csr_array
+    categories: tuple[Category, ...]
+    matching: Matching
+
+    def matrix(self, weights: NDArray[np.int64]) -> Tensor:
+        """(C, N) sum over the images, each counted as often as `weights` (images,) says."""
+        flat = np.asarray(weights @ self.counts)
+        return torch.from_numpy(flat.reshape(len(self.categories), -1))
+
+    def scores(self, weights: NDArray[np.int64]) -> dict[str, float]:
+        """`src.metrics.scores` of `matrix`."""
+        matrix = self.matrix(weights)
+        return scores(matrix, match(matrix, self.matching), self.categories)
+
+
+class PerImage(Metric):
+    """Counts pixels as `src.metrics.ClusterMatchMetric` does, but for every image alone."""
+
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(self, categories: Sequence[Category], num_clusters: int, matching: Matching) -> None:
+        super().__init__()
+        self.categories, self.num_clusters, self.matching = tuple(categories), num_clusters, matching
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        super().reset()
+        # (k, 3): index of the image, cell of its matrix, pixels. Never an empty list: a process may have no image.
+        self.rows.append(torch.zeros(0, 3, dtype=torch.int64, device=self.device))
+
+    def update(self, prediction: Tensor, label: Tensor, index: Tensor) -> None:
+        """Add images: `prediction` and `label` (B, H, W), `index` (B,) their numbers in the data set."""
+        for clusters, classes, number in zip(prediction, label, index, strict=True):
+            matrix = confusion_matrix(classes, clusters, len(self.categories), self.num_clusters).flatten()
+            cells = matrix.nonzero().flatten()
+            self.rows.append(torch.stack([number.expand_as(cells), cells, matrix[cells]], dim=1))
+
+    def compute(self) -> ImageMatrices:
+        """The matrices of all images since the last reset, of all processes."""
+        index, cells, pixels = dim_zero_cat(self.rows).cpu().numpy().T
+        numbers, places = np.unique(index, return_inverse=True)
+        shape = (len(numbers), len(self.categories) * self.num_clusters)
+        counts = csr_array((pixels, (places, cells)), shape=shape)
+        return ImageMatrices(counts, self.categories, self.matching)
+
+
+def draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each image is in each resample: `resamples` arrays (images,), each of sum `images`."""
+    generator = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(generator.integers(images, size=images), minlength=images)
+
+
+def bootstrap(matrices: ImageMatrices, resamples: int, seed: int = 0) -> dict[str, Interval]:
+    """Every score with its interval.
+
+    Args:
+        matrices: of the images.
+        resamples: draws; 1000 and more give stable ends, 0 gives no intervals.
+        seed: of the draws.
+    """
+    if not resamples:
+        return {}
+    images = matrices.counts.shape[0]
+    everything = matrices.scores(np.ones(images, np.int64))
+    drawn = [matrices.scores(weights) for weights in draws(images, resamples, seed)]
+    return {name: _interval(value, [one[name] for one in drawn]) for name, value in everything.items()}
+
+
+def paired_difference(
+    first: ImageMatrices, second: ImageMatrices, resamples: int, seed: int = 0
+) -> dict[str, Interval]:
+    """`first` - `second` of every score on the same images, each draw scoring both on the same images.
+
+    That two runs share easy and hard images cancels out, so that the interval is narrower than those of the two scores
+    suggest. It holds 0 where the images can't tell the two apart.
+
+    Empty for 0 resamples.
+
+    Raises:
+        DenseSiamError: not the same images and labels.
+    """
+    one, other = _class_pixels(first), _class_pixels(second)
+    if first.categories != second.categories or not np.array_equal(one, other):
+        raise DenseSiamError(
+            f"the two were scored on {len(one)} and {len(other)} images, or on other labels: expected the same images "
+            "under the same protocol"
+        )
+    if not resamples:
+        return {}
+    images = len(one)
+    once = np.ones(images, np.int64)
+    value = _differences(first.scores(once), second.scores(once))
+    drawn = [_differences(first.scores(w), second.scores(w)) for w in draws(images, resamples, seed)]
+    return {name: _interval(value[name], [one[name] for one in drawn]) for name in value}
+
+
+def _class_pixels(matrices: ImageMatrices) -> NDArray[np.int64]:
+    """(images, C): pixels of each class in each image."""
+    counts, classes = matrices.counts, len(matrices.categories)
+    clusters = counts.shape[1] // classes
+    rows, columns = counts.nonzero()
+    totals = np.zeros((counts.shape[0], classes), np.int64)
+    np.add.at(totals, (rows, columns // clusters), counts.data)
+    return totals
+
+
+def _differences(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    return {name: first[name] - second[name] for name in first}
+
+
+def _interval(value: float, drawn: Sequence[float]) -> Interval:
+    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    return Interval(value, float(low), float(high))
