@@ -16,7 +16,9 @@ class DenseSiamError(CompactHydraException):
 
     def __init__(self, message: str) -> None:
         # A DataLoader re-raises a worker's exception with its whole traceback as the message; keep the message itself.
-        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
+        said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
+        # A file's name may hold a line break, or bytes that are no UTF-8.
+        super().__init__(said.replace("\n", "\\n").encode("utf-8", "backslashreplace").decode())
 
 
 @contextmanager

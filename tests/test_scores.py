@@ -78,3 +78,48 @@ def test_square_brackets_are_printed_as_they_are(text: str, capsys: pytest.Captu
     printed = " ".join(capsys.readouterr().out.split())
     assert f"k-means {text}" in printed
     assert f"splits: {text}" in printed
+
+
+NEAR = Interval(1.5, -0.25, 3.0)
+FAR = Interval(-4.04, -6.06, -2.0)
+MEASURED = {
+    "checkpoint": Scored({"mIoU": 45.67, "accuracy": 61.0}, {"mIoU": Interval(45.67, 43.21, 48.76)}),
+    "baseline": Scored({"mIoU": 44.17, "accuracy": 60.0, "release_block_mIoU_thing": 29.46}, {}),
+}
+
+
+def test_intervals_stand_beside_the_miou(capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores(MEASURED, PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    cells = {
+        label: [cell.strip() for cell in next(line for line in lines if label in line).split("│")[2:-1]]
+        for label in MEASURED
+    }
+    assert cells["checkpoint"] == ["45.7", "43.2 to 48.8", "-", "-", "61.0", "-"]
+    assert cells["baseline"] == ["44.2", "-", "-", "-", "60.0", "29.5"]
+    header = next(line for line in lines if "mIoU_stuff" in line)
+    assert header.index("mIoU") < header.index("95 % interval") < header.index("mIoU_stuff")
+    assert header.index("accuracy") < header.index("release_block_mIoU_thing")
+
+
+def test_a_difference_says_whether_the_images_can_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    print_difference({"mIoU": NEAR, "accuracy": FAR, "mean_accuracy": FAR})
+    assert capsys.readouterr().out.splitlines() == [
+        "mIoU, checkpoint - baseline: +1.5 (95 % interval -0.2 to +3.0; these images can't tell the two apart)",
+        "accuracy, checkpoint - baseline: -4.0 (95 % interval -6.1 to -2.0)",
+    ]
+    print_difference({})
+    assert not capsys.readouterr().out
+
+
+def test_scores_json_has_the_ends_of_the_intervals(tmp_path: Path) -> None:
+    undefined = {"mIoU_thing": Interval(float("nan"), float("nan"), float("nan"))}
+    rows = {**MEASURED, "third": Scored({"mIoU_thing": float("nan")}, undefined)}
+    write_scores(tmp_path / "scores.json", rows, PROTOCOL, {}, {}, {"mIoU": NEAR} | undefined)
+    document = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert document["intervals"] == {
+        "checkpoint": {"mIoU": [43.21, 48.76]},
+        "baseline": {},
+        "third": {"mIoU_thing": [None, None]},
+    }
+    assert document["difference"] == {"mIoU": [1.5, -0.25, 3.0], "mIoU_thing": [None, None, None]}

@@ -24,13 +24,15 @@ def existing_root(root: str, layout: str) -> Path:
 
 
 def require_list(name: str, value: Sequence[str]) -> None:
-    """Refuse one word where a list of words is expected: its letters would be taken for the list.
+    """Refuse one word where a list of words is expected, as its letters would be taken for the list; and repetitions.
 
     Raises:
-        DenseSiamError: it is one word.
+        DenseSiamError: it is one word, or has one twice.
     """
     if isinstance(value, str):
         raise DenseSiamError(f"{name} is {value!r}: expected a list, {name}=[{value}]")
+    if len(set(value)) < len(value):
+        raise DenseSiamError(f"{name} is [{','.join(value)}]: expected each name once; take out what is repeated")
 
 
 def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:

@@ -1,17 +1,22 @@
 """What a data set offers: images, and for scoring their labels; opening and preparing both."""
 
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from src.errors import DenseSiamError
 
 IGNORE_INDEX = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+DIM = 4096  # 12-bit values in a 16-bit file end below it
 LONGEST = 8  # sides longer than this many times the shorter one are cut before they are resized
 
 
@@ -62,16 +67,42 @@ def open_image(path: Path) -> Image.Image:
         UnreadableFile: the file can't be decoded, or its values have no known range.
     """
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
+            if file.format == "JPEG" and _ends_in_zeros(path):
+                raise ValueError("its end is zeros, as an interrupted download leaves it")
             upright = ImageOps.exif_transpose(file)
             return _rgb(upright, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise UnreadableFile(f"can't read the image {path} ({_said(error)}): replace or remove the file") from error
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, closed afterwards whatever happens.
+
+    Pillow's warnings are left out: of damaged EXIF data, which is no damage to the image, and of large images.
+    """
+    with warnings.catch_warnings(), path.open("rb") as content:
+        warnings.simplefilter("ignore")
+        with Image.open(content) as image:
+            yield image
+
+
+def _ends_in_zeros(path: Path) -> bool:
+    """Whether a JPEG stops before its last marker and zeros follow: its decoder would fill the rest with grey."""
+    with path.open("rb") as file:
+        file.seek(-2, os.SEEK_END)
+        if file.read() != bytes(2):
+            return False
+    return not path.read_bytes().rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 def _rgb(image: Image.Image, format: str | None) -> Image.Image:
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and format == "PNG"):
-        return Image.fromarray(np.uint8(np.asarray(image, dtype=np.float64) / 257 + 0.5)).convert("RGB")
+        values = np.asarray(image, dtype=np.float64)
+        if values.max() < DIM:
+            raise ValueError(f"16 bit, but no value above {values.max():.0f}: nearly black; scale its values")
+        return Image.fromarray(np.uint8(values / 257 + 0.5)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode}, values without a known range")
     if image.has_transparency_data:
@@ -85,20 +116,24 @@ def open_label(path: Path) -> Image.Image:
 
     Raises:
         UnreadableFile: the file can't be decoded.
-        DenseSiamError: it is no single-channel 8-bit image.
+        DenseSiamError: it is no single-channel 8-bit image, or a JPEG.
     """
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             file.load()
-            label = file
+            label, lossy = file, file.format == "JPEG"
     except Exception as error:
         raise UnreadableFile(f"can't read the labels {path} ({_said(error)}): replace or remove the file") from error
+    if lossy:
+        raise DenseSiamError(f"labels {path} are a JPEG, which changes the values: expected PNG; export them again")
     if label.mode not in ("L", "P"):
         raise DenseSiamError(f"labels {path} have mode {label.mode}: expected 8 bit, one channel, its values classes")
     return label
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "what it holds is no known kind of image"
     return " ".join(str(error).split()) or type(error).__name__
 
 

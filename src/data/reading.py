@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -60,6 +62,7 @@ class Reader:
                 raise
             fault = str(error)
         for other in np.random.default_rng(seed).integers(len(self.images), size=ATTEMPTS).tolist():
+            self.begin(other)
             try:
                 return self.images.image(other), fault
             except UnreadableFile:
@@ -90,12 +93,18 @@ class Loader(DataLoader[Any]):
         super().__init__(dataset, **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches = super().__iter__()
+        if self.num_workers and threading.current_thread() is threading.main_thread() and os.name == "posix":
+            # Torch's handler would raise in the midst of whatever the main process does when a loader process dies.
+            # Without it that is noticed, within 5 seconds, where the next batch is waited for: below.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            yield from batches
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            # The last two come of a batch that was on its way. What a process raised itself begins with "Caught".
+            said = str(error).partition("\n")[0] or type(error).__name__
+            if said.startswith("Caught") or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in said):
                 raise
-            said = str(error).splitlines()[0]
             raise DenseSiamError(
                 f"a loader process died while it read {self.reader.last_read(said)} ({said}): look at that file and at "
                 "the memory (data.num_workers=0 reads in the main process)"

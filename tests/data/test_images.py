@@ -138,7 +138,8 @@ def test_preparation_equals_the_release(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(98, 49), (49, 98), (64, 48), (48, 65), (500, 333), (33, 100), (32, 32), (5, 9), (39, 117), (160, 20), (20, 160)]
+    "shape",
+    [(98, 49), (49, 98), (64, 48), (48, 65), (500, 333), (33, 100), (32, 32), (5, 9), (39, 117), (160, 20), (20, 160)],
 )
 @pytest.mark.parametrize("size", [32, 33])
 def test_preparation_equals_torchvision(shape: tuple[int, int], size: int) -> None:

@@ -164,7 +164,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loader_of(end: Callable[[], None], num_workers: int = 1) -> Loader:
     reader = Reader(Arrays(flat(12)), "raise", num_workers)
-    return Loader(Deadly(reader, end), reader, batch_size=1, num_workers=num_workers, persistent_workers=num_workers > 0)
+    return Loader(
+        Deadly(reader, end), reader, batch_size=1, num_workers=num_workers, persistent_workers=num_workers > 0
+    )
 
 
 def used(loader: Loader, seconds: float) -> Iterator[Any]:
