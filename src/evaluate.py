@@ -77,16 +77,17 @@ def evaluate(config: DictConfig) -> float:
 
 def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
     """The checkpoint's config with the data and protocol that the command line asks for."""
-    unresolved = cast(
-        dict[str, Any], OmegaConf.to_container(config, resolve=False)
-    )  # they may refer to the checkpoint's
-    asked = {
-        group: {key: value for key, value in unresolved[group].items() if value is not None}
-        for group in ("data", "protocol")
-    }
-    if "_target_" in asked["data"]:  # another data set, not other values of the same
-        trained = {**trained, "data": {}}
-    return cast(DictConfig, OmegaConf.merge(trained, asked))
+    # Unresolved, as its values may refer to the checkpoint's.
+    unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    data, protocol = unresolved["data"], present(unresolved["protocol"])
+    if "_target_" in data:  # another data set, not other values of the same
+        trained = {**trained, "data": data}
+    return cast(DictConfig, OmegaConf.merge(trained, {"data": present(data), "protocol": protocol}))
+
+
+def present(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not null."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def task_of(checkpoint: dict[str, Any], classes: Any, protocol: Protocol) -> Any:

@@ -48,7 +48,8 @@ def test_the_layout_is_read(labelled_root: Path) -> None:
 
 
 def test_several_splits_are_one_after_the_other(labelled_root: Path) -> None:
-    images = folder(labelled_root, train_splits=["val", "train"]).train
+    with pytest.warns(UserWarning, match="both trained on and scored: 3"):
+        images = folder(labelled_root, train_splits=["val", "train"]).train
     assert [path.parent.name for path in images.paths] == ["val"] * 3 + ["train"] * 6
 
 
