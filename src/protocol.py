@@ -57,7 +57,7 @@ class Protocol:
         """What a reader needs to know beside the scores."""
         size = "own size" if self.side == "own" else f"shorter side to {self.side}"
         cut = "centre square, labels alike (nearest)" if self.crop else "no crop, labels at their own size"
-        mirrored = ", averaged with the mirror image's" if self.flip else ""
+        mirrored = ", averaged with the mirror image's," if self.flip else ""
         head = "auxiliary head's " if self.head == "aux" else ""
         return {
             "protocol": self.name,

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^(?:make|python) .*$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M)
 COMMANDS = [shlex.split(line, comments=True) for line in SHELL]
+PLACE = "outputs/.../checkpoints/last.ckpt"
 TINY = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 
@@ -34,7 +35,7 @@ def is_run(command: list[str]) -> bool:
 def test_every_kind_of_command_is_there() -> None:
     assert {command[0] for command in COMMANDS} == {"make", "python"}
     assert sum(is_run(command) for command in arguments("src.train")) >= 3
-    assert len(arguments("src.evaluate")) == 1
+    assert len(arguments("src.evaluate")) == 3
     assert len(README.splitlines()) < 200
     assert not re.findall(r"@[A-Z]\w*@", README)
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
@@ -46,7 +47,8 @@ def test_every_kind_of_command_is_there() -> None:
 def test_training_commands_run(command: list[str], labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
     root = coco_root if "experiment=coco_seg" in command else labelled_root
     filled = [argument.replace("data.root=DIR", f"data.root={root}") for argument in command]
-    train(composed(tmp_path, *filled, *(["debug=tiny"] if filled else TINY)))
+    cache = f"paths.cache={tmp_path / 'cache'}"
+    train(composed(tmp_path, *filled, cache, *(["debug=tiny"] if filled else TINY)))
     assert (tmp_path / "scores.json").is_file()
 
 
@@ -78,16 +80,24 @@ def test_printing_the_config_shows_the_papers_settings() -> None:
         assert line in result.stdout
 
 
-def test_evaluate_and_load_take_the_checkpoint_of_a_run(tmp_path: Path) -> None:
-    output = tmp_path / "run"
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a tiny run leaves, where the README has a made-up path."""
+    output = tmp_path_factory.mktemp("run")
     train(composed(output, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
-    checkpoint = str(output / "checkpoints" / "last.ckpt")
-    place = "outputs/.../checkpoints/last.ckpt"
-    (command,) = arguments("src.evaluate")
-    assert any(place in argument for argument in command)
-    evaluate(composed(tmp_path, *(argument.replace(place, checkpoint) for argument in command), name="evaluate"))
+    return str(output / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize("command", arguments("src.evaluate"), ids=" ".join)
+def test_evaluation_commands_run(command: list[str], checkpoint: str, tmp_path: Path) -> None:
+    assert any(PLACE in argument for argument in command)
+    evaluate(composed(tmp_path, *(argument.replace(PLACE, checkpoint) for argument in command), name="evaluate"))
+    assert (tmp_path / "scores.json").is_file()
+
+
+def test_load_takes_the_checkpoint_of_a_run(checkpoint: str) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert place in code
+    assert PLACE in code
     names: dict[str, torch.nn.Module] = {}
-    exec(code.replace(place, checkpoint), names)  # the README's own lines
+    exec(code.replace(PLACE, checkpoint), names)  # the README's own lines
     assert names["model"](torch.rand(1, 3, 32, 32)).shape == (1, 8, 8, 8)

@@ -11,9 +11,7 @@ from src.intervals import Interval
 from src.scores import Scored, describe, environment, print_difference, print_scores, write_scores
 
 ROWS = {
-    "before training": Scored(
-        {"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0}, {}
-    ),
+    "before training": Scored({"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0}, {}),
     "after training": Scored({"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": float("inf")}, {}),
 }
 PROTOCOL = {"images": 33, "preparation": "shorter side to 128, centre crop 128", "matching": "hungarian"}

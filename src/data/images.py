@@ -20,7 +20,7 @@ DIM = 4096  # 12-bit values in a 16-bit file end below it
 LONGEST = 8  # sides longer than this many times the shorter one are cut before they are resized
 
 
-class UnreadableFile(DenseSiamError):
+class UnreadableFileError(DenseSiamError):
     """An image or its labels can't be decoded; the message names the file."""
 
 
@@ -33,7 +33,7 @@ class Images(Protocol):
         """An RGB image.
 
         Raises:
-            UnreadableFile: it can't be decoded.
+            UnreadableFileError: it can't be decoded.
         """
         ...
 
@@ -49,7 +49,7 @@ class LabelledImages(Images, Protocol):
         """The image's labels: 8 bit, one class per pixel, `IGNORE_INDEX` where there is none.
 
         Raises:
-            UnreadableFile: they can't be decoded.
+            UnreadableFileError: they can't be decoded.
         """
         ...
 
@@ -64,7 +64,7 @@ def open_image(path: Path) -> Image.Image:
     Transparent parts become white, as a page behind them would be. 16-bit greys are scaled, not clipped.
 
     Raises:
-        UnreadableFile: the file can't be decoded, or its values have no known range.
+        UnreadableFileError: the file can't be decoded, or its values have no known range.
     """
     try:
         with _opened(path) as file:
@@ -73,7 +73,9 @@ def open_image(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(file)
             return _rgb(upright, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-        raise UnreadableFile(f"can't read the image {path} ({_said(error)}): replace or remove the file") from error
+        raise UnreadableFileError(
+            f"can't read the image {path} ({_said(error)}): replace or remove the file"
+        ) from error
 
 
 @contextmanager
@@ -115,7 +117,7 @@ def open_label(path: Path) -> Image.Image:
     """Read an 8-bit label map without changing its values.
 
     Raises:
-        UnreadableFile: the file can't be decoded.
+        UnreadableFileError: the file can't be decoded.
         DenseSiamError: it is no single-channel 8-bit image, or a JPEG.
     """
     try:
@@ -123,7 +125,9 @@ def open_label(path: Path) -> Image.Image:
             file.load()
             label, lossy = file, file.format == "JPEG"
     except Exception as error:
-        raise UnreadableFile(f"can't read the labels {path} ({_said(error)}): replace or remove the file") from error
+        raise UnreadableFileError(
+            f"can't read the labels {path} ({_said(error)}): replace or remove the file"
+        ) from error
     if lossy:
         raise DenseSiamError(f"labels {path} are a JPEG, which changes the values: expected PNG; export them again")
     if label.mode not in ("L", "P"):

@@ -12,7 +12,7 @@ from scipy.io import loadmat
 from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
-from src.data.images import UnreadableFile
+from src.data.images import UnreadableFileError
 from src.data.listing import read_list
 from src.errors import DenseSiamError
 from src.metrics import Category
@@ -38,19 +38,19 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
     """Read one array of a MATLAB file (version 4 to 7.2).
 
     Raises:
-        UnreadableFile: the file can't be decoded.
+        UnreadableFileError: the file can't be decoded.
         DenseSiamError: it holds no such array.
     """
     try:
         content = loadmat(path)
     except Exception as error:  # damaged bytes make it raise nearly anything
         said = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableFile(f"can't read {path} ({said}): unpack it again or remove it") from error
+        raise UnreadableFileError(f"can't read {path} ({said}): unpack it again or remove it") from error
     if key not in content:
         names = [name for name in content if not name.startswith("__")]
         raise DenseSiamError(f"{path} holds {names}: expected an array {key!r}; the layout is {LAYOUT}")
     if isinstance(content[key], str):  # what loadmat only warns of stands in the array's place
-        raise UnreadableFile(f"can't read {path} ({content[key]}): unpack it again or remove it")
+        raise UnreadableFileError(f"can't read {path} ({content[key]}): unpack it again or remove it")
     return np.asarray(content[key])
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from src.data.images import Images, UnreadableFile
+from src.data.images import Images, UnreadableFileError
 from src.errors import DenseSiamError
 
 OnCorrupt = Literal["raise", "skip"]
@@ -51,13 +51,13 @@ class Reader:
             The image, and what is wrong with the one asked for: empty if nothing is.
 
         Raises:
-            UnreadableFile: with `raise`.
+            UnreadableFileError: with `raise`.
             DenseSiamError: with `skip`, when `ATTEMPTS` others can't be read either.
         """
         self.begin(index)
         try:
             return self.images.image(index), ""
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             if self.on_corrupt == "raise":
                 raise
             fault = str(error)
@@ -65,7 +65,7 @@ class Reader:
             self.begin(other)
             try:
                 return self.images.image(other), fault
-            except UnreadableFile:
+            except UnreadableFileError:
                 continue
         raise DenseSiamError(f"{fault}; nor could any of {ATTEMPTS} others: is the disk still there?")
 

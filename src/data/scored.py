@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFile, prepared, to_tensor
+from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError, prepared, to_tensor
 from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.protocol import Protocol
@@ -57,7 +57,7 @@ class ScoredImages(Dataset[dict[str, Any]]):
         self.reader.begin(index)
         try:
             image, label = self.images.image(index), self.images.label(index)
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             if self.reader.on_corrupt == "raise":
                 raise
             size = BLANK if self.protocol.side == "own" else int(self.protocol.side)

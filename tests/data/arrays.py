@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image
 
-from src.data.images import UnreadableFile
+from src.data.images import UnreadableFileError
 
 
 class Arrays:
@@ -25,7 +25,7 @@ class Arrays:
 
     def image(self, index: int) -> Image.Image:
         if index in self.broken:
-            raise UnreadableFile(f"can't read {self.image_name(index)}")
+            raise UnreadableFileError(f"can't read {self.image_name(index)}")
         return Image.fromarray(self.images[index])
 
     def image_name(self, index: int) -> str:
@@ -33,7 +33,7 @@ class Arrays:
 
     def label(self, index: int) -> Image.Image:
         if index in self.unlabelled:
-            raise UnreadableFile(f"can't read {self.name(index)}")
+            raise UnreadableFileError(f"can't read {self.name(index)}")
         return Image.fromarray(self.labels[index])
 
     def name(self, index: int) -> str:

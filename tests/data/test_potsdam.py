@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 from scipy.io import savemat
 
-from src.data.images import UnreadableFile
+from src.data.images import UnreadableFileError
 from src.data.potsdam import read_mat, scheme
 from tests.data.configured import configured
 from tests.data.trees import potsdam_tree
@@ -122,7 +122,7 @@ def test_broken_files_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]
     content = compressed(path)
     assert read_mat(path, "img").shape == (1, 40000)
     path.write_bytes(damage(content))
-    with pytest.raises(UnreadableFile) as caught:
+    with pytest.raises(UnreadableFileError) as caught:
         read_mat(path, "img")
     assert str(caught.value).startswith(f"can't read {path} (")
     assert "\n" not in str(caught.value)
@@ -130,7 +130,7 @@ def test_broken_files_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]
 
 def test_an_array_that_scipy_only_warns_of_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.data.potsdam.loadmat", lambda path: {"img": "Read error: buffer is too small"})
-    with pytest.raises(UnreadableFile, match=r"1.mat \(Read error: buffer is too small\)"):
+    with pytest.raises(UnreadableFileError, match=r"1.mat \(Read error: buffer is too small\)"):
         read_mat(tmp_path / "1.mat", "img")
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from src.data.datamodule import TwoViewData
-from src.data.images import UnreadableFile
+from src.data.images import UnreadableFileError
 from src.data.reading import Loader, Reader
 from src.metrics import Category
 from tests.augmentation import VIEWS
@@ -58,7 +58,7 @@ def test_seeds_give_different_others() -> None:
 
 def test_raise_names_the_image_and_tries_no_other() -> None:
     images = Counted(flat(8), broken={2})
-    with pytest.raises(UnreadableFile, match=r"^can't read image 2$"):
+    with pytest.raises(UnreadableFileError, match=r"^can't read image 2$"):
         Reader(images, "raise", 0).image_or_other(2, seed=0)
     assert images.asked == [2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from src.data.images import UnreadableFile, open_image, shorter_side_to
+from src.data.images import UnreadableFileError, open_image, shorter_side_to
 from src.data.preparation.downloads import Part
 from src.data.preparation.processes import for_each
 from src.errors import DenseSiamError
@@ -114,7 +114,7 @@ def write(job: Job) -> str:
     if job.side is not None:
         try:
             image = open_image(job.source)
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             return str(error)
     if job.side is None or image is None or min(image.size) <= job.side:
         shutil.copyfile(job.source, part)
