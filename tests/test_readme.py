@@ -52,6 +52,20 @@ def test_training_commands_run(command: list[str], labelled_root: Path, coco_roo
     assert (tmp_path / "scores.json").is_file()
 
 
+def test_the_commands_of_the_data_sets_compose(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[3:] for line in re.findall(r"^python -m src.train .*$", page, re.M)]
+    assert len(commands) >= 6
+    chosen = {composed(tmp_path, *command).data["_target_"].rpartition(".")[2] for command in commands}
+    assert chosen == {"CocoStuff", "Cityscapes", "Potsdam", "Folder"}
+    scripts = re.findall(r"^python (scripts/\w+\.py)", page, re.M)
+    assert scripts
+    assert all((ROOT / script).is_file() for script in scripts)
+    described = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
+    configs = {path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")}
+    assert described == configs - {"loading", "as_trained"}
+
+
 def test_several_gpus_are_one_word(tmp_path: Path) -> None:
     (command,) = [command for command in arguments("src.train") if "trainer=ddp" in command]
     trainer = composed(tmp_path, *command).trainer

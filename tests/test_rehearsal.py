@@ -86,7 +86,8 @@ def test_what_is_counted(make_trainer: Any) -> None:
     assert found.val_seconds > 0
     assert found.load_seconds is None
     assert found.gpu_memory is None
-    assert 1e8 < found.memory <= process_peak()  # PyTorch alone takes more
+    assert found.memory > 1e8  # PyTorch alone takes more
+    assert found.memory == pytest.approx(process_peak(), rel=0.05)  # the system counts pages in batches
 
 
 def test_one_step_more_than_measured_is_run(make_trainer: Any) -> None:
