@@ -6,7 +6,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Unpack
 
 import numpy as np
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 
 from src.data.checks import existing_root, require_files, warn_of_overlap

@@ -50,8 +50,8 @@ class ShuffledSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(SampleKey(self.epoch, self.length).seed(self.seed))
         order = torch.randperm(self.length, generator=generator)[: self.used]
-        for index in order[self.rank :: self.processes].tolist():
-            yield SampleKey(self.epoch, index)
+        for index in order[self.rank :: self.processes].numpy():  # one at a time: a list would hold a million numbers
+            yield SampleKey(self.epoch, int(index))
 
 
 class UnpaddedSampler(Sampler[int]):
