@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -72,16 +71,15 @@ def test_images_of_any_order_and_size_and_those_without_a_counted_pixel() -> Non
     assert found.counts.shape == (5, 12)
     assert found.counts.sum(axis=1).tolist() == [(2 + index % 2) * 8 for index in (0, 1, 3, 4, 5)]
     metric.reset()
-    assert metric.compute().counts.shape == (0, 12)
-    metric.update(prediction, label, torch.arange(6))
-    assert metric.compute().counts.sum() == 5 * 5 * 8
+    metric.update(prediction[:1], label[:1], torch.arange(1))
+    assert metric.compute().counts.sum() == 5 * 8
 
 
-def share(rank: int) -> tuple[Any, dict[str, Interval]]:
-    """Five images: two in the first process, three in the second; then one, which the second has not."""
+def share(rank: int) -> list[tuple[np.ndarray, dict[str, Interval]]]:
+    """Five images, the even ones here and the odd ones there; then one, which the second process has not."""
     prediction, label = seeded(5)
     results = []
-    for mine in (range(rank, 5, 2) if rank else range(0, 3, 2), range(1) if rank == 0 else range(0)):
+    for mine in (range(rank, 5, 2), range(1 - rank)):
         metric = PerImage(THREE, 4, "hungarian")
         for index in mine:
             metric.update(prediction[[index]], label[[index]], torch.tensor([index]))
@@ -90,12 +88,11 @@ def share(rank: int) -> tuple[Any, dict[str, Interval]]:
     return results
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    """The second process scores images 1 and 3, the first 0 and 2; then the first alone scores image 0."""
+def test_two_processes_equal_one_even_if_one_has_no_image(tmp_path: Path) -> None:
     prediction, label = seeded(5)
     for results in in_two_processes(share, tmp_path):
-        for (counts, intervals), images in zip(results, ([0, 1, 2, 3], [0]), strict=True):
-            expected = measured(prediction[images], label[images])
+        for (counts, intervals), images in zip(results, (5, 1), strict=True):
+            expected = measured(prediction[:images], label[:images])
             np.testing.assert_array_equal(counts, expected.counts.toarray())
             assert intervals == bootstrap(expected, 20)
 
@@ -132,7 +129,7 @@ def test_every_draw_has_as_many_images_as_there_are() -> None:
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
-    """Ends of 2,000 draws scatter by 0.06 standard deviations each; four of these of both together: 9 % of the width."""
+    """Each end scatters by 0.06 standard deviations at 2,000 draws; four times that of both is 9 % of the width."""
     matrices = measured(*seeded(40))
 
     def miou(index: np.ndarray) -> float:

@@ -22,7 +22,6 @@ from tests.protocols import paper
 from tests.refusals import refusal
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
-OWN = paper(side="own", crop=False)
 SIZES = [(40, 64), (53, 37), (48, 48), (32, 90), (35, 33)]  # height, width
 OWN = paper(side="own", crop=False)
 
