@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 GAP, LEGEND_ROW, HEADING = 4, 18, 18
@@ -33,6 +33,11 @@ def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return painted
 
 
+def fitting(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A picture as it is where it has this size, else scaled to fit, its proportions kept and its colours not mixed."""
+    return picture if picture.size == size else ImageOps.contain(picture, size, Image.Resampling.NEAREST)
+
+
 def contact_sheet(rows: Sequence[tuple[Tensor, Tensor, Tensor]], class_names: Sequence[str]) -> Image.Image:
     """One row per image: the image, its label and the prediction, with a legend below.
 
@@ -58,7 +63,8 @@ def contact_sheet(rows: Sequence[tuple[Tensor, Tensor, Tensor]], class_names: Se
         column, line = place % columns, place // columns
         for part, (pixels, heading) in enumerate(zip(tile, ("image", "label", "prediction"), strict=True)):
             x = column * block + part * (width + GAP) + GAP
-            sheet.paste(Image.fromarray(pixels), (x, HEADING + line * (height + GAP)))
+            tile_picture = fitting(Image.fromarray(pixels), (width, height))
+            sheet.paste(tile_picture, (x, HEADING + line * (height + GAP)))
             if line == 0:
                 draw.text((x, 2), heading, INK, font)
     for place, name in enumerate(names):

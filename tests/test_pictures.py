@@ -102,3 +102,15 @@ def test_the_legend_names_the_classes() -> None:
     second = contact_sheet(some_rows(1, classes=3), ["sky", "grass", "dog"])
     assert first.size == second.size
     assert first.tobytes() != second.tobytes()
+
+
+def test_images_of_other_sizes_are_fitted_into_their_places() -> None:
+    """As `protocol=original_size` gives them: each row of its own size, labels perhaps larger than what was seen."""
+    first = (torch.full((3, 20, 30), 9, dtype=torch.uint8), torch.zeros(20, 30).long(), torch.zeros(20, 30).long())
+    tall = (torch.full((3, 80, 30), 9, dtype=torch.uint8), torch.zeros(160, 60).long(), torch.zeros(160, 60).long())
+    alike, mixed = (np.asarray(contact_sheet(rows, ["sky"])) for rows in ([first, first], [first, tall]))
+    assert alike.shape == mixed.shape
+    drawn = (alike != mixed).any(axis=(1, 2))
+    second = alike.shape[0] - drawn[::-1].argmax() - drawn.argmax()
+    assert drawn.any()
+    assert second <= 20  # only the second row differs, and stays in its 20 lines
