@@ -5,6 +5,7 @@ and scores: the interval is that of the whole procedure, from the 2.5th to the 9
 percentile bootstrap). What another training seed would give is not in it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -151,5 +152,6 @@ def _differences(first: dict[str, float], second: dict[str, float]) -> dict[str,
 
 
 def _interval(value: float, drawn: Sequence[float]) -> Interval:
-    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    defined = [one for one in drawn if not math.isnan(one)]
+    low, high = np.percentile(defined, (2.5, 97.5)) if defined else (math.nan, math.nan)
     return Interval(value, float(low), float(high))

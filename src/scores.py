@@ -53,7 +53,7 @@ def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> Non
 def print_difference(difference: Mapping[str, Interval]) -> None:
     """Print how far the checkpoint is above the baseline, in percentage points, and whether the images can tell."""
     for name in COLUMNS:
-        if name in difference:
+        if name in difference and not math.isnan(difference[name].value):
             one = difference[name]
             unsure = "; these images can't tell the two apart" if one.low <= 0 <= one.high else ""
             ends = f"95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure}"
@@ -62,7 +62,7 @@ def print_difference(difference: Mapping[str, Interval]) -> None:
 
 def span(interval: Interval | None) -> str:
     """The ends of an interval, or a dash."""
-    return "-" if interval is None else f"{interval.low:.1f} to {interval.high:.1f}"
+    return "-" if interval is None or math.isnan(interval.low) else f"{interval.low:.1f} to {interval.high:.1f}"
 
 
 def describe(protocol: Mapping[str, Any]) -> str:
