@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import lightning
@@ -152,10 +153,10 @@ def now(device: torch.device) -> float:
 
 
 def seconds_each(times: Sequence[float]) -> float | None:
-    """Mean time between neighbours; the first pair is a warm-up, and left out unless it is alone."""
+    """Median time between neighbours; the first pair is a warm-up, and left out unless it is alone."""
     gaps = [end - start for start, end in pairwise(times)]
     counted = gaps[1:] or gaps
-    return sum(counted) / len(counted) if counted else None
+    return median(counted) if counted else None
 
 
 def load_seconds(loader: DataLoader[Any], cores: int) -> float | None:

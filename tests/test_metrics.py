@@ -2,13 +2,11 @@
 
 import math
 import pickle
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,6 +24,7 @@ from src.metrics import (
     scores,
 )
 from tests import naive
+from tests.processes import in_two_processes
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
 
@@ -235,27 +234,21 @@ def test_metric_state_adds_up_and_resets() -> None:
     assert parts.mapping.tolist() == [before[k - 1] for k in range(4)]
 
 
-def _score_in_process(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def scored_share(rank: int) -> tuple[dict[str, float], list[list[int]], list[int], int]:
+    """Scores of five images, three here and two there; total and mapping; pixels counted in this process."""
     prediction, label = seeded_images(5)
     metric = ClusterMatchMetric(THREE, 4)
-    for k in range(rank, 5, 2):  # three images here, two there
+    for k in range(rank, 5, 2):
         metric.update(prediction[k], label[k])
-    result = (metric.compute(), metric.total.tolist(), metric.mapping.tolist(), int(metric.confusion.sum()))
-    torch.save(result, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return metric.compute(), metric.total.tolist(), metric.mapping.tolist(), int(metric.confusion.sum())
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_score_in_process, args=(port, str(tmp_path)), nprocs=2)
     single = ClusterMatchMetric(THREE, 4)
     single.update(*seeded_images(5))
-    for rank, images in ((0, 3), (1, 2)):
-        found, total, mapping, own_pixels = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for (found, total, mapping, own_pixels), images in zip(
+        in_two_processes(scored_share, tmp_path), (3, 2), strict=True
+    ):
         assert found == single.compute()
         assert total == single.confusion.tolist()
         assert mapping == single.mapping.tolist()

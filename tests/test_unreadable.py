@@ -1,5 +1,8 @@
 """Images that can't be read, in a whole run: stopped at, or counted and named after every epoch."""
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -58,10 +61,6 @@ def test_nothing_is_written_when_all_can_be_read(labelled_root: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_two_processes_name_the_images_of_both(labelled_root: Path, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     names = [cut(labelled_root / "images/train" / name) for name in ("scene0.png", "scene1.png", "scene3.png")]
     arguments = [*overrides(labelled_root, "data.on_corrupt=skip", "trainer=ddp_cpu", "trainer.max_epochs=1")]
     run = subprocess.run(

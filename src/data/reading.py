@@ -1,10 +1,11 @@
 """Reading images in loader processes, and what happens when one can't be read."""
 
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import numpy as np
@@ -69,12 +70,13 @@ class Reader:
                 continue
         raise DenseSiamError(f"{fault}; nor could any of {ATTEMPTS} others: is the disk still there?")
 
-    def last_read(self, message: str) -> str:
-        """Names of the images that the processes with ids in `message` were reading; of all where none is known."""
-        processes = {int(number) for number in re.findall(r"\d+", message)}
+    def last_read(self) -> str:
+        """Names of the images that loader processes were reading which are alive no more; empty if there are none."""
         rows = [(process, index) for process, index in self.reading.tolist() if index >= 0]
-        named = [index for process, index in rows if process in processes] or [index for _, index in rows]
-        return ", ".join(self.images.image_name(index) for index in named) or "its first image"
+        children = active_children()
+        gone = wait([child.sentinel for child in children], timeout=1) if rows else []  # its end may be a moment away
+        alive = {child.pid for child in children if child.sentinel not in gone}
+        return ", ".join(self.images.image_name(index) for process, index in rows if process not in alive)
 
 
 class Loader(DataLoader[Any]):
@@ -100,12 +102,12 @@ class Loader(DataLoader[Any]):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield from batches
-        except (RuntimeError, EOFError, ConnectionError) as error:
-            # The last two come of a batch that was on its way. What a process raised itself begins with "Caught".
-            said = str(error).partition("\n")[0] or type(error).__name__
-            if said.startswith("Caught") or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in said):
+        except (RuntimeError, EOFError, OSError) as error:  # what torch raises then depends on where it noticed
+            names = self.reader.last_read()
+            if not names:
                 raise
+            said = str(error).partition("\n")[0] or type(error).__name__
             raise DenseSiamError(
-                f"a loader process died while it read {self.reader.last_read(said)} ({said}): look at that file and at "
-                "the memory (data.num_workers=0 reads in the main process)"
+                f"a loader process died while it read {names} ({said}): look at that file and at the memory "
+                "(data.num_workers=0 reads in the main process)"
             ) from error

@@ -14,6 +14,7 @@ from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.protocol import Protocol
 
+LONGEST = 64  # times the shorter side; resized whole, a longer image would fill the memory
 BLANK = 32  # side of what stands for an unreadable image of unknown size
 
 
@@ -44,7 +45,8 @@ class ScoredImages(Dataset[dict[str, Any]]):
         class_names: every label is an index of these, or `IGNORE_INDEX`.
 
     Raises:
-        DenseSiamError: on reading: labels of another size than their image, or outside the classes.
+        DenseSiamError: on reading: labels of another size than their image, or outside the classes; an image that is too
+            long to be resized whole.
     """
 
     def __init__(self, images: LabelledImages, reader: Reader, protocol: Protocol, class_names: Sequence[str]) -> None:
@@ -75,6 +77,12 @@ class ScoredImages(Dataset[dict[str, Any]]):
         }
 
     def _check(self, index: int, image: Image.Image, label: Image.Image) -> None:
+        resized_whole = not self.protocol.crop and self.protocol.side != "own"
+        if resized_whole and max(image.size) > LONGEST * min(image.size):
+            raise DenseSiamError(
+                f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side of "
+                f"at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.side=own"
+            )
         if image.size != label.size:
             raise DenseSiamError(
                 f"labels {self.images.name(index)} are {label.width} x {label.height}, their image is "

@@ -114,4 +114,5 @@ UNREADABLE = [
 LEFT_OUT = [
     Sample("macOS's `._NAME.jpg`", "._half.jpg", b"\0\5\x16\7"),
     Sample("Windows' `Thumbs.db`", "Thumbs.db", b"\xd0\xcf\x11\xe0"),
+    Sample("name with another suffix (.heic, .txt)", "phone.heic", b"\0\0\0\x18ftypheic"),
 ]

@@ -25,4 +25,5 @@ def quoted(message: object, *folders: Path) -> str:
         text = text.replace(str(folder), "DIR")
     text = re.sub(r"\d+ bytes not processed", "N bytes not processed", text)
     text = re.sub(r"\(DataLoader worker .*?(unexpectedly|Killed\.)\)", "(DataLoader worker ...)", text)
-    return f"`{text}`"
+    escaped = text.replace("|", "\\|")  # it would end the cell
+    return f"`{escaped}`"

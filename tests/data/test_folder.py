@@ -10,6 +10,7 @@ from PIL import Image
 from src.data.folder import FileImages
 from src.data.listing import list_images
 from src.errors import plain_errors
+from src.evaluate import evaluate
 from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
@@ -41,6 +42,16 @@ def test_training_without_labels_scores_nothing(data: str, images: int, tree: Pa
     assert (output / "checkpoints" / "last.ckpt").is_file()
     assert not (output / "pictures").exists()
     assert len(list(cache.glob("*.index"))) == 1
+
+
+def test_what_was_trained_without_labels_is_scored_where_there_are_some(
+    tree: Path, labelled_root: Path, tmp_path: Path
+) -> None:
+    train(composed(tmp_path / "run", *TINY, "data=imagenet", f"data.root={tree}", "data.index_cache=null"))
+    asked = [f"ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}", "protocol.resamples=0"]
+    refusal(lambda: evaluate(composed(tmp_path / "none", *asked, name="evaluate")), "no labels", "data=labelled_folder")
+    elsewhere = [*asked, "data=labelled_folder", f"data.root={labelled_root}"]
+    assert 0 < evaluate(composed(tmp_path / "elsewhere", *elsewhere, name="evaluate")) < 100
 
 
 def test_a_list_chooses(tree: Path, tmp_path: Path) -> None:

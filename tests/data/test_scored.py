@@ -156,3 +156,11 @@ def test_kmeans_gets_another_image_for_one_that_is_skipped() -> None:
     assert torch.equal(whole[1], whole[1])
     with pytest.raises(DenseSiamError, match="can't read image 1"):
         WholeImages(Reader(arrays, "raise", 0), paper())[1]
+
+
+def test_images_too_long_to_be_resized_whole_are_named() -> None:
+    arrays = Arrays([np.zeros((2, 200, 3), np.uint8)], [np.zeros((2, 200), np.uint8)])
+    assert scored(arrays, OWN)[0]["image"].shape == (3, 2, 200)
+    assert scored(arrays, paper())[0]["image"].shape == (3, 32, 32)
+    whole = paper(side=16, crop=False)
+    refusal(lambda: scored(arrays, whole)[0], "image 0 is 200 x 2", "64 times", "protocol.side=own")
