@@ -45,8 +45,8 @@ class ScoredImages(Dataset[dict[str, Any]]):
         class_names: every label is an index of these, or `IGNORE_INDEX`.
 
     Raises:
-        DenseSiamError: on reading: labels of another size than their image, or outside the classes; an image that is too
-            long to be resized whole.
+        DenseSiamError: on reading: labels of another size than their image, or outside the classes; an image too long
+            to be resized whole.
     """
 
     def __init__(self, images: LabelledImages, reader: Reader, protocol: Protocol, class_names: Sequence[str]) -> None:
@@ -80,8 +80,8 @@ class ScoredImages(Dataset[dict[str, Any]]):
         resized_whole = not self.protocol.crop and self.protocol.side != "own"
         if resized_whole and max(image.size) > LONGEST * min(image.size):
             raise DenseSiamError(
-                f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side of "
-                f"at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.side=own"
+                f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side "
+                f"of at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.side=own"
             )
         if image.size != label.size:
             raise DenseSiamError(
