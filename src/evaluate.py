@@ -64,7 +64,8 @@ def evaluate(config: DictConfig) -> float:
     difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
-        described, output = {**data.describe(), **protocol.describe()}, Path(config.paths.output)
+        described = {**data.describe(), "images": matrices[0].counts.shape[0], **protocol.describe()}
+        output = Path(config.paths.output)
         print_scores(rows, described)
         print_difference(difference)
         used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))

@@ -85,7 +85,9 @@ def train(config: DictConfig) -> float:
 
     if trainer.is_global_zero:
         described = (
-            {**data.describe(), **protocol.describe()} if rows else {"data": "without labels, nothing is scored"}
+            {**data.describe(), "images": task.matrices.counts.shape[0], **protocol.describe()}
+            if rows
+            else {"data": "without labels, nothing is scored"}
         )
         cost = {
             "steps": trainer.global_step,

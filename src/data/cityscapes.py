@@ -69,7 +69,7 @@ class CityscapesImages:
 
     def _listed(self, split: str) -> list[str]:
         images = self.root / "leftImg8bit"
-        paths = sorted(path for path in (images / split).glob(f"*/*{IMAGE}") if path.name != f"{BLACK}{IMAGE}")
+        paths = sorted(path for path in (images / split).glob(f"*/[!.]*{IMAGE}") if path.name != f"{BLACK}{IMAGE}")
         if not paths:
             found = "it has none" if (images / split).is_dir() else "there is no such folder"
             raise DenseSiamError(

@@ -70,7 +70,7 @@ def chosen_ids(choice: str, split: str, folder: Path) -> list[str]:
     if choice == "curated":
         return curated_ids(split)
     if choice == "all":
-        return sorted(path.stem for path in folder.glob("*.jpg"))
+        return sorted(path.stem for path in folder.glob("[!.]*.jpg"))
     if not Path(choice).is_file():
         raise DenseSiamError(
             f"data.{split}_list is {choice!r}, which is no file: expected curated, all, or a file with one id per line"

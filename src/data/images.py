@@ -17,6 +17,7 @@ from src.errors import DenseSiamError
 IGNORE_INDEX = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 DIM = 4096  # 12-bit values in a 16-bit file end below it
+PADDING = 64  # zeros at least that an interrupted download leaves: it comes in blocks
 LONGEST = 8  # sides longer than this many times the shorter one are cut before they are resized
 
 
@@ -68,7 +69,7 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with _opened(path) as file:
-            if file.format == "JPEG" and _ends_in_zeros(path):
+            if file.format in ("JPEG", "MPO") and _ends_in_zeros(path):
                 raise ValueError("its end is zeros, as an interrupted download leaves it")
             upright = ImageOps.exif_transpose(file)
             return _rgb(upright, file.format)
@@ -91,10 +92,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _ends_in_zeros(path: Path) -> bool:
-    """Whether a JPEG stops before its last marker and zeros follow: its decoder would fill the rest with grey."""
+    """Whether a JPEG stops before its last marker and zeros follow: its decoder would fill the rest with grey.
+
+    Fewer than `PADDING` zeros may end what a camera appends after that marker, such as a film.
+    """
     with path.open("rb") as file:
-        file.seek(-2, os.SEEK_END)
-        if file.read() != bytes(2):
+        file.seek(-min(PADDING, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        if any(file.read()):
             return False
     return not path.read_bytes().rstrip(b"\0").endswith(b"\xff\xd9")
 
@@ -138,7 +142,8 @@ def open_label(path: Path) -> Image.Image:
 def _said(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "what it holds is no known kind of image"
-    return " ".join(str(error).split()) or type(error).__name__
+    reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
+    return " ".join((reason or str(error)).split()) or type(error).__name__
 
 
 def centre_square(image: Image.Image) -> tuple[float, float, float]:

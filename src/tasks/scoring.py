@@ -61,6 +61,11 @@ class ScoredModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         summary = self.metric.compute()
+        if not self.metric.total.any():
+            raise DenseSiamError(
+                "no pixel was scored: expected readable images whose labels are not 255 throughout; "
+                "unreadable.txt in the run's folder names those that were skipped"
+            )
         self.matrices = self.per_image.compute()
         self.log_dict({f"{self.name}/{key}": value for key, value in summary.items()})
         confusion, mapping, classes = self.metric.total, self.metric.mapping, self.metric.categories

@@ -83,6 +83,7 @@ def without_rights(path: Path) -> None:
     path.chmod(0)
 
 
+STEREO = encoded("MPO", NOISE, save_all=True, append_images=[NOISE])
 FORBIDDEN = Sample("no permission to read", "secret.png", without_rights)
 UNREADABLE = [
     Sample("truncated JPEG", "half.jpg", half(jpeg(NOISE))),
@@ -94,6 +95,7 @@ UNREADABLE = [
     Sample(
         "JPEG whose second half is zeros, as an interrupted download leaves it", "zeros.jpg", half_zeros(jpeg(NOISE))
     ),
+    Sample("MPO, two JPEGs, of which the first is half zeros", "two.jpg", half_zeros(half(STEREO))),
     Sample("PNG whose second half is zeros", "zeros.png", half_zeros(png(NOISE))),
     Sample("empty file", "empty.jpg", b""),
     Sample("text named .jpg", "text.jpg", b"to be done\n"),

@@ -128,7 +128,7 @@ ODD = [
     Sample("MPO, two JPEGs in one", "mpo.jpg", two_frames("MPO", quality=95, subsampling=0), COLOURS, 3, "the first"),
     Sample("WebP", "web.webp", encoded("WEBP", lossless=True), COLOURS),
     Sample("BMP", "plain.bmp", encoded("BMP"), COLOURS),
-    Sample("JPEG with other bytes after its end", "more.jpg", jpeg() + b"more" * 20, COLOURS, 3),
+    Sample("JPEG with other bytes after its end", "more.jpg", jpeg() + b"more" * 20 + bytes(8), COLOURS, 3),
     Sample("JPEG with zeros after its end", "padded.jpg", jpeg() + bytes(64), COLOURS, 3),
     Sample("name in another script", "写真.png", png(), COLOURS),
     Sample("name with a line break", "line\nbreak.png", png(), COLOURS),

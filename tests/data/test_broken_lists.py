@@ -62,6 +62,13 @@ def holding(*names: str) -> Callable[[Path], TwoViewData]:
     return make
 
 
+def with_macos_files(root: Path) -> CocoStuff:
+    coco("all", val="7")(root)
+    for name in ("train2017/._000000000139.jpg", "val2017/._000000000007.jpg"):
+        (root / name).write_bytes(b"\0\5\x16\7")
+    return CocoStuff(str(root), 27, "all", "all", **LOADING)
+
+
 def with_link(root: Path) -> Folder:
     pictures(root, "a.jpg")
     (root / "gone.jpg").symlink_to("nowhere.jpg")
@@ -125,6 +132,7 @@ KINDS: dict[str, tuple[Callable[[Path], TwoViewData], int | None]] = {
     "`train_list` with an id twice": (coco("139\n000000000139\n", val="7"), 1),
     "`train_list` with an id that has no file": (coco("139\n142\n", val="7"), 1),
     "`val_list` with an id that has no file": (coco("139", "7\n8\n", val="7"), 1),
+    "macOS's `._ID.jpg` beside COCO's images": (with_macos_files, 1),
     "empty `val_list`": (coco("139", "\n", val="7"), None),
     "the curated list, and none of its images": (coco("curated", val="7"), None),
     "an image in both `train_list` and `val_list`": (coco("139", "139"), 1),
