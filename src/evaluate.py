@@ -49,7 +49,9 @@ def evaluate(config: DictConfig) -> float:
     protocol: Protocol = instantiate(setting.protocol)
     data = instantiate(setting.data, protocol=protocol, _convert_="all")
     if data.val is None:
-        raise DenseSiamError("the checkpoint's data has no labels: give some, data=labelled_folder data.root=DIR")
+        raise DenseSiamError(
+            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR"
+        )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
 
@@ -82,6 +84,7 @@ def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
     unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     data, protocol = unresolved["data"], present(unresolved["protocol"])
     if "_target_" in data:  # another data set, not other values of the same
+        data["views"] = trained["data"]["views"]  # of the training: `protocol=paper` takes its size from them
         trained = {**trained, "data": data}
     return cast(DictConfig, OmegaConf.merge(trained, {"data": present(data), "protocol": protocol}))
 

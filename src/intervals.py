@@ -2,9 +2,9 @@
 
 Each draw takes as many images as there are, with replacement, sums their confusion matrices, matches the clusters anew
 and scores: the interval is that of the whole procedure, from the 2.5th to the 97.5th percentile of the draws (Efron's
-percentile bootstrap). What another training seed would give is not in it. With few images
-for the number of classes each matching fits its own draw too well, and the interval can lie above the score: don't read
-it below some 100 images.
+percentile bootstrap). What another training seed would give is not in it. Where the
+score is near chance, or images are few for the number of classes, each matching fits its own draw too well, and the
+interval can lie above the score.
 """
 
 import math

@@ -136,7 +136,7 @@ def release_block_scores(confusion: Tensor, mapping: Tensor, num_things: int = 1
 
     It moves every row to the position of its matched cluster and cuts the matrix at ``num_things``: the "thing" block
     holds whichever clusters have ids below that, confusions between the blocks vanish, and renumbering the clusters
-    changes the result. It presumes that classes 0..num_things-1 are the things (COCO-27): offer it for no other order.
+    changes the result. Which classes a block holds depends on the clusters' numbers, not on the order of the classes.
 
     Takes a (C, C) matrix and its one-to-one mapping (else ValueError), returns
     ``release_block_{mIoU,accuracy,mean_accuracy}_{thing,stuff}`` in percent.

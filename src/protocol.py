@@ -38,13 +38,16 @@ class Protocol:
         resamples: int,
     ) -> None:
         given: object = side  # a config holds anything
-        if given != "own" and not (isinstance(given, int) and given > 0):
+        if given != "own" and not (type(given) is int and given > 0):
             raise DenseSiamError(f"protocol.side is {given!r}: expected pixels, or own for each image's own size")
         for key, value, choices in (("matching", matching, get_args(Matching)), ("head", head, get_args(Head))):
             if value not in choices:
                 raise DenseSiamError(f"protocol.{key} is {value!r}: choose one of {', '.join(choices)}")
-        if resamples < 0:
-            raise DenseSiamError(f"protocol.resamples is {resamples}: expected a number of draws, or 0 for none")
+        for key, switch in (("crop", crop), ("flip", flip), ("release_blocks", release_blocks)):
+            if type(switch) is not bool:
+                raise DenseSiamError(f"protocol.{key} is {switch!r}: expected true or false")
+        if type(resamples) is not int or resamples < 0:
+            raise DenseSiamError(f"protocol.resamples is {resamples!r}: expected a number of draws, or 0 for none")
         self.name, self.side, self.crop, self.flip = name, side, crop, flip
         self.matching, self.head, self.release_blocks, self.resamples = matching, head, release_blocks, resamples
 

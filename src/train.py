@@ -50,6 +50,12 @@ def train(config: DictConfig) -> float:
     strange = [str(key) for key in config if key not in GROUPS + VALUES]
     if strange:
         raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(GROUPS + VALUES)}")
+    if type(config.preview_steps) is not int or config.preview_steps < 0:
+        raise DenseSiamError(
+            f"preview_steps is {config.preview_steps!r}: expected a number of steps, or 0 for no table"
+        )
+    if config.ckpt_path is not None and config.weights is not None:
+        raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
     if config.ckpt_path is not None:
         read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
     started = time.perf_counter()

@@ -48,7 +48,7 @@ def test_as_trained_unless_asked_otherwise(checkpoints: list[Path], tmp_path: Pa
             {"protocol": "original_size", "preparation": "own size, no crop, labels at their"},
         ),
         (["protocol=original_size", "protocol.side=16"], {"preparation": "shorter side to 16, no crop"}),
-        (["protocol.side=16"], {"protocol": "paper", "preparation": "shorter side to 16, centre square"}),
+        (["protocol.side=16"], {"protocol": "demo", "preparation": "shorter side to 16, centre square"}),
         (["protocol=paper"], {"preparation": "shorter side to 32, centre square"}),  # of the views trained on
         (["protocol.flip=true"], {"prediction": "averaged with the mirror image's"}),
         (["protocol.head=aux", "protocol.matching=majority"], {"prediction": "auxiliary head", "matching": "majority"}),

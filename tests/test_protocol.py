@@ -26,6 +26,7 @@ FILES = {
     "paper": PAPER,
     "release": PAPER | {"name": "release", "release_blocks": True},
     "original_size": PAPER | {"name": "original_size", "side": "own", "crop": False},
+    "demo": PAPER | {"name": "demo", "side": 96},
 }
 
 
@@ -100,3 +101,23 @@ def test_what_differs_is_described_differently() -> None:
     changes = [{}, {"side": 64}, {"side": "own"}, {"crop": False}, {"flip": True}, {"matching": "majority"}]
     described = [str(paper(**change).describe()) for change in [*changes, {"head": "aux"}]]
     assert len(set(described)) == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("protocol.resamples=2.5", "expected a number of draws"),
+        ("protocol.resamples=many", "expected a number of draws"),
+        ("protocol.crop=maybe", "protocol.crop is 'maybe': expected true or false"),
+        ("protocol.flip=1", "protocol.flip is 1"),
+        ("protocol.side=true", "expected pixels, or own"),
+    ],
+)
+def test_values_of_another_kind_are_refused(override: str, expected: str, tmp_path: Path) -> None:
+    refusal(lambda: configured(tmp_path, override), expected)
+
+
+def test_a_protocol_replaces_that_of_an_experiment(tmp_path: Path) -> None:
+    for experiment in ("demo", "camvid_seg"):
+        chosen = composed(tmp_path, f"experiment={experiment}", "protocol=original_size").protocol
+        assert (chosen.name, chosen.side, chosen.crop) == ("original_size", "own", False)

@@ -61,3 +61,14 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     torch.save({"other.weight": torch.zeros(3)}, tmp_path / "other.pth")
     config = composed(tmp_path, *TINY, f"weights={tmp_path / 'other.pth'}")
     refusal(lambda: train(config), "nothing in", tmp_path / "other.pth", "other.weight")
+
+
+@pytest.mark.parametrize("steps", ["-1", "x", "1.5"])
+def test_the_number_of_measured_steps_is_a_number(steps: str, tmp_path: Path) -> None:
+    refusal(lambda: train(composed(tmp_path, *TINY, f"preview_steps={steps}")), "preview_steps is", "0 for no table")
+
+
+def test_weights_and_a_run_to_resume_exclude_each_other(finished: Path, tmp_path: Path) -> None:
+    checkpoint = finished / "checkpoints" / "last.ckpt"
+    config = composed(tmp_path, *TINY, f"weights={checkpoint}", f"ckpt_path={checkpoint}")
+    refusal(lambda: train(config), "ckpt_path and weights are both given")

@@ -17,8 +17,9 @@ def existing_root(root: str, layout: str) -> Path:
     Raises:
         DenseSiamError: it is no folder; the message says what was expected in it.
     """
-    folder = Path(root)
-    if not folder.is_dir():
+    given: object = root  # a config holds anything
+    folder = Path(root) if isinstance(given, str) else None
+    if folder is None or not folder.is_dir():
         raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {layout} in it; set data.root=DIR")
     return folder
 

@@ -49,7 +49,7 @@ class Folder(TwoViewData):
         folder = Path(root) / images
         if not folder.is_dir():
             raise DenseSiamError(
-                f"there is no folder {folder}: expected {layout} in data.root={root}; set data.root=DIR"
+                f"there is no folder {folder}: expected {layout} in data.root={root}; set data.root or data.images"
             )
 
         def files() -> FileImages:

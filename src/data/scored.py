@@ -81,7 +81,7 @@ class ScoredImages(Dataset[dict[str, Any]]):
         if resized_whole and max(image.size) > LONGEST * min(image.size):
             raise DenseSiamError(
                 f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side "
-                f"of at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.side=own"
+                f"of at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.crop=true"
             )
         if image.size != label.size:
             raise DenseSiamError(

@@ -68,7 +68,7 @@ def test_a_missing_folder_is_named(tree: Path, tmp_path: Path) -> None:
         with plain_errors():
             train(config)
 
-    refusal(run, tree / "train" / "train", "train/CLASS/NAME.JPEG", "set data.root=DIR")
+    refusal(run, tree / "train" / "train", "train/CLASS/NAME.JPEG", "set data.root or data.images")
 
 
 def test_images_are_opened_by_the_list(tree: Path) -> None:

@@ -163,4 +163,4 @@ def test_images_too_long_to_be_resized_whole_are_named() -> None:
     assert scored(arrays, OWN)[0]["image"].shape == (3, 2, 200)
     assert scored(arrays, paper())[0]["image"].shape == (3, 32, 32)
     whole = paper(side=16, crop=False)
-    refusal(lambda: scored(arrays, whole)[0], "image 0 is 200 x 2", "64 times", "protocol.side=own")
+    refusal(lambda: scored(arrays, whole)[0], "image 0 is 200 x 2", "64 times", "protocol.crop=true")
