@@ -1,7 +1,8 @@
 """Checking a download: are all files there, none of them empty, and can a sample be decoded?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def inspect(root: Path, part: Part, sample: int | None, workers: int) -> Finding
     files = part.files(root)
     sizes = [path.stat().st_size for path in files]
     chosen = [] if part.kind == "other" else _spread(files, sample)
-    fault_in = _fault_in_image if part.kind == "images" else _fault_in_label
+    fault_in = partial(_fault, open_image if part.kind == "images" else open_label)
     faults = [fault for fault in for_each(fault_in, chosen, workers, f"decoding {part.folder}") if fault]
     return Finding(
         part=part,
@@ -119,17 +120,9 @@ def _spread(files: Sequence[Path], sample: int | None) -> Sequence[Path]:
     return [files[index] for index in np.linspace(0, len(files) - 1, sample).round().astype(int)]
 
 
-def _fault_in_image(path: Path) -> str:
+def _fault(read: Callable[[Path], object], path: Path) -> str:
     try:
-        open_image(path)
-    except DenseSiamError as error:
-        return str(error)
-    return ""
-
-
-def _fault_in_label(path: Path) -> str:
-    try:
-        open_label(path)
+        read(path)
     except DenseSiamError as error:
         return str(error)
     return ""
