@@ -18,7 +18,7 @@ IGNORE_INDEX = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 DIM = 4096  # 12-bit values in a 16-bit file end below it
 PADDING = 64  # zeros at least that an interrupted download leaves: it comes in blocks
-LONGEST = 8  # sides longer than this many times the shorter one are cut before they are resized
+CUT_BEYOND = 8  # sides longer than this many times the shorter one are cut before they are resized
 
 
 class UnreadableFileError(DenseSiamError):
@@ -167,7 +167,7 @@ def shorter_side_to(image: Image.Image, size: int, resample: Image.Resampling) -
 
 def _without_ends(image: Image.Image) -> Image.Image:
     """Cut a very long image around its centre: resized whole, one of 1 x 10000 pixels would fill the memory."""
-    longest = LONGEST * min(image.size)
+    longest = CUT_BEYOND * min(image.size)
     left, top = (max(0, side - longest) // 2 for side in image.size)
     return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
 

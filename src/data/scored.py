@@ -14,7 +14,7 @@ from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.protocol import Protocol
 
-LONGEST = 64  # times the shorter side; resized whole, a longer image would fill the memory
+REFUSED_BEYOND = 64  # times the shorter side; resized whole, a longer image would fill the memory
 BLANK = 32  # side of what stands for an unreadable image of unknown size
 
 
@@ -78,10 +78,10 @@ class ScoredImages(Dataset[dict[str, Any]]):
 
     def _check(self, index: int, image: Image.Image, label: Image.Image) -> None:
         resized_whole = not self.protocol.crop and self.protocol.side != "own"
-        if resized_whole and max(image.size) > LONGEST * min(image.size):
+        if resized_whole and max(image.size) > REFUSED_BEYOND * min(image.size):
             raise DenseSiamError(
                 f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side "
-                f"of at most {LONGEST} times the shorter to resize it whole; remove it, or set protocol.crop=true"
+                f"of at most {REFUSED_BEYOND} times the shorter to resize; remove it or set protocol.crop=true"
             )
         if image.size != label.size:
             raise DenseSiamError(
