@@ -21,15 +21,16 @@ class ConfigInCheckpoint(Callback):
 
     Args:
         config: plain containers, interpolations resolved.
+        origin: what the run is made from, see `src.provenance`; written beside the config.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = dict(config)
+    def __init__(self, config: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+        self.config, self.origin = dict(config), dict(origin)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["config"] = self.config
+        checkpoint["config"], checkpoint["origin"] = self.config, self.origin
 
 
 class Throughput(Callback):
@@ -40,10 +41,13 @@ class Throughput(Callback):
     """
 
     def __init__(self) -> None:
-        self.train_seconds, self.images, self.started = 0.0, 0, 0.0
+        self.train_seconds, self.epoch_seconds, self.images, self.since = 0.0, 0.0, 0, 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.since = time.perf_counter()  # an epoch that is resumed in its middle has no start
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.images, self.started = 0, time.perf_counter()
+        self.epoch_seconds, self.images, self.since = 0.0, 0, time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -53,18 +57,24 @@ class Throughput(Callback):
         batch: dict[str, Any],
         batch_idx: int,
     ) -> None:
+        now = time.perf_counter()
+        seconds, self.since = now - self.since, now
+        self.train_seconds += seconds
+        self.epoch_seconds += seconds
         self.images += len(batch["index"]) * trainer.world_size
         if batch_idx + 1 == trainer.num_training_batches:
-            seconds = time.perf_counter() - self.started
-            self.train_seconds += seconds
-            speed = {"epoch_seconds": seconds, "images_per_second": self.images / seconds}
+            speed = {"epoch_seconds": self.epoch_seconds, "images_per_second": self.images / self.epoch_seconds}
             pl_module.log_dict(speed, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
 
-    def state_dict(self) -> dict[str, float]:
-        return {"train_seconds": self.train_seconds}
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.since = time.perf_counter()
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.train_seconds = state_dict["train_seconds"]
+    def state_dict(self) -> dict[str, float]:
+        return {"train_seconds": self.train_seconds, "epoch_seconds": self.epoch_seconds, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.train_seconds, self.epoch_seconds = state_dict["train_seconds"], state_dict["epoch_seconds"]
+        self.images = state_dict["images"]
 
 
 class Unreadable(Callback):
@@ -105,6 +115,12 @@ class Unreadable(Callback):
         faults, self.scoring = over_processes(self.scoring, trainer.world_size), set()
         if trainer.is_global_zero:
             self.report(f"step {trainer.global_step}: {len(faults)} image(s) left out of the scores", faults)
+
+    def state_dict(self) -> dict[str, list[str]]:
+        return {"training": sorted(self.training)}
+
+    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        self.training = set(state_dict["training"])
 
     def report(self, heading: str, faults: Sequence[str]) -> None:
         """Warn of the faults, if there are any, and append them to the file."""
@@ -155,7 +171,8 @@ class Pictures(Callback):
         self.rows += zip(*(column.cpu() for column in columns), strict=True)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        metric: Any = pl_module.metric
+        scoring: Any = pl_module.scoring
+        metric = scoring.metric
         mapping = metric.mapping  # on every process: it may be a collective call
         if not trainer.is_global_zero or not self.rows:
             return

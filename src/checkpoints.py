@@ -98,9 +98,14 @@ def load(path: str | Path) -> nn.Module:
         Maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the size.
 
     Raises:
-        DenseSiamError: see `read_checkpoint`; or the weights don't fit the config.
+        DenseSiamError: see `read_checkpoint`; a checkpoint of pre-training; or the weights don't fit the config.
     """
     checkpoint = read_checkpoint(path)
+    if checkpoint["config"]["task"]["_target_"] == "src.tasks.pretrain.Pretrain":
+        raise DenseSiamError(
+            f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
+            f"python -m src.export ckpt_path={path} output=encoder.pth"
+        )
     network: nn.Module = instantiate(OmegaConf.create(network_config(checkpoint["config"])))(losses=())
     state = cast(dict[str, Tensor], checkpoint["state_dict"])
     state = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}

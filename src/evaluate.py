@@ -15,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from src.checkpoints import network_config, read_checkpoint
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
-from src.intervals import ImageMatrices, bootstrap, paired_difference
+from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
+from src.provenance import config_hash, file_record
 from src.scores import Scored, print_difference, print_scores, write_scores
+from src.tasks.scoring import score
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -48,9 +50,12 @@ def evaluate(config: DictConfig) -> float:
     setting = as_asked(checkpoint["config"], config)
     protocol: Protocol = instantiate(setting.protocol)
     data = instantiate(setting.data, protocol=protocol, _convert_="all")
+    if "_target_" in setting.probe:
+        data = instantiate(setting.probe, data=data, _convert_="all")
     if data.val is None:
         raise DenseSiamError(
-            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR"
+            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or "
+            "probe=labelled_folder probe.root=DIR for a pre-trained encoder"
         )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
@@ -60,9 +65,8 @@ def evaluate(config: DictConfig) -> float:
     for label, each in checkpoints.items():
         task = task_of(each, data.classes, protocol)
         task.name = label  # of its pictures
-        trainer.validate(task, data, verbose=False)
-        rows[label] = Scored(task.scores, bootstrap(task.matrices, protocol.resamples))
-        matrices.append(task.matrices)
+        rows |= score(trainer, task, data, label)
+        matrices.append(task.scoring.matrices)
     difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
@@ -73,7 +77,10 @@ def evaluate(config: DictConfig) -> float:
         used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
         used |= {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
         cost = {"seconds": time.perf_counter() - started}
-        write_scores(output / "scores.json", rows, described, cost, used, difference)
+        made_from: dict[str, Any] = {"config": config_hash(used)}
+        for (label, each), path in zip(checkpoints.items(), (config.ckpt_path, config.baseline_path), strict=False):
+            made_from[label] = {**file_record(path), "origin": each.get("origin")}
+        write_scores(output / "scores.json", rows, described, cost, used, made_from, difference)
         print(f"scores and pictures in {output}")
     return rows["checkpoint"].scores["mIoU"]
 
@@ -82,11 +89,13 @@ def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
     """The checkpoint's config with the data and protocol that the command line asks for."""
     # Unresolved, as its values may refer to the checkpoint's.
     unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
-    data, protocol = unresolved["data"], present(unresolved["protocol"])
-    if "_target_" in data:  # another data set, not other values of the same
-        data["views"] = trained["data"]["views"]  # of the training: `protocol=paper` takes its size from them
-        trained = {**trained, "data": data}
-    return cast(DictConfig, OmegaConf.merge(trained, {"data": present(data), "protocol": protocol}))
+    asked = {group: unresolved[group] for group in ("data", "probe", "protocol")}
+    if "_target_" in asked["data"]:
+        asked["data"]["views"] = trained["data"]["views"]  # of the training: `protocol=paper` takes its size from them
+    for group in ("data", "probe"):
+        if "_target_" in asked[group]:  # another data set, not other values of the same
+            trained = {**trained, group: asked[group]}
+    return cast(DictConfig, OmegaConf.merge(trained, {group: present(values) for group, values in asked.items()}))
 
 
 def present(values: dict[str, Any]) -> dict[str, Any]:

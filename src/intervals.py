@@ -1,10 +1,10 @@
 """How far a score could be off had other images been drawn: 95 % intervals by the bootstrap over images.
 
 Each draw takes as many images as there are, with replacement, sums their confusion matrices, matches the clusters anew
-and scores: the interval is that of the whole procedure, from the 2.5th to the 97.5th percentile of the draws (Efron's
-percentile bootstrap). What another training seed would give is not in it. Where the
-score is near chance, or images are few for the number of classes, each matching fits its own draw too well, and the
-interval can lie above the score.
+(but for `identity`, which always matches alike) and scores: the interval is that of the whole procedure, from the
+2.5th to the 97.5th percentile of the draws (Efron's percentile bootstrap). What another training seed would give is
+not in it. Where the score is near chance, or images are few for the number of classes, each matching fits its own draw
+too well, and the interval can lie above the score.
 """
 
 import math
@@ -20,7 +20,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from src.errors import DenseSiamError
-from src.metrics import Category, Matching, confusion_matrix, match, scores
+from src.metrics import AnyMatching, Category, confusion_matrix, match, scores
 
 
 class Interval(NamedTuple):
@@ -42,7 +42,7 @@ class ImageMatrices(NamedTuple):
 
     counts: csr_array
     categories: tuple[Category, ...]
-    matching: Matching
+    matching: AnyMatching
 
     def matrix(self, weights: NDArray[np.int64]) -> Tensor:
         """(C, N) sum over the images, each counted as often as `weights` (images,) says."""
@@ -61,7 +61,7 @@ class PerImage(Metric):
     full_state_update = False
     rows: list[Tensor]
 
-    def __init__(self, categories: Sequence[Category], num_clusters: int, matching: Matching) -> None:
+    def __init__(self, categories: Sequence[Category], num_clusters: int, matching: AnyMatching) -> None:
         super().__init__()
         self.categories, self.num_clusters, self.matching = tuple(categories), num_clusters, matching
         self.add_state("rows", default=[], dist_reduce_fx="cat")

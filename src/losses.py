@@ -61,7 +61,8 @@ def similarity_loss(p1: Tensor, z1: Tensor, p2: Tensor, z2: Tensor, distance: Di
     """Symmetrised distance of each view's prediction to the other view's projection (Eq. 1).
 
     Args:
-        p1, z1, p2, z2: (B, C, ...) outputs of predictor and projector at the same places of both views.
+        p1, z1, p2, z2: (B, C, ...) outputs of predictor and projector at the same places of both views, or (B, C) of
+            the images.
         distance: Eq. 2 or 3, one of `DISTANCES`.
         stop_gradient: whether the target side receives no gradient; without it the network collapses.
 
@@ -71,7 +72,7 @@ def similarity_loss(p1: Tensor, z1: Tensor, p2: Tensor, z2: Tensor, distance: Di
     if stop_gradient:
         z1, z2 = z1.detach(), z2.detach()
     per_position = 0.5 * distance(p1, z2) + 0.5 * distance(p2, z1)
-    return per_position.flatten(1).mean(1)
+    return per_position.reshape(len(per_position), -1).mean(1)
 
 
 def region_embeddings(z: Tensor, features: Tensor) -> Tensor:

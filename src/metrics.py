@@ -15,7 +15,8 @@ from torchmetrics import Metric
 
 from src.errors import DenseSiamError
 
-Matching = Literal["hungarian", "majority"]
+Matching = Literal["hungarian", "majority"]  # of clusters that were found without labels
+AnyMatching = Matching | Literal["identity"]  # or of predictions that are classes already, as a probe's are
 
 
 class Category(NamedTuple):
@@ -57,15 +58,17 @@ def confusion_matrix(
     return counts.reshape(num_classes, num_clusters)
 
 
-def match(confusion: Tensor, method: Matching) -> Tensor:
+def match(confusion: Tensor, method: AnyMatching) -> Tensor:
     """Give every cluster a class: (C, N) -> (N,) int64 on the CPU, values -1..C-1.
 
     ``hungarian`` is one to one with the most correct pixels, by the release's cost so that ties fall the same way
     (core/evaluators/cluster_mIoU_evaluator.py); the N - C clusters left over get -1. ``majority`` is many to one:
-    every cluster takes its most frequent class (the lowest id of equals), an empty cluster gets -1.
+    every cluster takes its most frequent class (the lowest id of equals), an empty cluster gets -1. ``identity`` is for
+    predictions that were learnt from labels: cluster i is class i.
 
     Raises:
-        DenseSiamError: unknown method, or fewer clusters than classes with ``hungarian``.
+        DenseSiamError: unknown method; fewer clusters than classes with ``hungarian``, another number with
+            ``identity``.
     """
     confusion = confusion.cpu()
     num_classes, num_clusters = confusion.shape
@@ -73,8 +76,15 @@ def match(confusion: Tensor, method: Matching) -> Tensor:
         return torch.full((num_clusters,), -1, dtype=torch.int64)
     if method == "majority":
         return torch.where(confusion.sum(dim=0) > 0, confusion.argmax(dim=0), -1)
+    if method == "identity":
+        if num_clusters != num_classes:
+            raise DenseSiamError(
+                f"expected one output per class for identity matching, found {num_clusters} outputs and {num_classes} "
+                "classes: predict the classes of the labels, or match with hungarian"
+            )
+        return torch.arange(num_classes)
     if method != "hungarian":
-        raise DenseSiamError(f"expected matching 'hungarian' or 'majority', found '{method}': choose one of the two")
+        raise DenseSiamError(f"expected matching 'hungarian', 'majority' or 'identity', found '{method}': choose one")
     if num_clusters < num_classes:
         raise DenseSiamError(
             f"expected at least as many clusters as classes for hungarian matching, found {num_clusters} clusters and "
@@ -165,12 +175,12 @@ class ClusterMatchMetric(Metric):
         self,
         categories: Sequence[Category],
         num_clusters: int,
-        matching: Matching = "hungarian",
+        matching: AnyMatching = "hungarian",
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
         self.categories = tuple(categories)
-        self.matching: Matching = matching
+        self.matching: AnyMatching = matching
         self.ignore_index = ignore_index
         zeros = torch.zeros(len(self.categories), num_clusters, dtype=torch.int64)
         match(zeros, matching)  # numbers that do not fit together fail here, not after the first epoch

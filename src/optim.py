@@ -1,9 +1,10 @@
-"""Optimisers as the paper sets them (5.1)."""
+"""Optimisers and schedules as the paper sets them (5.1)."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 
 def scaled_lr(base_lr: float, batch_size: int) -> float:
@@ -12,15 +13,34 @@ def scaled_lr(base_lr: float, batch_size: int) -> float:
 
 
 def sgd(
-    parameters: Iterable[nn.Parameter], base_lr: float, batch_size: int, momentum: float, weight_decay: float
+    groups: Iterable[Mapping[str, Any]], base_lr: float, batch_size: int, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
-    """SGD at the scaled, constant learning rate; weight decay on all parameters that learn, as in the release.
+    """SGD at the scaled learning rate; weight decay on all parameters that learn, as in the release and in SimSiam.
 
     Args:
-        parameters: those that need no gradient are left out.
+        groups: each has its parameters under `params`, see `torch.optim`; those that need no gradient are left out.
         base_lr: learning rate at a global batch of 256.
         batch_size: global batch size.
         momentum, weight_decay: see `torch.optim.SGD`.
     """
-    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    learning = [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
     return torch.optim.SGD(learning, scaled_lr(base_lr, batch_size), momentum, weight_decay=weight_decay)
+
+
+def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool]) -> torch.optim.lr_scheduler.LambdaLR:
+    """Half a cosine from the optimiser's learning rate to 0, stepped after each step (5.1, without restarts).
+
+    SimSiam's code sets it once per epoch, to the same curve.
+
+    Args:
+        steps: of the whole run.
+        constant: for each group of parameters whether its learning rate stays, as that of SimSiam's predictor may.
+    """
+
+    def share(step: int) -> float:
+        return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
+
+    def whole(step: int) -> float:
+        return 1.0
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, [whole if stays else share for stays in constant])

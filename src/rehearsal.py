@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from src.errors import DenseSiamError
+from src.memory import forget_peak, peak_memory
 
 SAMPLES = 8  # images behind the time that loading takes
 
@@ -31,8 +31,7 @@ class Measured(NamedTuple):
         train_seconds, val_seconds: of one such batch.
         load_seconds: of one training batch, by all loader processes of one process and nothing else running; None where
             the main process loads, which `train_seconds` has in it.
-        memory: peak in bytes. On a GPU, what one process had allocated there; else, all that this process ever had in
-            use, loader processes left out.
+        memory: peak in bytes, see `peak_memory`.
         gpu_memory: bytes that the GPU has; None without one.
         learned, parameters: how many numbers are trained, of all.
         checkpoint: bytes of weights and optimiser state.
@@ -62,8 +61,6 @@ class Clock(Callback):
         self.gpu_memory: int | None = None
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if pl_module.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(pl_module.device)
         self.train.append(now(pl_module.device))
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
@@ -78,11 +75,9 @@ class Clock(Callback):
         self.val.append(now(pl_module.device))
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.memory = peak_memory(pl_module.device)
         if pl_module.device.type == "cuda":
-            self.memory = torch.cuda.max_memory_allocated(pl_module.device)
             self.gpu_memory = torch.cuda.get_device_properties(pl_module.device).total_memory
-        else:
-            self.memory = process_peak()
 
 
 def measure(
@@ -103,6 +98,7 @@ def measure(
         DenseSiamError: a step does not fit into the GPU's memory.
     """
     clock = Clock()
+    forget_peak()
     trainer = make_trainer(
         fast_dev_run=steps + 1,
         callbacks=[clock],
@@ -176,15 +172,6 @@ def load_seconds(loader: DataLoader[Any], cores: int) -> float | None:
     next(iter(DataLoader(loader.dataset, batch_size=len(few), sampler=few, collate_fn=loader.collate_fn)))
     per_image = (time.perf_counter() - start) / len(few)
     return per_image * (loader.batch_size or 1) / max(1, min(loader.num_workers, cores))
-
-
-def process_peak() -> int | None:
-    """The most memory that this process has had in use so far, in bytes; None where Linux does not say."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    (peak,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * 1024
 
 
 def tensor_bytes(state: Any) -> int:

@@ -76,11 +76,13 @@ def write_scores(
     protocol: Mapping[str, Any],
     cost: Mapping[str, float],
     config: Mapping[str, Any],
+    origin: Mapping[str, Any],
     difference: Mapping[str, Interval] | None = None,
 ) -> None:
-    """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment and config.
+    """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
 
-    Undefined scores become null. `difference` is that of the first two rows, if they were compared.
+    Undefined scores become null. `difference` is that of the first two rows, if they were compared; `origin` is what
+    the scored network was made from, see `src.provenance`.
     """
     document = {
         "scores": {label: {name: _finite(value) for name, value in row.scores.items()} for label, row in rows.items()},
@@ -93,6 +95,7 @@ def write_scores(
         "cost": dict(cost),
         "environment": environment(),
         "config": dict(config),
+        "origin": dict(origin),
     }
     path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """Train and score: `python -m src.train experiment=NAME`."""
 
 import math
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ import hydra
 import lightning
 import torch
 import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,13 +21,15 @@ from src.checkpoints import read_checkpoint
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.foreign import start_from
-from src.intervals import bootstrap
+from src.memory import forget_peak, peak_memory
 from src.preview import plan_of, print_preview
 from src.protocol import Protocol
+from src.provenance import origin
 from src.rehearsal import measure
 from src.scores import Scored, print_scores, write_scores
+from src.tasks.scoring import score
 
-GROUPS = ("data", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
+GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
 
 
@@ -32,7 +37,22 @@ VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "previ
 def main(config: DictConfig) -> float:
     hush_libraries()
     with plain_errors():
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            check_sweep(config)
         return train(config)
+
+
+def check_sweep(config: DictConfig) -> None:
+    """Refuse a sweep whose jobs would start processes of their own: Lightning starts them with the sweep's own command.
+
+    Raises:
+        DenseSiamError: a distributed strategy outside torchrun.
+    """
+    if str(config.trainer.get("strategy")).startswith("ddp") and "LOCAL_RANK" not in os.environ:
+        raise DenseSiamError(
+            "a sweep over several processes needs torchrun, or each process would start the sweep anew: expected "
+            "torchrun --standalone --nproc_per_node=N -m src.train -m ... hydra.sweep.dir=DIR, found no LOCAL_RANK"
+        )
 
 
 def train(config: DictConfig) -> float:
@@ -64,11 +84,13 @@ def train(config: DictConfig) -> float:
 
     protocol: Protocol = instantiate(config.protocol)
     data = instantiate(config.data, protocol=protocol, _convert_="all")
+    if "_target_" in config.probe:
+        data = instantiate(config.probe, data=data, _convert_="all")
     data.setup("fit")  # missing or too few images should not show only after the floors
     task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
     taken_over = start_from(task.network, config.weights) if config.weights is not None else None
-    throughput = Throughput()
-    callbacks = [throughput, ConfigInCheckpoint(plain), *chosen(config.callbacks)]
+    throughput, made_from = Throughput(), origin(plain)
+    callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
     make_trainer = partial(instantiate, config.trainer, _convert_="all")
@@ -85,13 +107,15 @@ def train(config: DictConfig) -> float:
             print_preview(measured, plan_of(trainer), output)
 
     rows = before_training(config, trainer, task, data)
+    forget_peak()
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
+    peak = peak_memory(trainer.strategy.root_device)
     if data.val is not None:
-        rows["after training"] = score(trainer, task, data)
+        rows |= score(trainer, task, data, "after training")
 
     if trainer.is_global_zero:
         described = (
-            {**data.describe(), "images": task.matrices.counts.shape[0], **protocol.describe()}
+            {**data.describe(), "images": task.scoring.matrices.counts.shape[0], **protocol.describe()}
             if rows
             else {"data": "without labels, nothing is scored"}
         )
@@ -100,11 +124,12 @@ def train(config: DictConfig) -> float:
             "epochs": trainer.current_epoch,
             "train_seconds": throughput.train_seconds,
             "total_seconds": time.perf_counter() - started,
+            "peak_memory": peak,
             "parameters": sum(parameter.numel() for parameter in task.parameters()),
         }
         if rows:
             print_scores(rows, described)
-        write_scores(output / "scores.json", rows, described, cost, plain)
+        write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from)
         what = "scores, pictures and checkpoint" if rows else "checkpoint"
         print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {what} in {output}")
     return rows["after training"].scores["mIoU"] if rows else math.nan
@@ -116,18 +141,12 @@ def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, d
     if data.val is None:
         return rows
     if config.score_before:
-        rows["before training"] = score(trainer, task, data)
+        rows |= score(trainer, task, data, "before training")
     for label, floor_config in config.floors.items():
         floor = instantiate(floor_config, classes=data.classes, protocol=task.protocol, _convert_="all")
         floor.fit(data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed)))
-        rows[str(label)] = score(trainer, floor, data)
+        rows |= score(trainer, floor, data, str(label))
     return rows
-
-
-def score(trainer: lightning.Trainer, module: Any, data: Any) -> Scored:
-    """Validate a module."""
-    trainer.validate(module, data, verbose=False)
-    return Scored(dict(module.scores), bootstrap(module.matrices, module.protocol.resamples))
 
 
 def chosen(group: DictConfig) -> list[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.evaluate import evaluate
+from src.provenance import file_hash
 from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
@@ -35,6 +36,8 @@ def test_as_trained_unless_asked_otherwise(checkpoints: list[Path], tmp_path: Pa
     assert found["scores"]["checkpoint"] == trained["scores"]["after training"]
     assert found["intervals"]["checkpoint"] == trained["intervals"]["after training"]
     assert found["protocol"] == trained["protocol"]
+    assert found["origin"]["checkpoint"]["sha256"] == file_hash(checkpoints[0])
+    assert found["origin"]["checkpoint"]["origin"] == trained["origin"]
     low, high = found["intervals"]["checkpoint"]["mIoU"]
     assert low < high
     assert "difference" not in found

@@ -1,6 +1,7 @@
 """Every experiment composes, and runs through on small data with RegionSim asleep and awake."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,21 +11,33 @@ from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 
 TREES = {"cityscapes_seg": cityscapes_tree, "potsdam_seg": potsdam_tree}
+PRETRAINING = [name for name in EXPERIMENTS if name.endswith("_pretrain")]
+SEGMENTATION = [name for name in EXPERIMENTS if name not in PRETRAINING]
 
 
 def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> list[str]:
     """Where an experiment finds its data in a test."""
     if name in TREES:
         return [f"data.root={TREES[name](tmp_path / 'data')}"]
-    if name == "demo":
+    if name in ("demo", "demo_pretrain"):
         return ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+    if name == "in1k_pretrain":
+        return [f"data.root={coco_root}", "data.images=train2017", "data.index_cache=null"]
+    if name == "coco128_pretrain":
+        return [
+            f"data.root={labelled_root / 'images' / 'train'}",
+            "data.index_cache=null",
+            f"probe.root={labelled_root}",
+        ]
+    if name == "coco_pretrain":
+        return [f"data.root={coco_root}", "data.index_cache=null"]
     if name.startswith("coco_"):
         return [f"data.root={coco_root}"]
     return [f"data.root={labelled_root}", "data.train_splits=[train]"]
 
 
 @pytest.mark.parametrize("region_start", ["null", "0.0"])
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", SEGMENTATION)
 def test_experiment_runs_with_regions_asleep_and_awake(
     name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
@@ -34,6 +47,25 @@ def test_experiment_runs_with_regions_asleep_and_awake(
     assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
     assert written["cost"]["steps"] > 0
     assert {"before training", "k-means on colour"} <= set(written["scores"])
+
+
+@pytest.mark.parametrize("region_start", ["null", "0.0"])
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_pretraining_runs_with_regions_asleep_and_awake(
+    name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
+) -> None:
+    """On unlabelled data nothing is scored; with a probe set, both probes are, before and after training."""
+    overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
+    final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["cost"]["steps"] > 0
+    if name in ("coco_pretrain", "in1k_pretrain"):
+        assert written["scores"] == {}
+        assert math.isnan(final)
+    else:
+        labels = [f"{when} training{probe}" for when in ("before", "after") for probe in ("", ", k-means")]
+        assert list(written["scores"]) == labels
+        assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -70,3 +102,31 @@ def test_coco_seg_is_the_papers_setting(tmp_path: Path) -> None:
     assert jitter == (0.3, 0.3, 0.3, 0.1)
     assert (colour.jitter_probability, colour.grey_probability, colour.blur_probability) == (0.8, 0.2, 0.5)
     assert list(config.data.views.crop_scale) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("coco_pretrain", 800), ("in1k_pretrain", 200)])
+def test_pretraining_is_the_papers_setting(name: str, epochs: int, tmp_path: Path) -> None:
+    """Section 5.1, Table 4's bold rows, and SimSiam's augmentation and sizes."""
+    config = composed(tmp_path, f"experiment={name}")
+    assert (config.data.batch_size, config.trainer.max_epochs, config.data.views.size) == (512, epochs, 224)
+    assert (config.model.encoder.name, config.model.encoder.weights) == ("resnet50", None)
+    model = config.model
+    assert (model.num_categories, model.hidden_channels, model.image_channels, model.image_bottleneck) == (
+        512,
+        512,
+        2048,
+        512,
+    )
+    assert (model.grid_size, model.grid_position, model.global_region) == (7, "after_predictor", "image")
+    assert dict(config.task.loss_weights) == {"image": 1.0, "dense": 1.0, "region": 0.1}
+    assert (config.task.region_start, config.task.distance, config.task.schedule) == (0.5, "cross_entropy", "cosine")
+    assert not config.task.constant_predictor_lr
+    optimizer = config.task.optimizer
+    found = (optimizer.base_lr, optimizer.batch_size, optimizer.momentum, optimizer.weight_decay)
+    assert found == (0.05, 512, 0.9, 1e-4)
+    colour = config.data.views.colour
+    assert (colour.brightness, colour.contrast, colour.saturation, colour.hue) == (0.4, 0.4, 0.4, 0.1)
+    assert (colour.jitter_probability, colour.grey_probability, colour.blur_probability) == (0.8, 0.2, 0.5)
+    assert list(colour.blur_sigma) == [0.1, 2.0]
+    assert list(config.data.views.scale) == [0.2, 1.0]
+    assert config.data.views.flip_probability == 0.5

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from src.data.views import CropAndWhole
+from src.data.views import view
 from src.geometry import Crop, box_grid, overlap_boxes, sample_boxes
 from tests import naive
 from tests.conftest import Golden
@@ -102,8 +102,8 @@ def test_cut_views_show_the_same_pixels(first: Crop, second: Crop, grid: int) ->
     side = 24
     pixels = np.zeros((SOURCE[1], SOURCE[0], 3), dtype=np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(SOURCE[0]), np.arange(SOURCE[1])[:, None]
-    cutter = CropAndWhole(side, (0.5, 1), 0.5, v2.Identity())
-    views = torch.stack([cutter.view(Image.fromarray(pixels), crop)[:2] for crop in (first, second)])
+    image = Image.fromarray(pixels)
+    views = torch.stack([view(image, crop, side, v2.Identity())[:2] for crop in (first, second)])
     found = sample_boxes(views.float() + 0.5, boxes, (grid, grid))  # the middle of pixel 0 lies at 0.5
     points = box_grid(boxes, (grid, grid))
     for crop, sampled, place in zip((first, second), found, points, strict=True):

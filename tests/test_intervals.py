@@ -118,6 +118,19 @@ def test_bootstrap_equals_the_loop_with_the_same_draws(matching: str) -> None:
     assert {name: one.value for name, one in found.items()} == matrices.scores(np.ones(9, np.int64))
 
 
+def test_identity_is_never_matched_anew() -> None:
+    """Clusters 0 and 2 are classes 2 and 0: hungarian matching finds that, identity takes them as they are."""
+    prediction, label = seeded(9, right=0.9)
+    metrics = {matching: PerImage(THREE, 3, matching) for matching in ("identity", "hungarian")}
+    for metric in metrics.values():
+        metric.update(prediction.clamp(max=2), label, torch.arange(9))
+    identity, hungarian = (bootstrap(metric.compute(), 100)["accuracy"] for metric in metrics.values())
+    assert identity.high < hungarian.low
+    assert identity.low < identity.value < identity.high
+    correct = (prediction.clamp(max=2) == label).sum() / (label != 255).sum()
+    assert identity.value == pytest.approx(100 * correct.item(), rel=1e-6)
+
+
 def test_every_draw_has_as_many_images_as_there_are() -> None:
     found = np.array(list(draws(50, 200, seed=1)))
     assert found.shape == (200, 50)

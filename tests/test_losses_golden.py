@@ -89,8 +89,8 @@ def test_golden_region_loss_end_to_end(golden: Golden) -> None:
     head.load_state_dict(state, strict=True)
     names = ["z1", "z2", "feats_v1", "feats_v2"]
     z1, z2, features1, features2 = inputs = tensors(case, *names, learn=True)
-    u1, v1 = head(region_embeddings(z1, features1))
-    u2, v2 = head(region_embeddings(z2, features2))
+    u1, v1 = head(z1, features1)
+    u2, v2 = head(z2, features2)
     for name, found in {"u1": u1, "v1": v1, "u2": u2, "v2": v2}.items():
         assert_close(found.flatten(0, 1), case[f"{name}_f64"], 3e-5)
     loss = contrastive_region_loss(u1, v1, u2, v2, temperature=0.1, normalise=True, stop_gradient=False).mean()

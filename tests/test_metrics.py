@@ -25,6 +25,8 @@ from src.metrics import (
 )
 from tests import naive
 from tests.processes import in_two_processes
+from tests.protocols import paper
+from tests.refusals import refusal
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
 
@@ -129,6 +131,29 @@ def test_majority_is_many_to_one() -> None:
     assert mapping.tolist() == [0, 1, 0, -1]
     assert class_iou(confusion, mapping).tolist() == pytest.approx([1000 / 12, 80])
     assert match(confusion[:, :1], "majority").tolist() == [0]  # fewer clusters than classes is allowed
+
+
+def test_identity_takes_outputs_for_classes() -> None:
+    """Hungarian matching would swap the two, and get 90 % right."""
+    confusion = torch.tensor([[1, 9, 0], [9, 1, 0], [0, 0, 0]])
+    mapping = match(confusion, "identity")
+    assert mapping.tolist() == [0, 1, 2]
+    assert scores(confusion, mapping, THREE)["accuracy"] == pytest.approx(10)
+    metric = ClusterMatchMetric(THREE, 3, "identity")
+    metric.update(torch.tensor([0, 1, 1, 2]), torch.tensor([1, 1, 0, 255]))
+    assert metric.mapping.tolist() == [0, 1, 2]
+    assert metric.compute()["accuracy"] == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_identity_needs_an_output_per_class(outputs: int) -> None:
+    message = f"found {outputs} outputs and 3 classes"
+    refusal(lambda: ClusterMatchMetric(THREE, outputs, "identity"), message)
+    refusal(lambda: match(torch.ones(3, outputs, dtype=torch.int64), "identity"), message)
+
+
+def test_clusters_found_without_labels_are_never_taken_for_classes() -> None:
+    refusal(lambda: paper(matching="identity"), "protocol.matching is 'identity': choose one of hungarian, majority")
 
 
 def test_absent_classes_are_left_out() -> None:

@@ -15,7 +15,7 @@ def test_scaling_is_linear() -> None:
 
 def test_only_parameters_that_learn_are_moved() -> None:
     model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 3))
-    optimizer = sgd(model.parameters(), base_lr=0.05, batch_size=512, momentum=0.9, weight_decay=1e-4)
+    optimizer = sgd([{"params": model.parameters()}], base_lr=0.05, batch_size=512, momentum=0.9, weight_decay=1e-4)
     (group,) = optimizer.param_groups
     assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in model[1].parameters()]
     assert group["lr"] == pytest.approx(0.05 * 512 / 256)
@@ -27,7 +27,7 @@ def test_only_parameters_that_learn_are_moved() -> None:
 def test_one_parameter_by_hand() -> None:
     """Gradient 1 at weight 2, weight decay 0.5: steps of lr x (1 + 0.5 w), then with momentum 0.9."""
     weight = nn.Parameter(torch.tensor([2.0]))
-    optimizer = sgd(iter([weight]), base_lr=0.1, batch_size=256, momentum=0.9, weight_decay=0.5)
+    optimizer = sgd([{"params": iter([weight])}], base_lr=0.1, batch_size=256, momentum=0.9, weight_decay=0.5)
     expected, speed = 2.0, 0.0
     for _ in range(3):
         optimizer.zero_grad()

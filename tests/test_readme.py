@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from src.evaluate import evaluate
 from src.train import train
-from tests.composing import composed
+from tests.composing import CONF, composed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,11 +67,31 @@ def test_the_commands_of_the_data_sets_compose(tmp_path: Path) -> None:
     assert described == configs - {"loading", "as_trained"}
 
 
+def test_the_commands_of_pretraining_compose(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^(?:OMP_NUM_THREADS=1 )?python .*$", page, re.M)]
+    commands = [command[1:] if "=" in command[0] else command for command in commands]
+    runs = [command[3:] for command in commands if command[1:3] == ["-m", "src.train"]]
+    assert len(runs) >= 8
+    for run in runs:
+        choices = [each.split(",")[0] if "[" not in each else each for each in run if each != "-m"]
+        config = composed(tmp_path, *(each for each in choices if not each.startswith("hydra.")))
+        assert config.task["_target_"] == "src.tasks.pretrain.Pretrain"
+    (export,) = [command[3:] for command in commands if command[1:3] == ["-m", "src.export"]]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("export", export).output == "encoder.pth"
+    scripts = [command[1] for command in commands if command[1].startswith("scripts/")]
+    assert {"scripts/collect_tables.py", "scripts/benchmark.py"} <= set(scripts)
+    assert all((ROOT / script).is_file() for script in scripts)
+
+
 def test_several_gpus_are_one_word(tmp_path: Path) -> None:
-    (command,) = [command for command in arguments("src.train") if "trainer=ddp" in command]
-    trainer = composed(tmp_path, *command).trainer
-    assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
-    assert trainer.plugins[0]["_target_"] == "src.sync.SyncBatchNorm"
+    commands = [command for command in arguments("src.train") if "trainer=ddp" in command]
+    assert len(commands) == 2
+    for command in commands:
+        trainer = composed(tmp_path, *command).trainer
+        assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
+        assert trainer.plugins[0]["_target_"] == "src.sync.SyncBatchNorm"
 
 
 def test_every_job_of_the_sweep_runs(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from src import rehearsal as module
-from src.rehearsal import load_seconds, measure, process_peak, seconds_each, tensor_bytes
+from src.memory import process_peak
+from src.rehearsal import load_seconds, measure, seconds_each, tensor_bytes
 from src.tasks.segment import Segment
 from tests.composing import composed
 from tests.refusals import refusal

@@ -14,6 +14,7 @@ ROWS = {
     "before training": Scored({"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0}, {}),
     "after training": Scored({"mIoU": 45.67, "accuracy": 99.96, "IoU/sky": float("inf")}, {}),
 }
+ORIGIN = {"config": "0" * 64, "weights": {"path": "a.pth", "sha256": "1" * 64}, "checkpoint": None}
 PROTOCOL = {"images": 33, "preparation": "shorter side to 128, centre crop 128", "matching": "hungarian"}
 
 
@@ -23,7 +24,8 @@ def refuse(constant: str) -> Any:
 
 def written(folder: Path) -> dict[str, Any]:
     path = folder / "scores.json"
-    write_scores(path, ROWS, PROTOCOL, {"steps": 7, "train_seconds": 1.5}, {"seed": 3, "data": {"root": None}})
+    cost, config = {"steps": 7, "train_seconds": 1.5}, {"seed": 3, "data": {"root": None}}
+    write_scores(path, ROWS, PROTOCOL, cost, config, ORIGIN)
     text = path.read_text(encoding="utf-8")
     assert text.endswith("}\n")
     return json.loads(text, parse_constant=refuse)
@@ -31,10 +33,11 @@ def written(folder: Path) -> dict[str, Any]:
 
 def test_scores_json_is_complete(tmp_path: Path) -> None:
     document = written(tmp_path)
-    assert set(document) == {"scores", "intervals", "protocol", "cost", "environment", "config"}
+    assert set(document) == {"scores", "intervals", "protocol", "cost", "environment", "config", "origin"}
     assert document["protocol"] == PROTOCOL
     assert document["cost"] == {"steps": 7, "train_seconds": 1.5}
     assert document["config"] == {"seed": 3, "data": {"root": None}}
+    assert document["origin"] == ORIGIN
     assert document["environment"] == environment()
 
 
@@ -113,7 +116,7 @@ def test_a_difference_says_whether_the_images_can_tell(capsys: pytest.CaptureFix
 def test_scores_json_has_the_ends_of_the_intervals(tmp_path: Path) -> None:
     undefined = {"mIoU_thing": Interval(float("nan"), float("nan"), float("nan"))}
     rows = {**MEASURED, "third": Scored({"mIoU_thing": float("nan")}, undefined)}
-    write_scores(tmp_path / "scores.json", rows, PROTOCOL, {}, {}, {"mIoU": NEAR} | undefined)
+    write_scores(tmp_path / "scores.json", rows, PROTOCOL, {}, {}, ORIGIN, {"mIoU": NEAR} | undefined)
     document = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert document["intervals"] == {
         "checkpoint": {"mIoU": [43.21, 48.76]},

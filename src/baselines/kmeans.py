@@ -10,7 +10,7 @@ from src.clustering import NearestCentroid, fit_centroids, sample_pixels
 from src.metrics import Category
 from src.models.encoder import Encoder
 from src.protocol import Protocol
-from src.tasks.scoring import ScoredModule
+from src.tasks.scoring import ScoredModule, Scoring
 
 
 class Colour(nn.Module):
@@ -59,7 +59,7 @@ class KMeans(ScoredModule):
         protocol: Protocol,
         name: str,
     ) -> None:
-        super().__init__(classes, num_clusters, protocol, name)
+        super().__init__(Scoring(classes, num_clusters, protocol.matching), protocol, name)
         self.features, self.num_clusters = features, num_clusters
         self.pixels_per_image, self.seed = pixels_per_image, seed
         self.nearest: NearestCentroid | None = None

@@ -1,6 +1,6 @@
 """What every data set shares: loaders of view pairs for training and of labelled images for scoring."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypedDict, get_args
 
@@ -45,7 +45,7 @@ class TwoViewData(lightning.LightningDataModule):
 
     Raises:
         DenseSiamError: an unknown `on_corrupt`; on first use: fewer training images than a batch, or a batch that the
-            processes can't share.
+            processes can't share; on resuming in the middle of an epoch: other images, batch size or seed than before.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class TwoViewData(lightning.LightningDataModule):
         self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
         self.protocol, self.on_corrupt = protocol, on_corrupt
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.resumed: dict[str, int] | None = None
 
     @cached_property
     def train(self) -> Images:
@@ -91,23 +92,46 @@ class TwoViewData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         rank, processes = self._place()
-        sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
+        sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes, self.done_before)
         reader = self._reader(self.train)
         return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
+
+    def state_dict(self) -> dict[str, int]:
+        """What the order of the training images follows from."""
+        return {"images": len(self.train), "batch_size": self.batch_size, "seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.resumed = state_dict
+
+    def done_before(self) -> int:
+        """Batches of the epoch that begins which the run has had before it was stopped, by Lightning's own count."""
+        done = self.trainer.fit_loop.batch_idx + 1 if self.trainer and self.trainer.training else 0
+        here = self.state_dict()
+        if done and self.resumed != here:
+            before, now = (
+                ", ".join(f"{key} {value}" for key, value in (x or {}).items()) for x in (self.resumed, here)
+            )
+            raise DenseSiamError(
+                f"the checkpoint is from the middle of an epoch, after {done} batches of {before or 'other data'}; here "
+                f"are {now}: expected the same, as the order of the images follows from them; set them back"
+            )
+        return done
 
     def val_dataloader(self) -> Loader | list[Loader]:
         if self.val is None:
             return []
-        names = [category.name for category in self.classes]
-        sampler = UnpaddedSampler(len(self.val), *self._place())
-        reader = self._reader(self.val)
-        return self._loader(ScoredImages(self.val, reader, self.protocol, names), reader, sampler=sampler)
+        return self._labelled_loader(self.val, UnpaddedSampler(len(self.val), *self._place()))
 
     def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Loader:
         """Some of the training images as for scoring, without labels, alike in every process: for k-means."""
         chosen = torch.randperm(len(self.train), generator=generator)[:max_images].tolist()
         reader = self._reader(self.train)
         return self._loader(WholeImages(reader, self.protocol), reader, sampler=chosen)
+
+    def _labelled_loader(self, images: LabelledImages, order: Iterable[int]) -> Loader:
+        names = [category.name for category in self.classes]
+        reader = self._reader(images)
+        return self._loader(ScoredImages(images, reader, self.protocol, names), reader, sampler=order)
 
     def _reader(self, images: Images) -> Reader:
         return Reader(images, self.on_corrupt, self.num_workers)

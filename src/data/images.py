@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Images(Protocol):
         ...
 
 
+@runtime_checkable
 class LabelledImages(Images, Protocol):
     """Images with one class per pixel, for scoring. `str()` of them is what the printed protocol calls the set."""
 

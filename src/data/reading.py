@@ -79,8 +79,17 @@ class Reader:
         return ", ".join(self.images.image_name(index) for process, index in rows if process not in alive)
 
 
+def leave_stopping_to_the_main_process(worker: int) -> None:
+    """Let Ctrl-C and SIGTERM, which a whole group of processes gets, pass by a loader process."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+
+
 class Loader(DataLoader[Any]):
     """A DataLoader that names the image when one of its processes dies.
+
+    It draws no number from the global generators. Nothing is read, and the sampler not asked, before the first batch is
+    wanted: Lightning makes the iterator of a resumed run before it knows the epoch.
 
     Args:
         reader: of the dataset.
@@ -92,7 +101,8 @@ class Loader(DataLoader[Any]):
 
     def __init__(self, dataset: Any, reader: Reader, **options: Any) -> None:
         self.reader = reader
-        super().__init__(dataset, **options)
+        seeds = torch.Generator()  # of the processes; every sample has a seed of its own
+        super().__init__(dataset, generator=seeds, worker_init_fn=leave_stopping_to_the_main_process, **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches = super().__iter__()

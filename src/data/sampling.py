@@ -4,7 +4,7 @@ Each sample of each epoch has its own seed, so that a run does not depend on the
 epoch travels with the index, because persistent workers never see a sampler's `set_epoch`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +35,21 @@ class ShuffledSampler(Sampler[SampleKey]):
         batch_size: global batch size; what is left over after the last whole batch waits for another epoch.
         seed: of the run.
         rank, processes: this process, and how many there are.
+        done_before: asked when an epoch begins how many of its batches a run that was stopped has had; left out here.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int, processes: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        processes: int,
+        done_before: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.length, self.used, self.seed = length, length - length % batch_size, seed
         self.rank, self.processes, self.epoch = rank, processes, 0
+        self.batch_size, self.done_before = batch_size, done_before
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -49,7 +59,7 @@ class ShuffledSampler(Sampler[SampleKey]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(SampleKey(self.epoch, self.length).seed(self.seed))
-        order = torch.randperm(self.length, generator=generator)[: self.used]
+        order = torch.randperm(self.length, generator=generator)[self.done_before() * self.batch_size : self.used]
         for index in order[self.rank :: self.processes].numpy():  # one at a time: a list would hold a million numbers
             yield SampleKey(self.epoch, int(index))
 

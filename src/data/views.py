@@ -1,6 +1,8 @@
 """Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
 
 from collections.abc import Sequence
+from itertools import count
+from math import inf
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +21,8 @@ from src.geometry import Crop, overlap_boxes
 class TwoViews(Protocol):
     """Turns an image into two views; random numbers come from torch's default generator.
 
-    Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool}, see `overlap_boxes`.
+    Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`
+    for boxes and valid; redrawn counts how often the pair was drawn again for want of overlap.
     """
 
     def __call__(self, image: Image.Image) -> dict[str, Any]: ...
@@ -52,6 +55,16 @@ def colour_augmentation(
     )
 
 
+def view(image: Image.Image, crop: Crop, size: int, colour: v2.Transform) -> Tensor:
+    """Cut a crop, resize it with antialiasing, mirror it if it says so, and colour it: (3, size, size) uint8."""
+    box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+    small = image.resize((size, size), Image.Resampling.BILINEAR, box)
+    if crop.flip:
+        small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    coloured: Tensor = colour(to_tensor(small))
+    return coloured.contiguous()  # greyscale repeats one channel without copying it
+
+
 class CropAndWhole:
     """The views for segmentation: a random square crop, perhaps mirrored, and the whole centre-cropped image.
 
@@ -80,16 +93,67 @@ class CropAndWhole:
         crop = Crop(left + x * room, top + y * room, crop_side, crop_side, flip=coin < self.flip_probability)
         whole = Crop(left, top, side, side)
         boxes, valid = overlap_boxes(crop, whole)
-        return {"views": (self.view(image, crop), self.view(image, whole)), "boxes": boxes, "valid": valid}
+        views = tuple(view(image, shown, self.size, self.colour) for shown in (crop, whole))
+        return {"views": views, "boxes": boxes, "valid": valid, "redrawn": 0}
 
-    def view(self, image: Image.Image, crop: Crop) -> Tensor:
-        """Cut a crop, resize it with antialiasing, mirror it if it says so, and colour it: (3, size, size) uint8."""
-        box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-        small = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box)
-        if crop.flip:
-            small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        coloured: Tensor = self.colour(to_tensor(small))
-        return coloured.contiguous()  # greyscale repeats one channel without copying it
+
+class TwoCrops:
+    """The views for pre-training: two independent random resized crops, each perhaps mirrored (paper 3.1, 5.1).
+
+    A rectangle is drawn as torchvision's `RandomResizedCrop` draws it, in whole pixels; images smaller than `size` are
+    enlarged. A pair with too little overlap is drawn again, both crops of it, so that they stay alike in distribution;
+    a pair that has still too little after the last draw is not valid.
+
+    Args:
+        size: side of both views in pixels.
+        scale: smallest and largest area of a crop as a share of the image's.
+        ratio: smallest and largest width of a crop as a multiple of its height.
+        min_overlap: the overlap has to be wider and higher than this share of the smaller crop's width and height.
+        max_redraws: how often a pair is drawn again at most.
+        flip_probability: of mirroring a crop.
+        colour: applied to each view separately.
+
+    Raises:
+        DenseSiamError: a value out of its range.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        scale: Sequence[float],
+        ratio: Sequence[float],
+        min_overlap: float,
+        max_redraws: int,
+        flip_probability: float,
+        colour: v2.Transform,
+    ) -> None:
+        self.scale, self.ratio = tuple(scale), tuple(ratio)
+        expectations = (
+            ("size", size, size >= 1, "1 pixel or more"),
+            ("scale", list(scale), len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1, "0 < smallest <= largest <= 1"),
+            ("ratio", list(ratio), len(ratio) == 2 and 0 < ratio[0] <= ratio[1] < inf, "0 < smallest <= largest"),
+            ("min_overlap", min_overlap, 0 <= min_overlap < 1, "a share of the smaller crop's side, 0 <= share < 1"),
+            ("max_redraws", max_redraws, max_redraws >= 0, "0 or more"),
+            ("flip_probability", flip_probability, 0 <= flip_probability <= 1, "0 to 1"),
+        )
+        for name, value, right, expected in expectations:
+            if not right:
+                raise DenseSiamError(f"{name} is {value}: expected {expected}")
+        self.size, self.min_overlap, self.max_redraws = size, min_overlap, max_redraws
+        self.flip_probability, self.colour = flip_probability, colour
+
+    def __call__(self, image: Image.Image) -> dict[str, Any]:
+        for redrawn in count():
+            crops = self._crop(image), self._crop(image)
+            boxes, valid = overlap_boxes(*crops, self.min_overlap)
+            if valid or redrawn >= self.max_redraws:
+                break
+        views = tuple(view(image, crop, self.size, self.colour) for crop in crops)
+        return {"views": views, "boxes": boxes, "valid": valid, "redrawn": redrawn}
+
+    def _crop(self, image: Image.Image) -> Crop:
+        top, left, height, width = v2.RandomResizedCrop.get_params(image, self.scale, self.ratio)
+        return Crop(left, top, width, height, flip=torch.rand(()).item() < self.flip_probability)
 
 
 class ViewPairs(Dataset[dict[str, Any]]):

@@ -59,7 +59,12 @@ class Encoder(nn.Module):
 
 
 def resnet(
-    name: str, weights: str | None, frozen: bool, stages: int = 4, padding: Literal["zeros", "reflect"] = "zeros"
+    name: str,
+    weights: str | None,
+    frozen: bool,
+    stages: int = 4,
+    padding: Literal["zeros", "reflect"] = "zeros",
+    output_stride: int = 32,
 ) -> Encoder:
     """A torchvision ResNet: maps of strides 4, 8, 16 and 32 from its four stages.
 
@@ -71,9 +76,12 @@ def resnet(
         stages: how many of the four are kept; fewer see less of the image around each pixel.
         padding: of the convolutions. Zeros, as the weights of others expect, tell a network where the border is; one
             that starts from random weights then learns places before it learns contents.
+        output_stride: largest stride of a map, 4, 8, 16 or 32: stages that would go beyond it keep their resolution
+            and dilate their 3x3 convolutions instead. Names and shapes of the weights stay.
 
     Raises:
-        DenseSiamError: unknown name, padding or number of stages; weights that can't be had or don't fit.
+        DenseSiamError: unknown name or padding, impossible number of stages or output stride; weights that can't be had
+            or don't fit.
     """
     names = ("resnet18", "resnet34", "resnet50", "resnet101")
     if name not in names:
@@ -82,15 +90,38 @@ def resnet(
         raise DenseSiamError(f"stages is {stages}: a ResNet has 1 to 4")
     if padding not in ("zeros", "reflect"):
         raise DenseSiamError(f"padding is {padding!r}: choose zeros or reflect")
+    if output_stride not in (4, 8, 16, 32):
+        raise DenseSiamError(f"output_stride is {output_stride}: choose 4, 8, 16 or 32")
     model = torchvision.models.get_model(name, weights=None)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.padding_mode = padding
-    if weights is not None:
-        load_weights(model, _torchvision_state(name, weights), weights, head="fc.")
-    channels, strides = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)], (4, 8, 16, 32)
+    for stage, stride in ((model.layer2, 8), (model.layer3, 16), (model.layer4, 32)):
+        if stride > output_stride:
+            _dilate(stage, stride // output_stride)
+    channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
+    strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
     backbone = create_feature_extractor(model, [f"layer{stage + 1}" for stage in range(stages)])
+    if weights is not None:  # of the whole model, or of as many stages as are kept
+        cut = model.state_dict().keys() - backbone.state_dict().keys()
+        state = {entry: value for entry, value in _torchvision_state(name, weights).items() if entry not in cut}
+        load_weights(backbone, state, weights, head="fc.")
     return Encoder(backbone, channels[:stages], strides[:stages], IMAGENET_MEAN, IMAGENET_STD, frozen)
+
+
+def _dilate(stage: nn.Module, dilation: int) -> None:
+    """Take a stage's stride away and dilate its 3x3 convolutions, so that they see the same places as with it.
+
+    The one that had the stride reads what the stage before gives, so it takes the dilation of that stage. It is what
+    torchvision's `replace_stride_with_dilation` does, which refuses the blocks of ResNet-18 and ResNet-34.
+    """
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            own = dilation // module.stride[0]
+            module.stride = (1, 1)
+            if module.kernel_size == (3, 3):
+                module.dilation = module.padding = (own, own)
+                module._reversed_padding_repeated_twice = [own] * 4  # what paddings other than zeros read
 
 
 def timm_features(

@@ -1,4 +1,8 @@
-"""The simplified feature pyramid network of PiCIE and DenseSiam (paper section 4; the release's `FPNDecoder`)."""
+"""Necks, from the encoder's pyramid to one dense map.
+
+Segmentation has the simplified feature pyramid network of PiCIE and DenseSiam (paper section 4; the release's
+`FPNDecoder`), pre-training the deepest map as it is.
+"""
 
 from collections.abc import Sequence
 
@@ -28,3 +32,19 @@ class SimplifiedFPN(nn.Module):
         for finer in reversed(laterals):
             merged = finer + F.interpolate(merged, size=finer.shape[2:], mode="bilinear", align_corners=False)
         return merged
+
+
+class DeepestMap(nn.Module):
+    """The encoder's last map as it is, C5 of a ResNet, so that nothing stands between encoder and losses.
+
+    Args:
+        in_channels: channels of the maps, fine to coarse.
+    """
+
+    def __init__(self, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = in_channels[-1]
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Take the last of the maps (B, C_i, H_i, W_i), fine to coarse."""
+        return maps[-1]

@@ -1,10 +1,15 @@
-"""Projectors and predictors: g and h on pixels, g' and h' on regions (paper 3.1, 3.3; sizes as in the release).
+"""Projectors and predictors: of pixels (g and h), of regions (g' and h') and of images (paper 3.1, 3.3, 3.4).
 
-The dense heads are the multi-layer perceptrons of SimSiam applied at each pixel, that is 1x1 convolutions; the region
-heads are the same on rows.
+Sizes are the release's, and SimSiam's for images. The dense heads are the multi-layer perceptrons of SimSiam applied at
+each pixel, that is 1x1 convolutions; the others are the same on rows.
 """
 
+from typing import cast
+
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from src.losses import region_embeddings
 
 
 def projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
@@ -34,35 +39,93 @@ def predictor(channels: int, hidden_channels: int) -> nn.Sequential:
     )
 
 
-class RegionHead(nn.Module):
-    """g' and h' on region embeddings. Batch norm sees images x regions as rows, as in the release.
+def row_projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
+    """SimSiam's projector: three linear layers, the last one followed by batch norm without affine."""
+    return nn.Sequential(
+        nn.Linear(in_channels, hidden_channels, bias=False),
+        nn.BatchNorm1d(hidden_channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_channels, hidden_channels, bias=False),
+        nn.BatchNorm1d(hidden_channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_channels, out_channels, bias=False),
+        nn.BatchNorm1d(out_channels, affine=False),
+    )
+
+
+def row_predictor(channels: int, hidden_channels: int) -> nn.Sequential:
+    """SimSiam's predictor: two linear layers through a hidden one, back to the projector's channels."""
+    return nn.Sequential(
+        nn.Linear(channels, hidden_channels, bias=False),
+        nn.BatchNorm1d(hidden_channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_channels, channels),
+    )
+
+
+class ImageHead(nn.Module):
+    """Projector and predictor of SimSiam on pooled features (section 3.4).
+
+    Its projector is as wide inside as outside, for any encoder: SimSiam has the encoder's width inside, which for its
+    ResNet-50 is the same 2048.
 
     Args:
-        in_channels: channels of the embeddings.
+        in_channels: of the features.
+        channels: of the projector.
+        bottleneck: hidden channels of the predictor.
+    """
+
+    def __init__(self, in_channels: int, channels: int, bottleneck: int) -> None:
+        super().__init__()
+        self.projector = row_projector(in_channels, channels, channels)
+        self.predictor = row_predictor(channels, bottleneck)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Map one row per image (B, in_channels) to p and z of Eq. 1, both (B, channels)."""
+        z = self.projector(pooled)
+        return self.predictor(z), z
+
+
+class RegionHead(nn.Module):
+    """Region embeddings, and g' and h' on them. Batch norm sees images x regions as rows, as in the release.
+
+    Args:
+        in_channels: channels of the features.
         channels: channels of both heads, hidden and out.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.projector = nn.Sequential(
-            nn.Linear(in_channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels, affine=False),
-        )
-        self.predictor = nn.Sequential(
-            nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels, channels),
-        )
+        self.projector = row_projector(in_channels, channels, channels)
+        self.predictor = row_predictor(channels, channels)
 
-    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Map embeddings (B, N, in_channels) to u and v of Eq. 5, both (B, N, channels)."""
-        rows = self.projector(embeddings.flatten(0, 1))
-        shape = (*embeddings.shape[:2], -1)
-        return self.predictor(rows).view(shape), rows.view(shape)
+    def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map masks and features of the same points to u and v of Eq. 5.
+
+        The sum of Eq. 4 and the first layer of g' are both linear, so that layer may come first: with few points, many
+        regions and wide features that takes a fraction of the arithmetic.
+
+        Args:
+            z: (B, N, K, K) projector logits; features: (B, in_channels, K, K).
+
+        Returns:
+            u and v, both (B, N, channels).
+        """
+        first, *rest = self.projector
+        points, weight = z.shape[2] * z.shape[3], cast(Tensor, first.weight)
+        if layer_first(regions=z.shape[1], points=points, width=weight.shape[1], out=weight.shape[0]):
+            rows = region_embeddings(z, F.conv2d(features, weight[:, :, None, None]))
+        else:
+            rows = first(region_embeddings(z, features))
+        v = nn.Sequential(*rest)(rows.flatten(0, 1))
+        shape = (*rows.shape[:2], -1)
+        return self.predictor(v).view(shape), v.view(shape)
+
+
+def layer_first(regions: int, points: int, width: int, out: int) -> bool:
+    """Whether a linear layer takes fewer multiplications at the points than on the sums over them.
+
+    Args:
+        regions: sums per image; points: terms of each; width, out: channels before and after the layer.
+    """
+    return points * out * (width + regions) < regions * width * (points + out)

@@ -5,21 +5,21 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError
+from src.errors import DenseSiamError, check_choice
 from src.geometry import sample_boxes
-from src.losses import region_embeddings
 from src.models.encoder import Encoder
-from src.models.fpn import SimplifiedFPN
-from src.models.heads import RegionHead, predictor, projector
+from src.models.fpn import DeepestMap, SimplifiedFPN
+from src.models.heads import ImageHead, RegionHead, predictor, projector
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
+GlobalRegion = Literal["image", "intersection"]
 
 
 class Pair(NamedTuple):
     """What Eq. 1 and 5 compare across views: one side predicts, the other is the target.
 
     Attributes:
-        prediction: p (B, N, K, K), or u (B, N, C) for regions.
+        prediction: p (B, N, K, K), u (B, N, C) for regions, or p (B, C) for the image.
         target: z, or v, of the same shape.
     """
 
@@ -34,12 +34,14 @@ class View(NamedTuple):
         z: (B, N, K, K) output of the projector.
         dense, aux: of the main and the auxiliary projector and predictor.
         regions: of h' and g'.
+        image: of the image-level branch.
     """
 
-    z: Tensor
+    z: Tensor | None
     dense: Pair | None
     aux: Pair | None
     regions: Pair | None
+    image: Pair | None
 
 
 class DenseHead(nn.Module):
@@ -76,58 +78,78 @@ class DenseHead(nn.Module):
 class DenseSiam(nn.Module):
     """Encoder, neck, and the heads that the losses of a run need; calling it gives the segmentation logits.
 
-    A head whose loss never counts is not built.
+    A head whose loss never counts is not built. Without pixels (`grid_size` 0, or the image loss alone) the network is
+    SimSiam's.
 
     Args:
         encoder: f, a dense pyramid.
         neck: makes the network that merges the pyramid from its channels.
         num_categories: N, channels of the projector.
         num_aux_categories: N_aux, channels of the auxiliary projector.
-        hidden_channels: of projectors and predictors; None for the neck's channels, as in the release.
-        grid_size: K; None for one point per cell of the neck's map.
+        grid_size: K; None for one point per cell of the neck's map, 0 for no pixel and no region.
         grid_position: where the grid is laid (Table 4d).
-        losses: which losses the run can use, of `dense`, `aux`, `region` and `seg`.
+        hidden_channels: of the heads of pixels and regions; None for the neck's channels, as in the release.
+        image_channels, image_bottleneck: of the image-level branch, see `ImageHead`.
+        global_region: what that branch sees, the whole view or the mean of the K x K points of the overlap (Table 4e).
+        losses: which losses the run can use, of `image`, `dense`, `aux`, `region` and `seg`.
+
+    Attributes:
+        losses: those of them that this network can compute.
 
     Raises:
-        DenseSiamError: K below 1; unknown grid position.
+        DenseSiamError: K below 0; unknown grid position or global region; an overlap without points.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        neck: Callable[[Sequence[int]], SimplifiedFPN],
+        neck: Callable[[Sequence[int]], SimplifiedFPN | DeepestMap],
         num_categories: int,
-        num_aux_categories: int,
+        num_aux_categories: int = 128,
         grid_size: int | None = None,
         grid_position: GridPosition = "before_projector",
         hidden_channels: int | None = None,
+        image_channels: int = 2048,
+        image_bottleneck: int = 512,
+        global_region: GlobalRegion = "image",
         losses: Collection[str] = (),
     ) -> None:
         super().__init__()
-        if grid_size is not None and grid_size < 1:
-            raise DenseSiamError(f"grid_size is {grid_size}: expected at least 1, or null for one point per cell")
-        if grid_position not in get_args(GridPosition):
-            choices = ", ".join(get_args(GridPosition))
-            raise DenseSiamError(f"grid_position is {grid_position!r}: choose one of {choices}")
+        if grid_size is not None and grid_size < 0:
+            raise DenseSiamError(
+                f"grid_size is {grid_size}: expected at least 1, null for one point per cell, or 0 for no pixel loss"
+            )
+        check_choice("grid_position", grid_position, get_args(GridPosition))
+        check_choice("global_region", global_region, get_args(GlobalRegion))
+        if grid_size == 0 and global_region == "intersection":
+            raise DenseSiamError(
+                "global_region=intersection is the mean of K x K points, but grid_size is 0: set grid_size=7, and "
+                "task.loss_weights.dense=0 for no pixel loss"
+            )
         self.encoder, self.neck = encoder, neck(encoder.channels)
+        self.losses = frozenset(losses) & {"image"} if grid_size == 0 else frozenset(losses)
+        self.num_categories, self.num_aux_categories = num_categories, num_aux_categories
+        self.grid_size, self.grid_position, self.global_region = grid_size, grid_position, global_region
         width = self.neck.channels
         hidden = hidden_channels or width
-        self.num_categories, self.num_aux_categories = num_categories, num_aux_categories
-        self.grid_size, self.grid_position = grid_size, grid_position
-        self.head = DenseHead(width, hidden, num_categories, predicts="dense" in losses)
-        self.aux_head = DenseHead(width, hidden, num_aux_categories, predicts=True) if "aux" in losses else None
-        self.region_head = RegionHead(width, hidden) if "region" in losses else None
+        pixels = grid_size != 0 and self.losses != {"image"}
+        self.head = DenseHead(width, hidden, num_categories, predicts="dense" in self.losses) if pixels else None
+        self.aux_head = DenseHead(width, hidden, num_aux_categories, predicts=True) if "aux" in self.losses else None
+        self.region_head = RegionHead(width, hidden) if "region" in self.losses else None
+        self.image_head = ImageHead(width, image_channels, image_bottleneck) if "image" in self.losses else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at the neck's stride."""
-        logits: Tensor = self.head.projector(self.features(images))
-        return logits
+        return self._logits(images, self.head)
 
     def aux_logits(self, images: Tensor) -> Tensor:
         """Map images to logits (B, N_aux, h, w) of the auxiliary head."""
-        if self.aux_head is None:
-            raise RuntimeError("built without an auxiliary head")
-        logits: Tensor = self.aux_head.projector(self.features(images))
+        return self._logits(images, self.aux_head)
+
+    def _logits(self, images: Tensor, head: DenseHead | None) -> Tensor:
+        if head is None:
+            raise RuntimeError("built without this head")
+        logits: Tensor = head.projector(self.features(images))
         return logits
 
     def features(self, images: Tensor) -> Tensor:
@@ -144,15 +166,19 @@ class DenseSiam(nn.Module):
             with_regions: whether RegionSim is awake.
         """
         features = self.features(images)
-        size = (self.grid_size, self.grid_size) if self.grid_size else (features.shape[2], features.shape[3])
-        early = self.grid_position == "before_projector"
+        size = (features.shape[2], features.shape[3]) if self.grid_size is None else (self.grid_size, self.grid_size)
+        early, overlap_alone = self.grid_position == "before_projector", self.global_region == "intersection"
         region_head = self.region_head if with_regions else None
-        sampled = sample_boxes(features, boxes, size) if early or region_head else features
+        needed = (early and self.head) or region_head or (overlap_alone and self.image_head)
+        sampled = sample_boxes(features, boxes, size) if needed else features
         dense_input = sampled if early else features
-        z, dense = self.head(dense_input, boxes, size, self.grid_position)
-        aux, regions = None, None
+        z, dense, aux, regions, image = None, None, None, None, None
+        if self.head is not None and (region_head or self.losses != {"image", "region"}):
+            z, dense = self.head(dense_input, boxes, size, self.grid_position)
         if self.aux_head is not None:
             _, aux = self.aux_head(dense_input, boxes, size, self.grid_position)
         if region_head is not None:
-            regions = Pair(*region_head(region_embeddings(z, sampled)))
-        return View(z, dense, aux, regions)
+            regions = Pair(*region_head(z, sampled))
+        if self.image_head is not None:
+            image = Pair(*self.image_head((sampled if overlap_alone else features).mean((2, 3))))
+        return View(z, dense, aux, regions, image)

@@ -214,6 +214,34 @@ def test_the_image_that_stands_in_is_named_too() -> None:
     refusal(lambda: list(loader), f"a loader process died while it read image {other} ")
 
 
+def signalled() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+
+
+def test_a_process_leaves_it_to_the_main_process_to_stop() -> None:
+    assert [batch.item() for batch in loader_of(signalled)] == list(range(12))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_reading_draws_nothing_from_the_global_generator(num_workers: int) -> None:
+    loader, before = view_data(Arrays(flat(12)), num_workers, "raise").train_dataloader(), torch.get_rng_state()
+    assert len(list(loader)) == len(list(loader)) == 3
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_epoch_that_is_set_before_the_first_batch_counts(num_workers: int) -> None:
+    """Lightning asks for the batches of a resumed run before it sets the epoch."""
+    late, early = (view_data(Arrays(flat(12)), num_workers, "raise").train_dataloader() for _ in range(2))
+    batches = iter(late)
+    for loader in (late, early):
+        loader.sampler.set_epoch(3)
+    assert next(batches)["index"].tolist() == next(iter(early))["index"].tolist()
+    late.sampler.set_epoch(0)
+    assert next(iter(late))["index"].tolist() != next(iter(early))["index"].tolist()
+
+
 class Processes(Dataset[tuple[int, int]]):
     """Item: its index and the id of the process that reads it."""
 

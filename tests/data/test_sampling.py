@@ -8,14 +8,16 @@ from torch.utils.data import DataLoader, Dataset
 from src.data.sampling import SampleKey, ShuffledSampler, UnpaddedSampler
 
 
-def batches(processes: int, epoch: int = 0, seed: int = 0, length: int = 26, batch_size: int = 8) -> list[list[int]]:
+def batches(
+    processes: int, epoch: int = 0, seed: int = 0, length: int = 26, batch_size: int = 8, done: int = 0
+) -> list[list[int]]:
     """Indices of each global batch, all processes together, sorted within the batch."""
     local, shares = batch_size // processes, []
     for rank in range(processes):
-        sampler = ShuffledSampler(length, batch_size, seed, rank, processes)
+        sampler = ShuffledSampler(length, batch_size, seed, rank, processes, lambda: done)
         sampler.set_epoch(epoch)
         keys = list(sampler)
-        assert len(keys) == len(sampler) == length // batch_size * local
+        assert len(sampler) == length // batch_size * local == len(keys) + done * local
         assert {key.epoch for key in keys} == {epoch}
         indices = [key.index for key in keys]
         shares.append([indices[start : start + local] for start in range(0, len(indices), local)])
@@ -26,6 +28,12 @@ def batches(processes: int, epoch: int = 0, seed: int = 0, length: int = 26, bat
 def test_global_batches_do_not_depend_on_the_number_of_processes(processes: int) -> None:
     for epoch in (0, 1, 5):
         assert batches(processes, epoch) == batches(1, epoch)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 8])
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_what_is_done_is_left_out_whatever_the_number_of_processes(processes: int, done: int) -> None:
+    assert batches(processes, epoch=2, done=done) == batches(1, epoch=2)[done:]
 
 
 @pytest.mark.parametrize(("length", "batch_size", "whole"), [(26, 8, 3), (24, 8, 3), (8, 8, 1), (9, 1, 9)])

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.heads import RegionHead, predictor, projector
+from src.losses import region_embeddings
+from src.models.heads import ImageHead, RegionHead, layer_first, predictor, projector
 
 
 def parameters(module: nn.Module) -> int:
@@ -52,13 +53,38 @@ def test_the_projectors_output_is_normalised_over_the_batch() -> None:
 
 
 @pytest.mark.parametrize("mode", [True, False])
-def test_region_rows_are_images_times_regions(mode: bool) -> None:
-    head = RegionHead(4, 6).train(mode)
-    embeddings = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
-    u, v = head(embeddings)
-    assert u.shape == v.shape == (2, 5, 6)
-    rows = torch.stack([embeddings[image, region] for image in range(2) for region in range(5)])
+@pytest.mark.parametrize(("size", "first"), [(2, True), (8, False)])
+def test_region_rows_are_images_times_regions(mode: bool, size: int, first: bool) -> None:
+    """Whether the first layer comes before the sum over the points or after it, the result is the same."""
+    regions, width, channels = 9, 12, 6
+    assert layer_first(regions, size * size, width, channels) is first
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2, regions, size, size, generator=generator)
+    features = torch.randn(2, width, size, size, generator=generator)
+    head = RegionHead(width, channels).train(mode)
+    u, v = head(z, features)
+    assert u.shape == v.shape == (2, regions, channels)
+    embeddings = region_embeddings(z, features)
+    rows = torch.stack([embeddings[image, region] for image in range(2) for region in range(regions)])
     expected = head.projector(rows)
-    torch.testing.assert_close(v, torch.stack([expected[:5], expected[5:]]))
-    expected = head.predictor(expected)
-    torch.testing.assert_close(u, torch.stack([expected[:5], expected[5:]]))
+    torch.testing.assert_close(v, expected.view(2, regions, channels), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(u, head.predictor(expected).view(2, regions, channels), rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_layer_comes_first_where_it_multiplies_less() -> None:
+    """At the paper's size, 512 regions of 7 x 7 points over 2048 channels, it takes a ninth; 27 of 80 x 80 points, not."""
+    assert layer_first(regions=512, points=49, width=2048, out=512)
+    naive, early = 512 * 2048 * (49 + 512), 49 * 512 * (2048 + 512)
+    assert naive / early == pytest.approx(9.16, abs=0.01)
+    assert not layer_first(regions=27, points=6400, width=128, out=128)
+
+
+def test_the_image_head_has_simsiams_shape() -> None:
+    head = ImageHead(512, 2048, 512)
+    shapes = [
+        tuple(value.shape) for name, value in head.named_parameters() if name.endswith("weight") and value.ndim == 2
+    ]
+    assert shapes == [(2048, 512), (2048, 2048), (2048, 2048), (512, 2048), (2048, 512)]
+    assert not head.projector[-1].affine
+    p, z = head(torch.randn(4, 512, generator=torch.Generator().manual_seed(0)))
+    assert p.shape == z.shape == (4, 2048)

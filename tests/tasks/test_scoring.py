@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from src.metrics import Category, class_iou
-from src.tasks.scoring import ScoredModule
+from src.tasks.scoring import ScoredModule, Scoring
 from tests.protocols import paper
 from tests.refusals import refusal
 from tests.tasks.test_segment import make_task
@@ -22,7 +22,8 @@ class Given(ScoredModule):
     """Predicts what the images hold in their first channel: cluster numbers."""
 
     def __init__(self, classes: Sequence[Category], num_clusters: int, **protocol: Any) -> None:
-        super().__init__(classes, num_clusters, paper(**protocol), "given")
+        given = paper(**protocol)
+        super().__init__(Scoring(classes, num_clusters, given.matching), given, "given")
         self.num_clusters = num_clusters
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ def scored(module: ScoredModule, items: list[dict[str, Any]]) -> dict[str, float
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = lightning.Trainer(**options, enable_model_summary=False)
     trainer.validate(module, DataLoader(items, batch_size=1), verbose=False)
-    return module.scores
+    return module.scoring.scores
 
 
 def test_unmatched_clusters_count_as_wrong() -> None:
@@ -61,8 +62,8 @@ def test_by_majority_several_clusters_are_one_class() -> None:
 def test_each_image_is_kept_by_its_index() -> None:
     module = Given(TWO, 2)
     scored(module, [item([[0, 1]], [[0, 1]], index=1), item([[1, 1]], [[0, 255]], index=0)])
-    assert module.matrices is not None
-    assert module.matrices.counts.toarray().tolist() == [[0, 1, 0, 0], [1, 0, 0, 1]]
+    assert module.scoring.matrices is not None
+    assert module.scoring.matrices.counts.toarray().tolist() == [[0, 1, 0, 0], [1, 0, 0, 1]]
 
 
 def test_labels_keep_their_own_size() -> None:
@@ -95,7 +96,7 @@ def test_the_auxiliary_head_is_scored_with_its_own_clusters() -> None:
     task = make_task(protocol=paper(head="aux", matching="majority"))
     images = torch.rand(2, 3, 32, 32)
     task.eval()
-    assert task.metric.confusion.shape == (3, task.network.num_aux_categories)
+    assert task.scoring.metric.confusion.shape == (3, task.network.num_aux_categories)
     torch.testing.assert_close(task(images), task.network.aux_logits(images))
     assert not torch.equal(task(images)[:, :3], task.network(images)[:, :3])
     refusal(

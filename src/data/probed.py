@@ -1,0 +1,136 @@
+"""Training on one data set, scoring on a small labelled one, with labelled images apart to fit probes on."""
+
+import os
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.checks import require_list, warn_of_overlap
+from src.data.datamodule import TwoViewData
+from src.data.images import Images, LabelledImages
+from src.data.labelled_folder import LAYOUT, FolderImages, read_classes
+from src.data.reading import Loader
+from src.errors import DenseSiamError
+from src.metrics import Category
+
+
+class Probed(TwoViewData):
+    """Trains as `data` does, and is scored by probes that are fitted on labelled images and scored on others.
+
+    Views, batch size, loader processes and what happens to unreadable images are those of `data`. An unreadable image
+    that is skipped has no counted pixel, neither in the scores nor for the probe.
+
+    Args:
+        data: its loading is taken over.
+        train: lists the images to train on, without labels.
+        fitted_on: lists the labelled images that probes are fitted on.
+        val: the images to score.
+        classes: of the labels.
+    """
+
+    def __init__(
+        self,
+        data: TwoViewData,
+        train: Callable[[], Images],
+        fitted_on: Callable[[], LabelledImages],
+        val: LabelledImages,
+        classes: Sequence[Category],
+    ) -> None:
+        super().__init__(
+            train=train,
+            val=val,
+            classes=classes,
+            views=data.views,
+            protocol=data.protocol,
+            batch_size=data.batch_size,
+            num_workers=data.num_workers,
+            seed=data.seed,
+            on_corrupt=data.on_corrupt,
+        )
+        self.list_fitted_on = fitted_on
+
+    @cached_property
+    def fitted_on(self) -> LabelledImages:
+        """The labelled images that probes are fitted on."""
+        return self.list_fitted_on()
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "probes": f"fitted on {len(self.fitted_on)} images, {self.fitted_on}"}
+
+    def labelled_dataloader(self) -> Loader:
+        """The images to fit the probe on, with labels, as for scoring: all of them, in order, in every process."""
+        return self._labelled_loader(self.fitted_on, range(len(self.fitted_on)))
+
+
+def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], val_split: str) -> Probed:
+    """`probe=labelled_folder`: probes are fitted and scored on a labelled folder; the labels of `data` are never used.
+
+    Args:
+        data: to train on.
+        root: of the labelled folder, see `src.data.labelled_folder.LabelledFolder`.
+        train_splits: the probe is fitted on their images and labels.
+        val_split: its images are scored.
+
+    Raises:
+        DenseSiamError: the root or a part of its layout is missing, or the probe would be fitted on what is scored.
+    """
+    given: object = root  # a config holds anything
+    if not (isinstance(given, str) and Path(given).is_dir()):
+        raise DenseSiamError(f"probe.root is {root!r}, which is no folder: expected {LAYOUT} in it; set probe.root=DIR")
+    require_list("probe.train_splits", train_splits)
+    if val_split in train_splits:
+        raise DenseSiamError(
+            f"probe.train_splits is [{','.join(train_splits)}] and probe.val_split {val_split}: expected the probe "
+            "to be fitted on other images than it is scored on; choose other splits"
+        )
+    folder = Path(root)
+    fitted_on = FolderImages(folder, train_splits, labelled=True)
+    val = FolderImages(folder, [val_split], labelled=True)
+
+    def train() -> Images:
+        warn_of_shared_files(data.train, val)
+        return data.train
+
+    return Probed(data, train, lambda: fitted_on, val, read_classes(folder / "classes.json"))
+
+
+def own_labels(data: TwoViewData) -> Probed:
+    """`probe=own_labels`: probes are fitted on the labels of the training images and scored on the data's own.
+
+    Raises:
+        DenseSiamError: there are no labels to score, or, when they are listed, none for the training images.
+    """
+    if data.val is None:
+        raise DenseSiamError("probe=own_labels, but the data has no labels: set probe=labelled_folder probe.root=DIR")
+
+    def fitted_on() -> LabelledImages:
+        if not isinstance(data.train, LabelledImages):
+            raise DenseSiamError(
+                "probe=own_labels, but the training images have no labels: set probe=labelled_folder probe.root=DIR"
+            )
+        return data.train
+
+    return Probed(data, lambda: data.train, fitted_on, data.val, data.classes)
+
+
+def unscored(data: TwoViewData) -> TwoViewData:
+    """`probe=unscored`: the same data without the labels that it may have, so that nothing is scored."""
+    hidden = copy(data)
+    hidden.val, hidden.classes = None, ()
+    return hidden
+
+
+def warn_of_shared_files(train: Images, val: Images) -> None:
+    """Warn of image files that are both trained on and scored.
+
+    Only names that occur among the scored images are turned into whole paths: there may be a million others.
+    """
+    scored = [os.path.abspath(val.image_name(index)) for index in range(len(val))]
+    names = {os.path.basename(path) for path in scored}
+    listed = (train.image_name(index) for index in range(len(train)))
+    alike = [os.path.abspath(path) for path in listed if os.path.basename(path) in names]
+    warn_of_overlap(np.array(alike, dtype=str), np.array(scored))

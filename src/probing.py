@@ -1,0 +1,173 @@
+"""A linear probe on dense features: how much of the labels one linear layer reads off a frozen encoder.
+
+The probe is multinomial logistic regression on the cells of the encoder's map. Each cell's target is the share of every
+class in it, so that no label is thrown away where a cell is larger than a pixel. Labels reach the probe, never the
+encoder.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.clustering import sample_pixels
+from src.errors import DenseSiamError
+from src.metrics import class_iou, confusion_matrix
+
+CONSTANT = 1e-6  # of its mean: a channel that varies less holds rounding errors alone
+
+
+class Cells(NamedTuple):
+    """Cells of feature maps with their targets.
+
+    Attributes:
+        features: (M, C) float32.
+        shares: (M, K) float32, the share of each class among the cell's counted pixels; they add up to 1, or are all 0.
+        weight: (M,) float32, the share of the cell's pixels that are counted.
+    """
+
+    features: Tensor
+    shares: Tensor
+    weight: Tensor
+
+
+def cell_targets(labels: Tensor, size: tuple[int, int], num_classes: int) -> tuple[Tensor, Tensor]:
+    """What lies in each cell of a feature map.
+
+    Args:
+        labels: (B, H, W) integers, 0..num_classes-1; pixels of any other value, such as 255, are not counted.
+        size: (h, w) of the map. Cells overlap by a pixel where it does not divide (H, W), as in adaptive pooling.
+        num_classes: K.
+
+    Returns:
+        ``shares`` (B, h, w, K) and ``weight`` (B, h, w) as in `Cells`, on the device of ``labels``.
+    """
+    # One class at a time: the one-hot labels of a batch would be larger than its images.
+    pooled = torch.stack([F.adaptive_avg_pool2d((labels == k).float(), size) for k in range(num_classes)], dim=-1)
+    weight = pooled.sum(dim=-1)
+    return pooled / torch.where(weight > 0, weight, 1)[..., None], weight
+
+
+def sample_cells(
+    features: Tensor, labels: Tensor, num_classes: int, per_image: int, generator: torch.Generator
+) -> Cells:
+    """Draw cells of every image without replacement, or take all of them where there are fewer.
+
+    Args:
+        features: (B, C, h, w).
+        labels: (B, H, W), see `cell_targets`.
+        num_classes: K.
+        per_image: cells per image, at least 1.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        B * min(per_image, h * w) cells, those of image 0 first.
+    """
+    channels, height, width = features.shape[1:]
+    shares, weight = cell_targets(labels, (height, width), num_classes)
+    together = torch.cat([features.float(), shares.permute(0, 3, 1, 2), weight[:, None]], dim=1)
+    rows = sample_pixels(together, min(per_image, height * width), generator)
+    return Cells(rows[:, :channels], rows[:, channels:-1], rows[:, -1])
+
+
+class LinearProbe(nn.Module):
+    """A linear classifier at each place: (B, C, h, w) -> logits (B, K, h, w) float32, whatever the features are.
+
+    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().float().clone())
+        self.register_buffer("bias", bias.detach().float().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return F.conv2d(features.float(), self.weight[:, :, None, None], self.bias)
+
+
+def fit_linear(cells: Cells, l2: float, max_iterations: int) -> LinearProbe:
+    """Fit multinomial logistic regression by full-batch L-BFGS in float64; no draw is in it.
+
+    The objective is the mean cross entropy over the cells, each counted with its weight, plus ``l2 / 2`` times the sum
+    of the squared weights, the bias left free. The features are standardised per channel for it, and the result is
+    folded back, so that the probe takes the features as they come. A channel that does not vary gets the weight 0.
+
+    Args:
+        cells: to fit on; those of weight 0 are left out.
+        l2: >= 0, of the weights of the standardised features.
+        max_iterations: of L-BFGS, at most.
+
+    Returns: a probe on the device of the features.
+
+    Raises:
+        DenseSiamError: no cell has a counted pixel, or features are not finite.
+    """
+    counted = cells.weight > 0
+    rows, broken = int(counted.sum()), int((~cells.features[counted].isfinite().all(dim=1)).sum())
+    if not rows:
+        raise DenseSiamError(
+            f"expected labelled cells for the probe, found none among {len(counted)}: give readable images whose "
+            "labels are not 255 throughout"
+        )
+    if broken:
+        raise DenseSiamError(
+            f"expected finite features for the probe, found {broken} of {rows} rows with nan or inf: "
+            "check the checkpoint and the precision"
+        )
+    device = cells.features.device.type
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        features, shares, weight = (part[counted].detach().double() for part in cells)
+        mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
+        scale = torch.where(std > CONSTANT * mean.abs(), std, torch.inf)
+        features, weight = (features - mean) / scale, weight / weight.sum()
+        learned = features.new_zeros(shares.shape[1], len(mean) + 1, requires_grad=True)  # the last column is the bias
+        optimizer = torch.optim.LBFGS(
+            [learned], max_iter=max_iterations, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+        )
+
+        def objective() -> Tensor:
+            optimizer.zero_grad()
+            logits = F.linear(features, learned[:, :-1], learned[:, -1])
+            entropy = -(shares * logits.log_softmax(dim=1)).sum(dim=1)
+            value = entropy @ weight + l2 / 2 * learned[:, :-1].square().sum()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimizer.step(objective)  # type: ignore[no-untyped-call]
+    folded = learned[:, :-1] / scale
+    return LinearProbe(folded, learned[:, -1] - folded @ mean)
+
+
+def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) -> float:
+    """The candidate whose probe, fitted on the first three quarters of the cells, has the highest mIoU on the others.
+
+    How much is needed differs from encoder to encoder; images that are scored have no part in the choice.
+
+    Args:
+        cells: of all images one after another, so that nearly no image is on both sides.
+        candidates: see `fit_linear`; a single one is taken as it is, and of equals the first.
+        max_iterations: see `fit_linear`.
+
+    Raises:
+        DenseSiamError: there is no candidate; see `fit_linear`.
+    """
+    if not candidates:
+        raise DenseSiamError("task.probes.l2 is empty: expected one or more numbers from 0, such as [0.01, 0.1]")
+    if len(candidates) == 1:
+        return candidates[0]
+    cut, classes = len(cells.features) * 3 // 4, cells.shares.shape[1]
+    fitted_on, held_out = Cells(*(part[:cut] for part in cells)), Cells(*(part[cut:] for part in cells))
+    counted = held_out.weight > 0
+    features, truth = held_out.features[counted].mT[None, :, :, None], held_out.shares[counted].argmax(1)
+    scores = []
+    for l2 in candidates:
+        prediction = fit_linear(fitted_on, l2, max_iterations)(features).argmax(1).flatten()
+        confusion = confusion_matrix(truth, prediction, classes, classes, ignore_index=-1)
+        scores.append(class_iou(confusion, torch.arange(classes)).nanmean().item())
+    return candidates[scores.index(max(scores))]

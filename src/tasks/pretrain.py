@@ -1,0 +1,192 @@
+"""Dense pre-training: Eq. 7 (paper sections 3.4 and 5.1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from src.clustering import NearestCentroid, fit_centroids
+from src.errors import DenseSiamError, check_choice
+from src.losses import cosine_distance, similarity_loss
+from src.metrics import Category
+from src.models.siamese import DenseSiam, Pair, View
+from src.optim import cosine
+from src.probing import Cells, choose_l2, fit_linear, sample_cells
+from src.protocol import Protocol
+from src.tasks.scoring import Scoring
+from src.tasks.siamese import Comparison, SiameseModule, checked_weight, used_losses
+
+LOSSES = ("image", "dense", "region")
+KMEANS = "k-means"
+
+
+class ProbeSettings(TypedDict):
+    """How the probes are fitted.
+
+    Keys:
+        cells_per_image: of the encoder's map that are drawn from each labelled image, at most.
+        l2: of the linear probe, to choose from, see `choose_l2`.
+        max_iterations: of its fit, see `fit_linear`.
+        seed: of the draw and of k-means.
+    """
+
+    cells_per_image: int
+    l2: Sequence[float]
+    max_iterations: int
+    seed: int
+
+
+class Pretrain(SiameseModule):
+    """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes on it.
+
+    The probes read the features f alone, without gradient: a linear one that learns from labels and is the score, and
+    k-means with as many clusters as classes, `further["k-means"]`.
+
+    Args:
+        network: makes the network, given the losses that can count in this run.
+        classes: of the probe set; none without one.
+        loss_weights: of Eq. 7: of the image-level branch, lambda_1 (`dense`) and lambda_2 (`region`).
+        schedule: of the learning rate, `cosine` per step or `constant`.
+        constant_predictor_lr: whether the predictors' learning rate stays while the others' follow the cosine, as
+            SimSiam's own recipe has it.
+        probes: see `ProbeSettings`.
+        protocol: of scoring; its `matching` is that of k-means.
+        comparison: see `Comparison`.
+
+    Raises:
+        DenseSiamError: unknown losses, weights, distance or schedule; nothing to train on; on training: a loss that is
+            not finite.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., DenseSiam],
+        classes: Sequence[Category],
+        loss_weights: Mapping[str, float],
+        schedule: Literal["cosine", "constant"],
+        constant_predictor_lr: bool,
+        probes: ProbeSettings,
+        protocol: Protocol,
+        **comparison: Unpack[Comparison],
+    ) -> None:
+        check_choice("schedule", schedule, ("cosine", "constant"))
+        model = network(losses=used_losses(loss_weights, comparison["region_start"], LOSSES))
+        weights = {name: checked_weight(name, loss_weights[name]) for name in sorted(model.losses)}
+        if not weights:
+            raise DenseSiamError(
+                f"grid_size is {model.grid_size} and the image loss has no weight, so nothing is left to train on: set "
+                "model.grid_size=7 or task.loss_weights.image=1"
+            )
+        super().__init__(
+            model, weights, comparison, Scoring(classes, len(classes), "identity"), protocol, name="linear_probe"
+        )
+        self.clustered = Scoring(classes, len(classes), protocol.matching)
+        self.schedule, self.constant_predictor_lr, self.probes = schedule, constant_predictor_lr, probes
+        self.fitted: dict[str, nn.Module] = {}
+
+    def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
+        """The unweighted losses of Eq. 7 that count now; whole images count all, their overlaps where there is one."""
+        found: dict[str, Tensor] = {}
+        if first.image and second.image:
+            counted = valid if self.network.global_region == "intersection" else torch.ones_like(valid)
+            found["image"] = self.mean_over_images(self.images(first.image, second.image), counted)
+        if first.dense and second.dense:
+            found["dense"] = self.mean_over_images(self.pixels(first.dense, second.dense), valid)
+        if first.regions and second.regions:
+            found["region"] = self.mean_over_images(self.regions(first.regions, second.regions), valid)
+        return found
+
+    def images(self, first: Pair, second: Pair) -> Tensor:
+        """SimSiam's loss (Eq. 1 with Eq. 2), (B,)."""
+        return similarity_loss(*first, *second, cosine_distance, self.comparison["stop_gradient"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        named = list(self.network.named_parameters())
+        predictors, others = ([one for name, one in named if (".predictor." in name) is side] for side in (True, False))
+        optimizer = self.comparison["optimizer"]([{"params": others}, {"params": predictors}])
+        if self.schedule == "constant":
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise DenseSiamError("the cosine needs an end: set trainer.max_epochs, or task.schedule=constant")
+        scheduler = cosine(optimizer, int(steps), constant=(False, self.constant_predictor_lr))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the linear probe's logits (B, classes, h, w)."""
+        return self.probed(images, self.name)
+
+    def probed(self, images: Tensor, probe: str) -> Tensor:
+        """Logits of one of the fitted probes."""
+        if probe not in self.fitted:
+            raise RuntimeError("the probes are fitted when a validation begins")
+        logits: Tensor = self.fitted[probe](self.frozen_features(images))
+        return logits
+
+    @torch.no_grad()
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """f in float32 whatever the run's precision, so that probes are fitted and scored alike."""
+        with torch.autocast(self.device.type, enabled=False):
+            features: Tensor = self.network.features(images)
+        return features
+
+    @property
+    def further(self) -> dict[str, Scoring]:
+        return {KMEANS: self.clustered}
+
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
+        self.share(self.network)  # DDP does so before the first step, too late for the probes
+        self.fit_probes(trainer.datamodule.labelled_dataloader())
+        for probe in self.fitted.values():
+            self.share(probe)
+
+    def share(self, module: nn.Module) -> None:
+        """Give every process the first one's buffers, batch norm's statistics for one; a collective call.
+
+        Features that differ a little give k-means other clusters, or the same ones under other numbers.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def fit_probes(self, batches: Any) -> None:
+        """Fit both probes on labelled images, {"image": (B, 3, H, W), "label": (B, h, w), "unreadable"} each."""
+        classes, seed = len(self.scoring.classes), self.probes["seed"]
+        generator = torch.Generator().manual_seed(seed)
+        drawn, unreadable = [], list[str]()
+        for batch in batches:
+            unreadable += filter(None, batch["unreadable"])
+            features = self.frozen_features(batch["image"].to(self.device))
+            label = batch["label"].to(self.device)
+            drawn.append(sample_cells(features, label, classes, self.probes["cells_per_image"], generator))
+        cells = Cells(*(torch.cat(part) for part in zip(*drawn, strict=True)))
+        if unreadable:
+            rank_zero_warn(f"{len(unreadable)} labelled image(s) left out of the probes; the first: {unreadable[0]}")
+        iterations = self.probes["max_iterations"]
+        linear = fit_linear(cells, choose_l2(cells, self.probes["l2"], iterations), iterations)
+        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, seed)
+        self.fitted = {
+            self.name: linear,
+            KMEANS: nn.Sequential(Normalised(), NearestCentroid(centroids)).to(self.device),
+        }
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        self.count(self.clustered, lambda images: self.probed(images, KMEANS), batch)
+        return super().validation_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        self.log_dict({f"kmeans_probe/{key}": value for key, value in self.clustered.compute().items()})
+
+
+class Normalised(nn.Module):
+    """Features scaled to length 1 at each place: (B, C, h, w) -> (B, C, h, w)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(features.float(), dim=1)

@@ -1,0 +1,222 @@
+"""What both tasks of the Siamese network share: one step, when RegionSim is awake, and the bookkeeping of processes."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any, Literal, Self, TypedDict
+
+import torch
+from torch import Tensor
+
+from src.errors import DenseSiamError, check_choice
+from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss, valid_mean
+from src.models.siamese import DenseSiam, Pair, View
+from src.protocol import Protocol
+from src.tasks.scoring import ScoredModule, Scoring
+
+MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
+
+
+class Comparison(TypedDict):
+    """How the views are compared, alike in both tasks.
+
+    Keys:
+        region_start: RegionSim is awake while epoch / max_epochs is at least this; None for never (Table 4f).
+        distance: of the pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
+        stop_gradient: on the target side of Eq. 1, for images, pixels and `region_loss=similarity`.
+        region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
+        region_temperature, region_normalise, region_stop_gradient: see `contrastive_region_loss`.
+        optimizer: makes the optimiser from groups of parameters.
+    """
+
+    region_start: float | None
+    distance: str
+    stop_gradient: bool
+    region_loss: Literal["contrastive", "similarity"]
+    region_temperature: float
+    region_normalise: bool
+    region_stop_gradient: bool
+    optimizer: MakeOptimizer
+
+
+class SiameseModule(ScoredModule):
+    """Trains a network by comparing its two views; the subclass says with which losses.
+
+    Args:
+        network: the Siamese network.
+        weights: of the losses; those that are absent are never computed.
+        comparison: see `Comparison`.
+        scoring, protocol, name: see `ScoredModule`.
+
+    Raises:
+        DenseSiamError: an unknown distance or region loss; on training: a loss that is not finite; batch norm over a
+            single value.
+    """
+
+    def __init__(
+        self,
+        network: DenseSiam,
+        weights: Mapping[str, float],
+        comparison: Comparison,
+        scoring: Scoring,
+        protocol: Protocol,
+        name: str,
+    ) -> None:
+        super().__init__(scoring, protocol, name)
+        check_choice("distance", comparison["distance"], DISTANCES)
+        check_choice("region_loss", comparison["region_loss"], ("contrastive", "similarity"))
+        self.network, self.weights, self.comparison = network, dict(weights), comparison
+        self.region_start = comparison["region_start"]
+
+    @abstractmethod
+    def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
+        """The unweighted losses that count now, each a scalar, averaged over the images of all processes."""
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """The weighted sum of the losses on a batch of view pairs, see `src.data.views.TwoViews`.
+
+        Returns:
+            `loss`, and `embeddings`: for each branch that was computed what it gives for both views, (B, ..., channels)
+            each, without gradient.
+        """
+        awake, boxes, valid = self.regions_awake(), batch["boxes"], batch["valid"]
+        try:
+            first, second = (self.network.view(x, boxes[:, side], awake) for side, x in enumerate(batch["views"]))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise DenseSiamError(
+                f"batch norm found one value per channel with {len(valid)} image(s) per process: expected at least 2 "
+                "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
+            ) from error
+        losses = self.losses(first, second, valid)
+        weighted = {name: self.weights[name] * value for name, value in losses.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+            raise DenseSiamError(
+                f"the loss is not finite at step {self.global_step}: {terms}; "
+                "lower the learning rate or train in float32"
+            )
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
+        self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
+        self.log("loss/total", total, prog_bar=True, sync_dist=True)
+        shares = {"views/redrawn": batch["redrawn"] > 0, "views/invalid": ~valid}
+        means = {name: share.float().mean() for name, share in shares.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(valid), sync_dist=True)
+        return {"loss": total + self.unused_parameters(), "embeddings": embeddings(first, second)}
+
+    def rehearsal(self) -> Self:
+        """A copy with every loss awake from the first step, to measure what a run takes at most."""
+        copy = deepcopy(self)
+        copy.region_start = None if self.region_start is None else 0.0
+        return copy
+
+    def pixels(self, first: Pair, second: Pair) -> Tensor:
+        """PixSim (Eq. 1), (B,), under the chosen distance."""
+        distance = DISTANCES[self.comparison["distance"]]
+        return similarity_loss(*first, *second, distance, self.comparison["stop_gradient"])
+
+    def regions(self, first: Pair, second: Pair) -> Tensor:
+        """RegionSim (Eq. 5), (B,), in the chosen form."""
+        chosen = self.comparison
+        if chosen["region_loss"] == "contrastive":
+            return contrastive_region_loss(
+                *first,
+                *second,
+                temperature=chosen["region_temperature"],
+                normalise=chosen["region_normalise"],
+                stop_gradient=chosen["region_stop_gradient"],
+            )
+        u1, v1, u2, v2 = (x.transpose(1, 2) for x in (*first, *second))  # (B, C, N): regions are positions
+        return similarity_loss(u1, v1, u2, v2, cosine_distance, chosen["stop_gradient"])
+
+    def regions_awake(self) -> bool:
+        """Whether RegionSim counts in this epoch."""
+        if self.region_start is None or "region" not in self.weights:
+            return False
+        if not self.trainer.max_epochs or self.trainer.max_epochs < 0:
+            raise DenseSiamError(
+                "region_start is a share of the epochs: set trainer.max_epochs, or region_start=0 or null"
+            )
+        return self.current_epoch / self.trainer.max_epochs >= self.region_start
+
+    def unused_parameters(self) -> Tensor:
+        """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""
+        return 0.0 * torch.stack([p.sum() for p in self.network.parameters() if p.requires_grad]).sum()
+
+    def mean_over_images(self, values: Tensor, counted: Tensor) -> Tensor:
+        """Mean of values (B,) over the counted images (B,) of all processes."""
+        return valid_mean(values, counted, self.mean_over_processes)
+
+    def mean_over_processes(self, value: Tensor) -> Tensor:
+        """Average over all processes; the value itself in a single one."""
+        reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
+        return reduced
+
+
+def embeddings(first: View, second: View) -> dict[str, tuple[Tensor, Tensor]]:
+    """What each branch gives for both views, without gradient, channels last: (B, C), (B, K x K, N) or (B, N, C)."""
+    sides: list[dict[str, Tensor | None]] = [
+        {
+            "image": view.image and view.image.target,
+            "dense": None if view.z is None else view.z.flatten(2).mT,
+            "aux": view.aux and view.aux.target.flatten(2).mT,
+            "region": view.regions and view.regions.target,
+        }
+        for view in (first, second)
+    ]
+    pairs = {name: (sides[0][name], sides[1][name]) for name in sides[0]}
+    return {
+        name: (one.detach(), other.detach())
+        for name, (one, other) in pairs.items()
+        if one is not None and other is not None
+    }
+
+
+def used_losses(
+    loss_weights: Mapping[str, float | str], region_start: float | None, known: tuple[str, ...]
+) -> frozenset[str]:
+    """Names of the losses that can ever count.
+
+    Args:
+        loss_weights: of each loss.
+        region_start: see `Comparison`.
+        known: losses of the task.
+
+    Raises:
+        DenseSiamError: a weight with another name than these, a start outside 0 to 1, or nothing to train on.
+    """
+    strange = sorted(set(loss_weights) - set(known))
+    if strange:
+        raise DenseSiamError(f"loss_weights has {', '.join(strange)}: expected only {', '.join(known)}")
+    used = frozenset(name for name, weight in loss_weights.items() if weight != 0)
+    if region_start is None:
+        used -= {"region"}
+    elif not 0 <= region_start < 1:
+        raise DenseSiamError(
+            f"region_start is {region_start}: expected a share of the epochs, from 0 to below 1, or null for never"
+        )
+    if not used:
+        raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(known) + " a weight")
+    if used == {"region"} and region_start:
+        raise DenseSiamError(
+            f"the region loss is alone and sleeps until {region_start} of the epochs: set region_start=0"
+        )
+    return used
+
+
+def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:
+    """The weight of a loss, a finite number from 0.
+
+    Args:
+        name, weight: of the loss.
+        otherwise: what else would have been allowed, for the message.
+
+    Raises:
+        DenseSiamError: it is none.
+    """
+    if isinstance(weight, str) or not (math.isfinite(weight) and weight >= 0):
+        raise DenseSiamError(f"loss_weights.{name} is {weight!r}: expected a number from 0{otherwise}")
+    return float(weight)

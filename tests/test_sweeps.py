@@ -1,0 +1,149 @@
+"""Every sweep composes, each of its jobs to the values of a row of the paper's table."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from scripts.collect_tables import PUBLISHED, Run, departures, flat, read_runs, read_tables, unfinished
+from tests.composing import CONF, composed
+
+SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+VALUES = (
+    "model.grid_size",
+    "model.grid_position",
+    "model.global_region",
+    "task.loss_weights.dense",
+    "task.loss_weights.region",
+    "task.region_start",
+)
+JOBS: dict[str, list[tuple[Any, ...]]] = {  # VALUES of each job; the image-level branch always weighs 1
+    "table4a": [(k, "after_predictor", "image", 1.0, 0, 0.5) for k in (0, 1, 3, 7, 9, 14)],
+    "table4b": [(7, "after_predictor", "image", weight, 0, 0.5) for weight in (0, 0.1, 0.3, 0.5, 0.7, 1.0)],
+    "table4c": [(7, "after_predictor", "image", 1.0, weight, 0.5) for weight in (0, 0.01, 0.05, 0.1, 0.2, 0.5)],
+    "table4d": [
+        (0, "after_predictor", "image", 1.0, 0, 0.5),
+        (7, "before_projector", "image", 1.0, 0, 0.5),
+        (7, "after_projector", "image", 1.0, 0, 0.5),
+        (7, "after_predictor", "image", 1.0, 0, 0.5),
+    ],
+    "table4e": [
+        (0, "after_predictor", "image", 1.0, 0, 0.5),
+        (7, "after_predictor", "intersection", 0, 0, 0.5),
+        (7, "after_predictor", "image", 1.0, 0, 0.5),
+        (7, "after_predictor", "intersection", 1.0, 0, 0.5),
+    ],
+    "table4f": [
+        (7, "after_predictor", "image", 1.0, 0.1, None),
+        (7, "after_predictor", "image", 1.0, 0.1, 0.4),
+        (7, "after_predictor", "image", 1.0, 0.1, 0.5),
+        (7, "after_predictor", "image", 1.0, 0.1, 0.6),
+        (7, "after_predictor", "image", 0, 0.1, 0.5),
+    ],
+}
+
+
+def jobs(*arguments: str) -> list[list[str]]:
+    """The overrides of each job that `python -m src.train -m ARGUMENTS` would run."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("train", list(arguments), run_mode=RunMode.MULTIRUN)
+    swept = [f"{name}={values}" for name, values in config.hydra.sweeper.params.items()]
+    overrides = OverridesParser.create().parse_overrides([*swept, *config.hydra.overrides.task])
+    (batch,) = BasicSweeper.split_arguments(overrides, None)
+    return batch
+
+
+def values_of(output: Path, job: list[str]) -> dict[str, Any]:
+    """The config of a job by dotted names."""
+    config = OmegaConf.to_container(composed(output, *job), resolve=True)
+    assert isinstance(config, dict)
+    return flat({str(name): value for name, value in config.items()})
+
+
+def test_every_sweep_has_its_jobs_written_here() -> None:
+    assert sorted(JOBS) == SWEEPS
+    assert {name: len(rows) for name, rows in JOBS.items()} == {
+        "table4a": 6,
+        "table4b": 6,
+        "table4c": 6,
+        "table4d": 4,
+        "table4e": 4,
+        "table4f": 5,
+    }
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_first_lines_say_how_to_run_it(name: str) -> None:
+    head = (CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[:3]
+    assert head[0] == "# @package _global_"
+    assert head[1] == f"# python -m src.train -m experiment=coco_pretrain +sweep={name} seed=0,1,2"
+    assert head[2].startswith(f"# Table {name.removeprefix('table')}: ")
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_each_job_is_a_row_of_the_table_and_no_other(name: str, tmp_path: Path) -> None:
+    composed_jobs = [values_of(tmp_path, job) for job in jobs("experiment=coco_pretrain", f"+sweep={name}")]
+    assert [tuple(values[value] for value in VALUES) for values in composed_jobs] == JOBS[name]
+    assert {values["task.loss_weights.image"] for values in composed_jobs} == {1.0}
+    rows = read_tables(PUBLISHED)[name].rows
+    fitting = [[row for row in rows if not departures(Run(tmp_path, {}, values), row)] for values in composed_jobs]
+    assert fitting == [[row] for row in rows]
+
+
+def test_seeds_multiply_with_the_rows() -> None:
+    names = ("simsiam", "pixsim_before_projector", "pixsim_after_projector", "pixsim")
+    assert jobs("experiment=coco_pretrain", "+sweep=table4d", "seed=0,1") == [
+        [f"+row={name}", "experiment=coco_pretrain", "+sweep=table4d", f"seed={seed}"]
+        for name in names
+        for seed in (0, 1)
+    ]
+    assert len(jobs("experiment=coco_pretrain", "+sweep=table4a", "seed=0,1,2")) == 18
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["+sweep=table4a", "model.grid_size=3,5"], [(3, "image", 0), (5, "image", 0)]),
+        (["+sweep=table4a", "model.grid_size=3", "task.loss_weights.region=0.2"], [(3, "image", 0.2)]),
+        (["+sweep=table4e", "+row=pixsim_intersection", "model.grid_size=5"], [(5, "intersection", 0)]),
+    ],
+)
+def test_the_command_line_wins(arguments: list[str], expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    found = [values_of(tmp_path, job) for job in jobs("experiment=coco_pretrain", *arguments)]
+    names = ("model.grid_size", "model.global_region", "task.loss_weights.region")
+    assert [tuple(values[name] for name in names) for values in found] == expected
+
+
+def test_rows_belong_to_sweeps() -> None:
+    text = "\n".join((CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8") for name in SWEEPS)
+    rows = [path.stem for path in (CONF / "row").glob("*.yaml")]
+    assert len(rows) == 11
+    swept = {row for line in text.splitlines() if "+row: " in line for row in line.split(": ")[1].split(",")}
+    assert swept == set(rows)
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_without_a_job_that_fails(tmp_path: Path) -> None:
+    small = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+    swept = ["experiment=demo_pretrain", "+sweep=table4a", "model.grid_size=-1,0,2", "hydra.sweep.dir=runs"]
+    result = subprocess.run(
+        [sys.executable, "-m", "src.train", *swept, *small], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 1
+    assert "grid_size is -1: expected" in result.stderr
+    assert "Traceback" not in result.stderr
+    runs = read_runs(tmp_path / "runs")
+    assert [(run.folder.name, run.values["model.grid_size"]) for run in runs] == [("1", 0), ("2", 2)]
+    assert unfinished(tmp_path / "runs") == [
+        f"Failed, stopped or still running, without scores.json: {tmp_path / 'runs' / '0'}."
+    ]
