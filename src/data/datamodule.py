@@ -112,15 +112,21 @@ class TwoViewData(lightning.LightningDataModule):
                 ", ".join(f"{key} {value}" for key, value in (x or {}).items()) for x in (self.resumed, here)
             )
             raise DenseSiamError(
-                f"the checkpoint is from the middle of an epoch, after {done} batches of {before or 'other data'}; here "
-                f"are {now}: expected the same, as the order of the images follows from them; set them back"
+                f"the checkpoint is from the middle of an epoch, after {done} batches of {before or 'other data'}; now "
+                f"there are {now}: expected the same, as the order of the images follows from them; set them back"
             )
         return done
 
     def val_dataloader(self) -> Loader | list[Loader]:
         if self.val is None:
             return []
-        return self._labelled_loader(self.val, UnpaddedSampler(len(self.val), *self._place()))
+        rank, processes = self._place()
+        if len(self.val) < processes:
+            raise DenseSiamError(
+                f"there are {len(self.val)} images to score and {processes} processes: expected at least one each; use "
+                "fewer processes"
+            )
+        return self._labelled_loader(self.val, UnpaddedSampler(len(self.val), rank, processes))
 
     def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Loader:
         """Some of the training images as for scoring, without labels, alike in every process: for k-means."""

@@ -141,19 +141,9 @@ class Pretrain(SiameseModule):
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
         trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
-        self.share(self.network)  # DDP does so before the first step, too late for the probes
         self.fit_probes(trainer.datamodule.labelled_dataloader())
         for probe in self.fitted.values():
             self.share(probe)
-
-    def share(self, module: nn.Module) -> None:
-        """Give every process the first one's buffers, batch norm's statistics for one; a collective call.
-
-        Features that differ a little give k-means other clusters, or the same ones under other numbers.
-        """
-        if self.trainer.world_size > 1:
-            for buffer in module.buffers():
-                torch.distributed.broadcast(buffer, src=0)
 
     def fit_probes(self, batches: Any) -> None:
         """Fit both probes on labelled images, {"image": (B, 3, H, W), "label": (B, h, w), "unreadable"} each."""

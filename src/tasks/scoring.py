@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor, nn
 
 from src.errors import DenseSiamError
@@ -103,8 +104,19 @@ class ScoredModule(lightning.LightningModule):
         return {}
 
     def on_validation_epoch_start(self) -> None:
+        self.share(self)
         for scoring in (self.scoring, *self.further.values()):
             scoring.reset()
+
+    def share(self, module: nn.Module) -> None:
+        """Give every process the first one's buffers, such as batch norm's statistics; a collective call.
+
+        DDP does so before a training step, but a validation begins after one. All must predict alike, or a cluster is
+        not the same cluster everywhere.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Count a batch {"image": (B, 3, H, W), "label": (B, h, w), "index": (B,)}; returns the clusters (B, h, w)."""
