@@ -86,8 +86,8 @@ def even_rows(view: Tensor, limit: int) -> Tensor:
 class BranchStatistics:
     """Moments of L2-normalised rows, and how often each channel won, as steps come; no row is kept.
 
-    Nothing in it waits for the device. A step takes 2 n d^2 operations for n rows, and one pass over all embeddings if
-    winners are counted: with 256 rows and d = 2048, 10 ms on two cores.
+    Adding does not wait for the device. A step takes 2 n d^2 operations for n rows, and one pass over all embeddings if
+    winners are counted. With d = 2048, 256 rows take one CPU core 28 ms, and the evaluation 0.5 s.
 
     Args:
         channels: d.

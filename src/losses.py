@@ -86,10 +86,11 @@ def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
         features: (B, C, K, K) encoder features at the same points.
 
     Returns:
-        (B, N, C) float32.
+        (B, N, C) float32, a view of (B, C, N).
     """
     with torch.autocast(z.device.type, enabled=False):
-        return torch.einsum("bnij,bcij->bnc", z.float().softmax(1), features.float())
+        masks, values = z.float().softmax(1).flatten(2), features.float().flatten(2)
+        return (values @ masks.mT).mT
 
 
 def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bool) -> Tensor:
@@ -107,9 +108,11 @@ def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bo
     """
     with torch.autocast(u.device.type, enabled=False):
         u, v = u.float(), v.float()
-        if normalise:
-            u, v = F.normalize(u, dim=2), F.normalize(v, dim=2)
-        similarity = u @ v.transpose(1, 2) / temperature  # (B, N, N)
+        scale: float | Tensor = 1 / temperature
+        if normalise:  # by way of the products, in fewer passes than with u and v
+            per_u, per_v = (1 / torch.linalg.vector_norm(x, dim=2).clamp_min(1e-12) for x in (u, v))
+            scale = (scale * per_u)[:, :, None] * per_v[:, None]
+        similarity = u @ v.mT * scale  # (B, N, N)
     return -similarity.log_softmax(2).diagonal(dim1=1, dim2=2).mean(1)
 
 

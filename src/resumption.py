@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.errors import DenseSiamError
 
@@ -88,12 +89,11 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(dirpath, "last", enable_version_counter=False, save_on_train_epoch_end=True)
         self.every_n_steps = every_n_steps
         self.signal: int | None = None
-        self.leaving = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._last_global_step_saved = trainer.global_step
-        self.signal, self.leaving = None, False
+        self.signal = None
         loop = trainer.fit_loop
         if loop.restarted_on_epoch_end:  # with max_steps, Lightning would go through the end of that epoch once more
             loop.epoch_progress.increment_completed()
@@ -110,11 +110,6 @@ class LastCheckpoint(ModelCheckpoint):
         self.signal = number
         say("\nStopping after this step, or this validation; Ctrl-C again stops at once\n")
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        self.leave(trainer)  # only now: what the step before has logged is written
-
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -126,17 +121,13 @@ class LastCheckpoint(ModelCheckpoint):
         ends = trainer.should_stop or trainer.global_step == trainer.max_steps
         if not in_mid_epoch(trainer) or (validation_follows(trainer) and not ends):
             return
-        self.leaving = self.told_to_stop(trainer)
         steps = trainer.global_step - self._last_global_step_saved
-        if self.leaving or ends or (self.every_n_steps is not None and steps >= self.every_n_steps):
+        if self.stops(trainer) or ends or (self.every_n_steps is not None and steps >= self.every_n_steps):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        self.leaving = self.told_to_stop(trainer)
-
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.leave(trainer)
+        self.stops(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -145,6 +136,9 @@ class LastCheckpoint(ModelCheckpoint):
             return
         if trainer.world_size == 1 and between_steps(trainer):  # others would wait for each other elsewhere
             self.save(trainer)
+        if isinstance(exception, SIGTERMException):
+            # Process 0 speaks for all: the failure of another would have Lightning kill it before it is done.
+            exception.code = 128 + (self.signal or signal.SIGTERM) if trainer.is_global_zero else 0
         if trainer.is_global_zero:
             print(self.how_to_go_on(trainer), file=sys.stderr)
 
@@ -153,15 +147,12 @@ class LastCheckpoint(ModelCheckpoint):
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
-    def told_to_stop(self, trainer: lightning.Trainer) -> bool:
-        """Whether any process has got a signal; a collective call."""
-        return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
-
-    def leave(self, trainer: lightning.Trainer) -> None:
-        """End the program if the run was stopped and its file is written."""
-        if self.leaving:
-            # Process 0 speaks for all: the failure of another would have Lightning kill it before it is done.
-            raise SystemExit(128 + (self.signal or signal.SIGTERM) if trainer.is_global_zero else 0)
+    def stops(self, trainer: lightning.Trainer) -> bool:
+        """Have Lightning end the run, once this step or epoch is logged, if any process has got a signal."""
+        got = self.signal is not None or trainer.received_sigterm
+        told = trainer.strategy.reduce_boolean_decision(got, all=False)
+        trainer._signal_connector.received_sigterm = told
+        return told
 
     def how_to_go_on(self, trainer: lightning.Trainer) -> str:
         """One line for the user of a run that has ended early."""

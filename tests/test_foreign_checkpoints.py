@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from src.foreign import Report, start_from
-from src.losses import contrastive_region_loss, region_embeddings
+from src.losses import contrastive_region_loss
 from src.models.encoder import Encoder, efficientnet_lite0, resnet
 from src.models.fpn import SimplifiedFPN
 from src.models.heads import RegionHead
@@ -103,9 +103,7 @@ def test_golden_region_loss_with_weights_under_the_releases_names(golden: Golden
     network.region_head = RegionHead(16, 16)
     assert not started(network, weights_of(case)).missing
     sides = [
-        network.region_head(
-            region_embeddings(torch.from_numpy(case[f"z{view}"]), torch.from_numpy(case[f"feats_v{view}"]))
-        )
+        network.region_head(torch.from_numpy(case[f"z{view}"]), torch.from_numpy(case[f"feats_v{view}"]))
         for view in (1, 2)
     ]
     (u1, v1), (u2, v2) = sides

@@ -75,7 +75,7 @@ def test_training_never_opens_labels(labelled_root: Path, num_workers: int) -> N
 def test_whole_images_for_kmeans_are_the_same_in_every_process(labelled_root: Path) -> None:
     shutil.rmtree(labelled_root / "labels" / "train")
     alone, shared = folder(labelled_root), folder(labelled_root)
-    shared.trainer = SimpleNamespace(global_rank=1, world_size=2)
+    shared.trainer = SimpleNamespace(global_rank=1, world_size=2, training=False)
     first, second = (
         torch.cat(list(data.whole_train_dataloader(4, torch.Generator().manual_seed(0)))) for data in (alone, shared)
     )
@@ -243,9 +243,15 @@ def test_processes_share_a_batch(labelled_root: Path) -> None:
     train, val = [], []
     for rank in range(2):
         data = folder(labelled_root, batch_size=2)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, training=False)
         assert {len(batch["index"]) for batch in data.train_dataloader()} == {1}
         train += [index for batch in data.train_dataloader() for index in batch["index"].tolist()]
         val += [image.numpy().tobytes() for batch in data.val_dataloader() for image in batch["image"]]
     assert sorted(train) == list(range(6))
     assert len(val) == len(set(val)) == 3
+
+
+def test_every_process_needs_an_image_to_score(labelled_root: Path) -> None:
+    data = folder(labelled_root, batch_size=4)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=4)
+    refusal(data.val_dataloader, "there are 3 images to score and 4 processes", "fewer processes")

@@ -80,7 +80,7 @@ def test_the_probe_sees_all_its_images_in_order_in_every_process(
 ) -> None:
     swapped = probed(unlabelled(photographs), labelled_root, ["val"], "train")
     data = probed(unlabelled(photographs, num_workers=num_workers), labelled_root)
-    data.trainer = SimpleNamespace(global_rank=processes - 1, world_size=processes)
+    data.trainer = SimpleNamespace(global_rank=processes - 1, world_size=processes, training=False)
     batches = list(data.labelled_dataloader())
     assert set(batches[0]) == {"image", "label", "index", "unreadable"}
     assert joined(batches, "index").tolist() == [0, 1, 2, 3, 4, 5]

@@ -214,13 +214,24 @@ def test_the_image_that_stands_in_is_named_too() -> None:
     refusal(lambda: list(loader), f"a loader process died while it read image {other} ")
 
 
-def signalled() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(os.getpid(), number)
+def interrupted() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_process_leaves_it_to_the_main_process_to_stop() -> None:
-    assert [batch.item() for batch in loader_of(signalled)] == list(range(12))
+def terminated() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_ctrl_c_passes_by_the_processes() -> None:
+    assert [batch.item() for batch in loader_of(interrupted)] == list(range(12))
+
+
+def test_processes_can_be_terminated_whatever_the_main_process_does_at_that_signal() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        refusal(lambda: list(loader_of(terminated)), "a loader process died while it read image 5")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -18,7 +18,7 @@ def batches(
         sampler.set_epoch(epoch)
         keys = list(sampler)
         assert len(sampler) == length // batch_size * local == len(keys) + done * local
-        assert {key.epoch for key in keys} == {epoch}
+        assert all(key.epoch == epoch for key in keys)
         indices = [key.index for key in keys]
         shares.append([indices[start : start + local] for start in range(0, len(indices), local)])
     return [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]

@@ -88,7 +88,7 @@ def test_images_of_different_sizes_come_one_by_one(protocol: Protocol, processes
     for rank in range(processes):
         arrays = images()
         data = TwoViewData(lambda a=arrays: a, arrays, THREE, VIEWS, protocol, 4, 0, 0, "raise")
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=processes)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=processes, training=False)
         for batch in data.val_dataloader():
             assert len(batch["image"]) == len(batch["label"]) == len(batch["index"]) == 1
             indices += batch["index"].tolist()

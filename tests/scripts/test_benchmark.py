@@ -1,0 +1,162 @@
+"""The benchmark of pre-training: which bytes and operations are counted, and that its commands run."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scripts.benchmark import (
+    REGIONS,
+    TIMED,
+    Timed,
+    grid,
+    kept_bytes,
+    main,
+    make_batch,
+    make_step,
+    make_task,
+    measure_memory,
+    measure_time,
+    memory_table,
+    published_memory,
+    time_table,
+)
+from src.models import heads
+
+TINY = [
+    "model/encoder=resnet18_half",
+    "model.num_categories=16",
+    "model.hidden_channels=16",
+    "model.image_channels=32",
+    "model.image_bottleneck=8",
+]
+
+
+class Toy(nn.Module):
+    """Saves 24 bytes of the input in one child, 40 in the other, and 40 outside of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.bend = nn.Linear(3, 5), nn.Tanh()
+        self.scale: Tensor
+        self.register_buffer("scale", torch.full((5,), 2.0))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        found = self.bend(self.layer(rows))
+        return ((found[:1] * self.scale).sum() + found.square().sum()) * found.exp().sum(1).sum()
+
+
+def test_each_storage_counts_once_for_the_part_that_saved_it_and_parameters_do_not() -> None:
+    """Linear saves its rows and weight, tanh its result, which square saves again, exp its own; the rest scalars."""
+    model, rows = Toy(), torch.ones(2, 3)
+    assert kept_bytes(model, lambda: model(rows)) == {"layer": 2 * 3 * 4, "bend": 2 * 5 * 4, "": 2 * 5 * 4 + 2 * 4}
+    assert not model.layer._forward_hooks
+    assert not model.layer._forward_pre_hooks
+
+
+def test_a_part_of_a_storage_keeps_all_of_it() -> None:
+    model, rows = nn.Sequential(nn.Linear(3, 5)), torch.ones(2, 30)
+    assert kept_bytes(model, lambda: model(rows[:, :3]).sum()) == {"0": 2 * 30 * 4}
+
+
+def test_what_the_loss_does_not_need_is_gone() -> None:
+    model, rows = Toy(), torch.ones(2, 3)
+
+    def forward() -> Tensor:
+        model(rows)
+        return model.layer(rows).sum()
+
+    assert kept_bytes(model, forward) == {"layer": 2 * 3 * 4}
+
+
+def test_more_points_and_regions_keep_more() -> None:
+    variants = [grid(0), grid(1), grid(7), *REGIONS]
+    measured = [measure_memory(variant, 2, 32, TINY) for variant in variants]
+    totals = [sum(parts.values()) for parts in measured]
+    assert totals == sorted(set(totals))
+    assert len({parts["encoder"] for parts in measured}) == 1
+    assert [parts["pixel branch"] > 0 for parts in measured] == [False, True, True, True, True]
+    assert [parts["region branch"] > 0 for parts in measured] == [False, False, False, True, True]
+    # Of each view the naive order keeps 16 sums over 128 channels, the other 16 over 16 and 49 points of 16.
+    assert totals[4] - totals[3] == 2 * 4 * (16 * 128 - 49 * 16)
+
+
+def test_both_orders_of_regionsim_give_one_loss_and_differ_in_their_work() -> None:
+    batch, found = make_batch(2, 32, torch.device("cpu")), []
+    assert [variant.name for variant in REGIONS] == ["RegionSim, layer first", "RegionSim, sums first"]
+    for variant in REGIONS:
+        task = make_task([*TINY, *variant.overrides])
+        with variant.order():
+            assert heads.layer_first(regions=16, points=49, width=128, out=16) is (not variant.sums_first)
+            found.append(task.training_step(batch, 0)["loss"])
+    torch.testing.assert_close(*found)
+    early, late = measure_time([make_step(variant, batch, None, TINY) for variant in REGIONS], rounds=1)
+    assert 0 < early.operations < late.operations
+    assert len(early.wall) == len(early.processor) == 1
+
+
+def test_the_steps_that_are_timed_use_the_losses_of_their_names() -> None:
+    image, dense, region = {"image"}, {"image", "dense"}, {"image", "dense", "region"}
+    tasks = [make_task([*TINY, *variant.overrides]) for variant in TIMED]
+    assert [variant.name for variant in TIMED[:2]] == ["SimSiam", "PixSim, K = 7"]
+    assert [set(task.weights) for task in tasks] == [image, dense, region, region]
+    assert [task.regions_awake() for task in tasks] == [False, False, True, True]
+
+
+def test_the_papers_memory() -> None:
+    assert published_memory() == {"0": 8.06, "1": 8.11, "3": 8.12, "7": 8.18, "9": 8.21, "14": 8.28}
+
+
+def test_memory_table() -> None:
+    measured = {
+        "K = 0": {"encoder": 200e6, "rest": 0.0},
+        "K = 7": {"encoder": 200e6, "rest": 3e6},
+        "more": {"rest": 1e9},
+    }
+    assert memory_table(measured, {"K = 0": 8.0, "K = 7": 8.2}).splitlines() == [
+        "| step | MB per image | more | encoder | rest | paper's GB | more |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| K = 0 | 200.00 | 0.00% | 200.00 | 0.00 | 8.00 | 0.00% |",
+        "| K = 7 | 203.00 | 1.50% | 200.00 | 3.00 | 8.20 | 2.50% |",
+        "| more | 1000.00 | 400.00% | 1000.00 | - | - |",
+    ]
+
+
+def test_time_table_compares_within_a_round() -> None:
+    """A round in which everything takes ten times as long changes no ratio."""
+    timed = [Timed([1.0, 10.0, 1.0], [0.5, 0.5, 0.5], 8 * 10**9), Timed([1.1, 12.0, 1.3], [0.5, 1.0, 1.5], 10**10)]
+    lines = time_table(["SimSiam", "PixSim"], timed, images=4).splitlines()
+    assert lines[0] == "| step | wall s | x SimSiam | processor s | x SimSiam | GFLOP per image | x SimSiam |"
+    assert lines[2] == "| SimSiam | 1.000 | 1.000 (1.000-1.000) | 0.500 | 1.000 (1.000-1.000) | 2.00 | 1.000 |"
+    assert lines[3] == "| PixSim | 1.300 | 1.200 (1.100-1.300) | 1.000 | 2.000 (1.000-3.000) | 2.50 | 1.250 |"
+
+
+@pytest.mark.parametrize(
+    ("subject", "options", "steps"),
+    [
+        ("memory", [], [f"K = {size}" for size in (0, 1, 3, 7, 9, 14)] + [variant.name for variant in REGIONS]),
+        ("time", ["--rounds", "1", "--precision", "bf16", "--device", "cpu"], [variant.name for variant in TIMED]),
+    ],
+)
+def test_the_commands_run(
+    subject: str, options: list[str], steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([subject, "--batch", "2", "--size", "32", *options, *TINY])
+    _, _, *rows, empty, machine = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[1].strip() for row in rows] == steps
+    assert empty == ""
+    assert machine.startswith(f"batch 2, 32 px, precision {'bf16' if options else '32'}, model/encoder=resnet18_half, ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["memory", "--batch", "1"], "expected --batch from 2, --size and --rounds from 1"),
+        (["time", "--rounds", "0"], "expected --batch from 2, --size and --rounds from 1"),
+        (["memory", "--size", "32", "model.grid_position=nowhere"], "grid_position is 'nowhere': choose one of"),
+        (["memory", "--size", "32", "model/encoder=nothing"], "Could not find 'model/encoder/nothing'"),
+    ],
+)
+def test_what_it_refuses(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert said in f"{stopped.value}{capsys.readouterr().err}"
