@@ -91,15 +91,15 @@ def test_several_stops_and_other_numbers_of_loader_processes(straight: Any, tmp_
 def test_half_a_step_leaves_the_file_as_it_was(
     straight: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], at_step: AtStep, batches: int
 ) -> None:
+    handlers = [signal.getsignal(number) for number in (INT, TERM)]
     stopped = run(tmp_path, at_step, every_n_steps=2)
     assert stopped.ended_by is not None
+    assert [signal.getsignal(number) for number in (INT, TERM)] == handlers
     last = tmp_path / "last.ckpt"
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "ckpt_path=" in line)
     assert line == f"{last} holds step {batches}: the same command with ckpt_path={last} goes on from there"
     resumed = run(tmp_path / "resumed", ckpt_path=last, every_n_steps=2)
     goes_on(straight(), [stopped, resumed], batches)
-    assert signal.getsignal(INT) is signal.default_int_handler
-    assert signal.getsignal(TERM) is signal.SIG_DFL
 
 
 def test_nothing_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
