@@ -44,6 +44,7 @@ class CollapseMonitor(Callback):
             ("rows_per_view", rows_per_view, rows_per_view >= 1, "1 or more"),
             ("min_spread", min_spread, 0 <= min_spread <= 1, "0 to 1"),
             ("min_effective_rank", min_effective_rank, min_effective_rank >= 0, "0 or more"),
+            ("min_images", min_images, min_images >= 1, "1 or more"),
         )
         for name, value, right, expected in expectations:
             if not right:

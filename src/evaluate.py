@@ -54,8 +54,8 @@ def evaluate(config: DictConfig) -> float:
         data = instantiate(setting.probe, data=data, _convert_="all")
     if data.val is None:
         raise DenseSiamError(
-            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or "
-            "probe=labelled_folder probe.root=DIR for a pre-trained encoder"
+            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "
+            "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
         )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
     trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
@@ -92,6 +92,11 @@ def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
     asked = {group: unresolved[group] for group in ("data", "probe", "protocol")}
     if "_target_" in asked["data"]:
         asked["data"]["views"] = trained["data"]["views"]  # of the training: `protocol=paper` takes its size from them
+        if "_target_" in trained["probe"] and "_target_" not in asked["probe"]:
+            raise DenseSiamError(
+                "a checkpoint of pre-training is scored on its probe set, not on data: set probe=labelled_folder "
+                "probe.root=DIR, or with data=... probe=own_labels"
+            )
     for group in ("data", "probe"):
         if "_target_" in asked[group]:  # another data set, not other values of the same
             trained = {**trained, group: asked[group]}

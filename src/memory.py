@@ -32,5 +32,6 @@ def forget_peak() -> None:
     """Count anew from what is in use now, so that jobs of a sweep, which share a process, have peaks of their own."""
     with suppress(OSError):  # another system than Linux, or one that forbids it: the peak then stands for all jobs
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    for device in range(torch.cuda.device_count()):
-        torch.cuda.reset_peak_memory_stats(device)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(device)

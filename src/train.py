@@ -46,9 +46,9 @@ def check_sweep(config: DictConfig) -> None:
     """Refuse a sweep whose jobs would start processes of their own: Lightning starts them with the sweep's own command.
 
     Raises:
-        DenseSiamError: a distributed strategy outside torchrun.
+        DenseSiamError: several devices outside torchrun.
     """
-    if str(config.trainer.get("strategy")).startswith("ddp") and "LOCAL_RANK" not in os.environ:
+    if config.trainer.devices not in (1, "1") and "LOCAL_RANK" not in os.environ:
         raise DenseSiamError(
             "a sweep over several processes needs torchrun, or each process would start the sweep anew: expected "
             "torchrun --standalone --nproc_per_node=N -m src.train -m ... hydra.sweep.dir=DIR, found no LOCAL_RANK"

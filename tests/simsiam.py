@@ -1,4 +1,4 @@
-"""SimSiam (Chen and He 2021) once more, written on its own from their paper's algorithm 1 and section 3, to compare with."""
+"""SimSiam (Chen and He 2021) once more, written from their paper's algorithm 1 and section 3 alone, to compare with."""
 
 import math
 

@@ -69,7 +69,9 @@ def test_the_commands_of_the_data_sets_compose(tmp_path: Path) -> None:
 
 def test_the_commands_of_pretraining_compose(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
-    commands = [shlex.split(line, comments=True) for line in re.findall(r"^(?:OMP_NUM_THREADS=1 )?python .*$", page, re.M)]
+    assert not re.findall(r"@[A-Z]\w*@", page)
+    lines = re.findall(r"^(?:OMP_NUM_THREADS=1 )?python .*$", page, re.M)
+    commands = [shlex.split(line, comments=True) for line in lines]
     commands = [command[1:] if "=" in command[0] else command for command in commands]
     runs = [command[3:] for command in commands if command[1:3] == ["-m", "src.train"]]
     assert len(runs) >= 8
@@ -91,7 +93,7 @@ def test_several_gpus_are_one_word(tmp_path: Path) -> None:
     for command in commands:
         trainer = composed(tmp_path, *command).trainer
         assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
-        assert trainer.plugins[0]["_target_"] == "src.sync.SyncBatchNorm"
+        assert [each["_target_"] for each in trainer.plugins] == ["src.resumption.WholeFiles", "src.sync.SyncBatchNorm"]
 
 
 def test_every_job_of_the_sweep_runs(tmp_path: Path) -> None:

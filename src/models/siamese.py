@@ -115,9 +115,10 @@ class DenseSiam(nn.Module):
         losses: Collection[str] = (),
     ) -> None:
         super().__init__()
-        if grid_size is not None and grid_size < 0:
+        if grid_size is not None and (type(grid_size) is not int or grid_size < 0):
             raise DenseSiamError(
-                f"grid_size is {grid_size}: expected at least 1, null for one point per cell, or 0 for no pixel loss"
+                f"grid_size is {grid_size}: expected a whole number from 1, null for one point per cell, or 0 for no "
+                "pixel loss"
             )
         check_choice("grid_position", grid_position, get_args(GridPosition))
         check_choice("global_region", global_region, get_args(GlobalRegion))
@@ -169,12 +170,15 @@ class DenseSiam(nn.Module):
         size = (features.shape[2], features.shape[3]) if self.grid_size is None else (self.grid_size, self.grid_size)
         early, overlap_alone = self.grid_position == "before_projector", self.global_region == "intersection"
         region_head = self.region_head if with_regions else None
-        needed = (early and self.head) or region_head or (overlap_alone and self.image_head)
-        sampled = sample_boxes(features, boxes, size) if needed else features
+        head = (
+            self.head if with_regions or self.losses != {"image", "region"} else None
+        )  # masks alone sleep with regions
+        readers = (early and head, region_head, overlap_alone and self.image_head)
+        sampled = sample_boxes(features, boxes, size) if any(readers) else features
         dense_input = sampled if early else features
         z, dense, aux, regions, image = None, None, None, None, None
-        if self.head is not None and (region_head or self.losses != {"image", "region"}):
-            z, dense = self.head(dense_input, boxes, size, self.grid_position)
+        if head is not None:
+            z, dense = head(dense_input, boxes, size, self.grid_position)
         if self.aux_head is not None:
             _, aux = self.aux_head(dense_input, boxes, size, self.grid_position)
         if region_head is not None:

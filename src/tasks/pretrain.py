@@ -44,7 +44,7 @@ class Pretrain(SiameseModule):
     """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes on it.
 
     The probes read the features f alone, without gradient: a linear one that learns from labels and is the score, and
-    k-means with as many clusters as classes, `further["k-means"]`.
+    k-means with as many clusters as classes, `further["k-means"]`. Cells without a counted pixel are left out of both.
 
     Args:
         network: makes the network, given the losses that can count in this run.
@@ -52,7 +52,7 @@ class Pretrain(SiameseModule):
         loss_weights: of Eq. 7: of the image-level branch, lambda_1 (`dense`) and lambda_2 (`region`).
         schedule: of the learning rate, `cosine` per step or `constant`.
         constant_predictor_lr: whether the predictors' learning rate stays while the others' follow the cosine, as
-            SimSiam's own recipe has it.
+            SimSiam's own recipe has it; with a constant schedule all of them do.
         probes: see `ProbeSettings`.
         protocol: of scoring; its `matching` is that of k-means.
         comparison: see `Comparison`.
@@ -141,6 +141,11 @@ class Pretrain(SiameseModule):
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
         trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
+        if not hasattr(trainer.datamodule, "labelled_dataloader"):
+            raise DenseSiamError(
+                "pre-training is scored by probes, and probe=none gives them nothing to be fitted on: set "
+                "probe=own_labels, probe=labelled_folder probe.root=DIR, or probe=unscored"
+            )
         self.fit_probes(trainer.datamodule.labelled_dataloader())
         for probe in self.fitted.values():
             self.share(probe)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any, Literal, Self, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.errors import DenseSiamError, check_choice
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss, valid_mean
@@ -19,7 +19,7 @@ MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
 
 
 class Comparison(TypedDict):
-    """How the views are compared, alike in both tasks.
+    """How the views are compared and the network is optimised, alike in both tasks.
 
     Keys:
         region_start: RegionSim is awake while epoch / max_epochs is at least this; None for never (Table 4f).
@@ -68,6 +68,7 @@ class SiameseModule(ScoredModule):
         check_choice("region_loss", comparison["region_loss"], ("contrastive", "similarity"))
         self.network, self.weights, self.comparison = network, dict(weights), comparison
         self.region_start = comparison["region_start"]
+        self.asleep: list[nn.Module] = []
 
     @abstractmethod
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
@@ -90,6 +91,7 @@ class SiameseModule(ScoredModule):
                 f"batch norm found one value per channel with {len(valid)} image(s) per process: expected at least 2 "
                 "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
             ) from error
+        self.asleep = heads_asleep(self.network, first)
         losses = self.losses(first, second, valid)
         weighted = {name: self.weights[name] * value for name, value in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
@@ -106,6 +108,12 @@ class SiameseModule(ScoredModule):
         means = {name: share.float().mean() for name, share in shares.items()}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(valid), sync_dist=True)
         return {"loss": total + self.unused_parameters(), "embeddings": embeddings(first, second)}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave sleeping heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
+        for head in self.asleep:
+            for parameter in head.parameters():
+                parameter.grad = None
 
     def rehearsal(self) -> Self:
         """A copy with every loss awake from the first step, to measure what a run takes at most."""
@@ -154,6 +162,12 @@ class SiameseModule(ScoredModule):
         """Average over all processes; the value itself in a single one."""
         reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
         return reduced
+
+
+def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
+    """The heads that gave nothing for a view."""
+    given = ((network.head, view.z), (network.aux_head, view.aux), (network.region_head, view.regions))
+    return [head for head, output in given if head is not None and output is None]
 
 
 def embeddings(first: View, second: View) -> dict[str, tuple[Tensor, Tensor]]:

@@ -1,5 +1,6 @@
 """The pre-training task: Eq. 7, and SimSiam where no pixel is compared."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -87,11 +88,11 @@ class Record(Callback):
         self.embeddings.append(outputs["embeddings"])
 
 
-def trained(task: Pretrain, batches: list[Batch], epochs: int = 1) -> Record:
+def trained(task: Pretrain, batches: list[Batch], epochs: int = 1, callbacks: Sequence[Callback] = ()) -> Record:
     record = Record()
     trainer = lightning.Trainer(
         max_epochs=epochs,
-        callbacks=[record],
+        callbacks=[record, *callbacks],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
@@ -195,6 +196,23 @@ def test_without_pixsim_the_masks_are_computed_only_while_regions_are_awake() ->
     assert [sorted(step) for step in found.embeddings] == [["image"], ["dense", "image", "region"]]
 
 
+@pytest.mark.parametrize("dense", [1.0, 0])
+def test_sleeping_heads_stay_as_they_are(dense: float) -> None:
+    """Weight decay would shrink them by orders of magnitude before half of 800 epochs are over."""
+    task = make_task(loss_weights={"image": 1.0, "dense": dense, "region": 0.1}, region_start=0.5)
+    sleeping = [task.network.region_head] if dense else [task.network.region_head, task.network.head]
+    before = [value.clone() for head in sleeping for value in tensors_of(head)]
+    seen: list[bool] = []
+
+    class Compare(Callback):
+        def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+            now = [value for head in sleeping for value in tensors_of(head)]
+            seen.append(all(map(torch.equal, now, before)))
+
+    trained(task, make_batches(2), epochs=4, callbacks=[Compare()])
+    assert seen == [True, True, False, False]
+
+
 def test_the_predictors_rate_may_stay() -> None:
     task = make_task(constant_predictor_lr=True)
     names = {name for name, _ in task.network.named_parameters() if ".predictor." in name}
@@ -213,7 +231,8 @@ def test_a_constant_schedule_is_constant() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"grid_size": -1}, "grid_size is -1: expected at least 1, null for one point per cell, or 0"),
+        ({"grid_size": -1}, "grid_size is -1: expected a whole number from 1, null for one point per cell, or 0"),
+        ({"grid_size": 7.5}, "grid_size is 7.5: expected a whole number"),
         ({"grid_position": "nowhere"}, "grid_position is 'nowhere': choose one of before_projector, after_projector"),
         ({"global_region": "overlap"}, "global_region is 'overlap': choose one of image, intersection"),
         ({"grid_size": 0, "global_region": "intersection"}, "but grid_size is 0: set grid_size=7"),
