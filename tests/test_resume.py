@@ -1,20 +1,26 @@
 """A run that is stopped and goes on is, bit for bit, one that never stopped."""
 
 import signal
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from src.callbacks import Throughput
 from src.checkpoints import read_tensors
 from src.resumption import LastCheckpoint, RandomStates, WholeFiles, random_states, set_random_states
 from tests.refusals import refusal
-from tests.resuming import AtStep, Run, differences, failing, run, signalled
+from tests.resuming import AtStep, Rows, Run, differences, failing, run, signalled
 
-pytestmark = pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.filterwarnings("ignore:epoch .* replaced by others"),
+]
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
@@ -54,11 +60,13 @@ def goes_on(whole: Run, parts: list[Run], batches: int) -> None:
         (10, 10, {"accumulate_grad_batches": 4}),  # an epoch's last step has two batches
         (8, 8, {"val_check_interval": 0.5}),
         (9, 10, {"val_check_interval": 0.5}),  # a validation is due
+        (6, 6, {"check_val_every_n_epoch": 2}),  # the end of an epoch without validation
         (8, 8, {"check_val_every_n_epoch": 2}),
         (7, 7, {"limit_train_batches": 5}),
         (10, 10, {"limit_train_batches": 5}),
         (9, 9, {"max_steps": 14}),
         (12, 12, {"max_steps": 14}),
+        (4, 4, {"broken": (7,), "on_corrupt": "skip"}),  # one that was replaced before is counted after
     ],
 )
 def test_a_stop_by_a_signal(straight: Any, tmp_path: Path, at: int, batches: int, options: dict[str, Any]) -> None:
@@ -102,13 +110,55 @@ def test_half_a_step_leaves_the_file_as_it_was(
     goes_on(straight(), [stopped, resumed], batches)
 
 
+class Full(Callback):
+    """Fails at the end of the second epoch."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise OSError("no space left on device")
+
+
+def test_a_failure_at_the_end_of_an_epoch_leaves_the_file_as_it_was(straight: Any, tmp_path: Path) -> None:
+    stopped = run(tmp_path, every_n_steps=4, callbacks=[Full()])
+    assert isinstance(stopped.ended_by, OSError)
+    resumed = run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt")
+    assert resumed.batches == straight().batches[10:]
+    assert differences(straight().state, resumed.state) == []
+
+
+def test_a_failure_of_a_logger_leaves_the_file_as_it_was(
+    straight: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Rows.log_metrics
+
+    def full(self: Rows, metrics: dict[str, float], step: int | None = None) -> None:
+        if step == 7:
+            raise OSError("no space left on device")
+        log(self, metrics, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rows, "log_metrics", full)
+        stopped = run(tmp_path)
+    goes_on(straight(), [stopped, run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt")], 6)
+
+
+def test_steps_are_counted_from_the_resumption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "stopped", signalled(7, TERM))
+    last, every_n_steps = tmp_path / "stopped" / "last.ckpt", 3
+    resumed = tmp_path / "resumed"
+    run(resumed, failing(10, RuntimeError("a fault")), last, every_n_steps)
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{last} holds step 7: ")
+    assert not resumed.exists()
+    run(resumed, failing(11, RuntimeError("a fault")), last, every_n_steps)
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{resumed / 'last.ckpt'} holds step 10: ")
+
+
 def test_nothing_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, failing(2, RuntimeError("a fault")))
     assert capsys.readouterr().err.splitlines()[-1] == "Stopped before a checkpoint was written"
     assert not (tmp_path / "last.ckpt").exists()
 
 
-@pytest.mark.filterwarnings("ignore:epoch .* replaced by others")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_image_that_cannot_be_read_costs_no_step(straight: Any, tmp_path: Path, num_workers: int) -> None:
     """The run goes on with `on_corrupt=skip` as if it had had it from the beginning."""
@@ -202,6 +252,27 @@ def test_a_checkpoint_without_random_states_leaves_them(tmp_path: Path) -> None:
     callback.on_load_checkpoint(None, None, {})  # type: ignore[arg-type]
     callback.on_train_start(None, None)  # type: ignore[arg-type]
     assert differences(before, random_states(torch.device("cpu"))) == []
+
+
+def test_time_between_two_runs_and_validation_are_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, module, batch = Mock(world_size=2, num_training_batches=2), Mock(), {"index": [0, 1, 2]}
+
+    def at(second: float, call: Callable[..., None], *arguments: Any) -> None:
+        monkeypatch.setattr("src.callbacks.time", Mock(perf_counter=lambda: second))
+        call(trainer, module, *arguments)
+
+    first, second = Throughput(), Throughput()
+    at(10, first.on_train_start)
+    at(11, first.on_train_epoch_start)
+    at(13, first.on_train_batch_end, None, batch, 0)
+    second.load_state_dict(first.state_dict())
+    at(50, second.on_train_start)
+    at(53, second.on_train_batch_end, None, batch, 1)
+    module.log_dict.assert_called_once()
+    assert module.log_dict.call_args.args == ({"epoch_seconds": 5.0, "images_per_second": 12 / 5},)
+    at(60, second.on_validation_end)
+    at(61, second.on_train_batch_end, None, batch, 0)
+    assert second.train_seconds == 6.0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -79,10 +79,9 @@ class Reader:
         return ", ".join(self.images.image_name(index) for process, index in rows if process not in alive)
 
 
-def answer_signals(worker: int) -> None:
-    """Let Ctrl-C, which the whole group of processes gets, pass by a loader process; SIGTERM ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides whether it needs more batches
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the main process does with its own
+def leave_ctrl_c_to_the_main_process(worker: int) -> None:
+    """A terminal sends it to loader processes too, but the main process may need batches to end its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Loader(DataLoader[Any]):
@@ -102,7 +101,7 @@ class Loader(DataLoader[Any]):
     def __init__(self, dataset: Any, reader: Reader, **options: Any) -> None:
         self.reader = reader
         seeds = torch.Generator()  # of the processes; every sample has a seed of its own
-        super().__init__(dataset, generator=seeds, worker_init_fn=answer_signals, **options)
+        super().__init__(dataset, generator=seeds, worker_init_fn=leave_ctrl_c_to_the_main_process, **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches = super().__iter__()

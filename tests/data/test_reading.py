@@ -218,20 +218,8 @@ def interrupted() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def terminated() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def test_ctrl_c_passes_by_the_processes() -> None:
     assert [batch.item() for batch in loader_of(interrupted)] == list(range(12))
-
-
-def test_processes_can_be_terminated_whatever_the_main_process_does_at_that_signal() -> None:
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        refusal(lambda: list(loader_of(terminated)), "a loader process died while it read image 5")
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

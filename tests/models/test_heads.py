@@ -72,7 +72,7 @@ def test_region_rows_are_images_times_regions(mode: bool, size: int, first: bool
 
 
 def test_the_first_layer_comes_first_where_it_multiplies_less() -> None:
-    """512 regions of 7 x 7 points over 2048 channels, the paper's size, take a ninth; with 27 of 80 x 80 it is not so."""
+    """512 regions of 7 x 7 points over 2048 channels, the paper's size, take a ninth; 27 of 80 x 80 are not cheaper."""
     assert layer_first(regions=512, points=49, width=2048, out=512)
     naive, early = 512 * 2048 * (49 + 512), 49 * 512 * (2048 + 512)
     assert naive / early == pytest.approx(9.16, abs=0.01)
