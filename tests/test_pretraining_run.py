@@ -1,0 +1,86 @@
+"""A pre-training run from end to end: its scores, and what can be done with its checkpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.checkpoints import load
+from src.evaluate import evaluate
+from src.train import check_sweep, train
+from tests.composing import composed
+from tests.refusals import refusal
+
+TINY = ["experiment=demo_pretrain", "debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run of one epoch leaves, probed on its own labels."""
+    output = tmp_path_factory.mktemp("run")
+    train(composed(output, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
+    return output
+
+
+def test_both_probes_are_scored_with_what_they_were_fitted_on(run: Path) -> None:
+    written = json.loads((run / "scores.json").read_text())
+    labels = ["before training", "before training, k-means", "after training", "after training, k-means"]
+    assert list(written["scores"]) == labels == list(written["intervals"])
+    assert written["protocol"]["probes"] == "fitted on 8 images, generated scenes"
+    assert written["cost"]["peak_memory"] > 1e8
+    logged = (run / "csv" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"linear_probe/mIoU", "kmeans_probe/mIoU", "views/redrawn", "views/invalid"} <= set(logged)
+
+
+def test_its_checkpoint_scores_the_same_again(run: Path, tmp_path: Path) -> None:
+    found = evaluate(composed(tmp_path, f"ckpt_path={run}/checkpoints/last.ckpt", name="evaluate"))
+    before = json.loads((run / "scores.json").read_text())["scores"]
+    after = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert found == pytest.approx(before["after training"]["mIoU"])
+    assert after["checkpoint, k-means"] == pytest.approx(before["after training, k-means"], nan_ok=True)
+
+
+def test_it_can_be_probed_on_another_set(run: Path, labelled_root: Path, tmp_path: Path) -> None:
+    probe = ["probe=labelled_folder", f"probe.root={labelled_root}"]
+    evaluate(composed(tmp_path, f"ckpt_path={run}/checkpoints/last.ckpt", *probe, name="evaluate"))
+    protocol = json.loads((tmp_path / "scores.json").read_text())["protocol"]
+    assert protocol["probes"] == f"fitted on 6 images, train of {labelled_root}"
+
+
+def test_other_data_without_a_probe_is_refused(run: Path, labelled_root: Path, tmp_path: Path) -> None:
+    data = ["data=labelled_folder", f"data.root={labelled_root}"]
+    config = composed(tmp_path, f"ckpt_path={run}/checkpoints/last.ckpt", *data, name="evaluate")
+    refusal(lambda: evaluate(config), "scored on its probe set, not on data", "probe=own_labels")
+
+
+def test_it_is_no_segmentation(run: Path) -> None:
+    refusal(lambda: load(run / "checkpoints" / "last.ckpt"), "pre-training", "src.export ckpt_path=")
+
+
+def test_its_encoder_starts_a_segmentation(run: Path, tmp_path: Path) -> None:
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    prefix = "network.encoder.backbone."
+    torch.save({name.removeprefix(prefix): x for name, x in state.items() if prefix in name}, tmp_path / "encoder.pth")
+    sizes = ["debug=tiny", *TINY[2:], "trainer.fast_dev_run=1"]
+    train(composed(tmp_path, *sizes, f"model.encoder.weights={tmp_path / 'encoder.pth'}"))
+    weights = json.loads((tmp_path / "scores.json").read_text())["origin"]["encoder_weights"]
+    assert weights["path"] == str(tmp_path / "encoder.pth")
+
+
+def test_scoring_without_a_probe_set_is_refused(tmp_path: Path) -> None:
+    refusal(lambda: train(composed(tmp_path, *TINY, "probe=none")), "probe=none", "probe=own_labels", "probe=unscored")
+
+
+def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
+    train(composed(tmp_path, *TINY, "probe=unscored"))
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == {}
+
+
+def test_a_sweep_over_processes_needs_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    check_sweep(composed(tmp_path))
+    several = composed(tmp_path, "trainer=ddp_cpu")
+    refusal(lambda: check_sweep(several), "needs torchrun", "hydra.sweep.dir=DIR")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    check_sweep(several)
