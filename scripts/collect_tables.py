@@ -157,11 +157,11 @@ def measured(runs: Sequence[Run], scores: Mapping[str, Sequence[str]]) -> dict[s
 
 
 def departures(run: Run, row: Row) -> list[str]:
-    """Where a run's config is not that of a row, in words."""
+    """Where a run's config is not that of a row, in words; `any` is what says nothing about a row."""
     return [
         f"{name} is {json.dumps(run.values.get(name, 'absent'))} instead of {json.dumps(value)}"
         for name, value in row.values.items()
-        if name not in run.values or run.values[name] != value
+        if value != "any" and (name not in run.values or run.values[name] != value)
     ]
 
 

@@ -12,15 +12,16 @@ from typing import Any
 
 from src.errors import DenseSiamError
 
-# Values that change neither the trained weights nor the scores: where files go, what is shown and kept of a run, how
-# many processes load (each sample has its own generator), and whether a run was stopped and resumed (a checkpoint that
-# it goes on from has a hash of its own beside the config's). What is not named here counts, a callback of the user's
-# too; so does where the data lies, since nothing else tells two folders apart.
+# Values that change neither the trained weights nor their scores: where files go, what is shown and kept of a run and
+# scored before it, how many processes load (each sample has its own generator), and whether a run was stopped and
+# resumed (a checkpoint that it goes on from has a hash of its own beside the config's). What is not named here counts, a
+# callback of the user's too; so does where the data lies, since nothing else tells two folders apart.
 WITHOUT_EFFECT = (
     "paths",
     "logger",
     "ckpt_path",
     "preview_steps",
+    "score_before",
     "data.index_cache",
     "data.num_workers",
     "trainer.default_root_dir",

@@ -33,6 +33,14 @@ def test_both_probes_are_scored_with_what_they_were_fitted_on(run: Path) -> None
     assert {"linear_probe/mIoU", "kmeans_probe/mIoU", "views/redrawn", "views/invalid"} <= set(logged)
 
 
+def test_scoring_beforehand_changes_nothing(run: Path, tmp_path: Path) -> None:
+    train(composed(tmp_path, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1", "score_before=false"))
+    with_it, without = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (run, tmp_path)
+    )
+    assert all(torch.equal(value, without[name]) for name, value in with_it.items())
+
+
 def test_its_checkpoint_scores_the_same_again(run: Path, tmp_path: Path) -> None:
     found = evaluate(composed(tmp_path, f"ckpt_path={run}/checkpoints/last.ckpt", name="evaluate"))
     before = json.loads((run / "scores.json").read_text())["scores"]

@@ -59,6 +59,7 @@ def test_where_it_is_written_does_not_count(name: str, tmp_path: Path) -> None:
         ["data.num_workers=7"],
         ["preview_steps=9", "trainer.log_every_n_steps=3"],
         ["ckpt_path=last.ckpt"],
+        ["score_before=false"],
     ],
     ids=" ".join,
 )
@@ -68,8 +69,8 @@ def test_what_changes_no_result_does_not_count(overrides: list[str], tmp_path: P
 
 def test_everything_else_counts(tmp_path: Path) -> None:
     changes = ["seed=1", "weights=a.pth", "model.encoder.weights=a.pth", "model.encoder.stages=3", "data.batch_size=8"]
-    changes += ["trainer.max_epochs=3", "trainer.precision=bf16-mixed", "protocol.flip=true", "score_before=false"]
     changes += ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping", "task.region_start=null"]
+    changes += ["trainer.max_epochs=3", "trainer.precision=bf16-mixed", "protocol.flip=true"]
     changes += ["experiment=camvid_seg", "data=folder", "data=labelled_folder"]
     hashes = {change: config_hash(plain(tmp_path, change)) for change in changes}
     hashes["data.root"] = config_hash(plain(tmp_path, "data=folder", "data.root=elsewhere"))

@@ -111,19 +111,25 @@ def test_half_a_step_leaves_the_file_as_it_was(
 
 
 class Full(Callback):
-    """Fails at the end of the second epoch."""
+    """Fails at the end of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == 1:
+        if trainer.current_epoch == self.epoch:
             raise OSError("no space left on device")
 
 
-def test_a_failure_at_the_end_of_an_epoch_leaves_the_file_as_it_was(straight: Any, tmp_path: Path) -> None:
-    stopped = run(tmp_path, every_n_steps=4, callbacks=[Full()])
+@pytest.mark.parametrize(("epoch", "batches", "options"), [(1, 10, {}), (0, 4, {"check_val_every_n_epoch": 2})])
+def test_a_failure_at_the_end_of_an_epoch_leaves_the_file_as_it_was(
+    straight: Any, tmp_path: Path, epoch: int, batches: int, options: dict[str, int]
+) -> None:
+    stopped = run(tmp_path, every_n_steps=4, callbacks=[Full(epoch)], **options)
     assert isinstance(stopped.ended_by, OSError)
-    resumed = run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt")
-    assert resumed.batches == straight().batches[10:]
-    assert differences(straight().state, resumed.state) == []
+    resumed = run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt", **options)
+    assert resumed.batches == straight(**options).batches[batches:]
+    assert differences(straight(**options).state, resumed.state) == []
 
 
 def test_a_failure_of_a_logger_leaves_the_file_as_it_was(

@@ -171,6 +171,14 @@ def test_a_run_counts_in_every_table_that_it_fits(tmp_path: Path) -> None:
         assert len(remarks) == {"table4b": 2, "table4c": 2, "table4f": 3}.get(name, name != "table4d")
 
 
+def test_simsiam_is_one_row_whatever_the_weights_of_the_heads_it_lacks(tmp_path: Path) -> None:
+    write_pretraining(tmp_path / "0", 18.0, grid_size=0, region=0.1)
+    for name in ("table4a", "table4d", "table4e"):
+        written, remarks = sorted_into(name, tmp_path)
+        assert ["not run" in line for line in written] == [False, *[True] * (len(written) - 1)]
+        assert remarks == []
+
+
 def test_runs_that_fit_no_row_are_named(tmp_path: Path) -> None:
     write_pretraining(tmp_path / "a", 18.0, grid_size=5, region=0.1)
     write_pretraining(tmp_path / "b", 18.0, task="src.tasks.segment.Segment")
