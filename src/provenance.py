@@ -14,8 +14,8 @@ from src.errors import DenseSiamError
 
 # Values that change neither the trained weights nor their scores: where files go, what is shown and kept of a run and
 # scored before it, how many processes load (each sample has its own generator), and whether a run was stopped and
-# resumed (a checkpoint that it goes on from has a hash of its own beside the config's). What is not named here counts, a
-# callback of the user's too; so does where the data lies, since nothing else tells two folders apart.
+# resumed (a checkpoint that it goes on from has a hash of its own beside the config's). What is not named here counts,
+# a callback of the user's too; so does where the data lies, since nothing else tells two folders apart.
 WITHOUT_EFFECT = (
     "paths",
     "logger",
