@@ -89,7 +89,7 @@ class CollapseMonitor(Callback):
         for name, health in measured.items():
             values = {key: value for key, value in health._asdict().items() if key not in ("images", "channels")}
             values = {f"collapse/{name}/{key}": float(value) for key, value in values.items() if value is not None}
-            pl_module.log_dict(values, sync_dist=True)
+            pl_module.log_dict(values)
         collapsed = {name: why for name, health in measured.items() if (why := self.symptoms(health))}
         if trainer.is_global_zero:
             when = f"after epoch {trainer.current_epoch}, step {trainer.global_step}"

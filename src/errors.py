@@ -33,7 +33,10 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Take off Hydra's wrapping of what a constructor raised, and turn strange or missing arguments into one line."""
+    """Take off Hydra's wrapping of what a constructor raised, and turn strange or missing arguments into one line.
+
+    So too Ctrl-C outside of training, which ends the program with code 1.
+    """
     try:
         yield
     except InstantiationException as error:
@@ -45,6 +48,8 @@ def plain_errors() -> Iterator[None]:
         if isinstance(cause, MissingMandatoryValue):
             raise DenseSiamError(_no_value(cause)) from None
         raise (cause or error) from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped") from None
     except MissingMandatoryValue as error:
         raise DenseSiamError(_no_value(error)) from None  # Hydra would print OmegaConf's lines as well
 

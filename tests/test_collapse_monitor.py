@@ -55,6 +55,7 @@ def fit(callback: CollapseMonitor, module: Scripted, steps: Sequence[int] = rang
     trainer = lightning.Trainer(callbacks=[callback], **settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # all processes log the same
         trainer.fit(module, torch.utils.data.DataLoader(list(steps), batch_size=1))
     said = [str(warning.message) for warning in caught if "collapse" in str(warning.message)]
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -17,10 +17,7 @@ from src.resumption import LastCheckpoint, RandomStates, WholeFiles, random_stat
 from tests.refusals import refusal
 from tests.resuming import AtStep, Rows, Run, differences, failing, run, signalled
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
-    pytest.mark.filterwarnings("ignore:epoch .* replaced by others"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:epoch .* replaced by others")
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
 

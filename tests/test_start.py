@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.errors import plain_errors
 from src.evaluate import evaluate
 from src.train import train
 from tests.composing import composed
@@ -72,3 +73,9 @@ def test_weights_and_a_run_to_resume_exclude_each_other(finished: Path, tmp_path
     checkpoint = finished / "checkpoints" / "last.ckpt"
     config = composed(tmp_path, *TINY, f"weights={checkpoint}", f"ckpt_path={checkpoint}")
     refusal(lambda: train(config), "ckpt_path and weights are both given")
+
+
+def test_ctrl_c_is_one_word() -> None:
+    with pytest.raises(SystemExit) as caught, plain_errors():
+        raise KeyboardInterrupt
+    assert caught.value.code == "Stopped"

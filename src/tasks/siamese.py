@@ -104,9 +104,10 @@ class SiameseModule(ScoredModule):
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
         self.log("loss/total", total, prog_bar=True, sync_dist=True)
-        shares = {"views/redrawn": batch["redrawn"] > 0, "views/invalid": ~valid}
-        means = {name: share.float().mean() for name, share in shares.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(valid), sync_dist=True)
+        # Averaged here: a progress bar asks process 0 alone for the means of an epoch, which must need no other then.
+        redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
+        shares = {"views/redrawn": redrawn, "views/invalid": invalid}
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
         return {"loss": total + self.unused_parameters(), "embeddings": embeddings(first, second)}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
