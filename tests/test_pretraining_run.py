@@ -27,7 +27,7 @@ def test_both_probes_are_scored_with_what_they_were_fitted_on(run: Path) -> None
     written = json.loads((run / "scores.json").read_text())
     labels = ["before training", "before training, k-means", "after training", "after training, k-means"]
     assert list(written["scores"]) == labels == list(written["intervals"])
-    assert written["protocol"]["probes"] == "fitted on 8 images, generated scenes"
+    assert written["protocol"]["probes"] == "linear (not matched) and k-means, fitted on 8 images, generated scenes"
     assert written["cost"]["peak_memory"] > 1e8
     logged = (run / "csv" / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"linear_probe/mIoU", "kmeans_probe/mIoU", "views/redrawn", "views/invalid"} <= set(logged)
@@ -53,7 +53,7 @@ def test_it_can_be_probed_on_another_set(run: Path, labelled_root: Path, tmp_pat
     probe = ["probe=labelled_folder", f"probe.root={labelled_root}"]
     evaluate(composed(tmp_path, f"ckpt_path={run}/checkpoints/last.ckpt", *probe, name="evaluate"))
     protocol = json.loads((tmp_path / "scores.json").read_text())["protocol"]
-    assert protocol["probes"] == f"fitted on 6 images, train of {labelled_root}"
+    assert protocol["probes"] == f"linear (not matched) and k-means, fitted on 6 images, train of {labelled_root}"
 
 
 def test_other_data_without_a_probe_is_refused(run: Path, labelled_root: Path, tmp_path: Path) -> None:

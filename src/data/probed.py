@@ -59,7 +59,10 @@ class Probed(TwoViewData):
         return self.list_fitted_on()
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "probes": f"fitted on {len(self.fitted_on)} images, {self.fitted_on}"}
+        return {
+            **super().describe(),
+            "probes": f"linear (not matched) and k-means, fitted on {len(self.fitted_on)} images, {self.fitted_on}",
+        }
 
     def labelled_dataloader(self) -> Loader:
         """The images to fit the probe on, with labels, as for scoring: all of them, in order, in every process."""

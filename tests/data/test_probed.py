@@ -69,7 +69,7 @@ def test_it_is_scored_on_the_other_exactly_as_that_would(labelled_root: Path, ph
         "data": f"val of {labelled_root}",
         "images": 3,
         "classes": 3,
-        "probes": f"fitted on 6 images, train of {labelled_root}",
+        "probes": f"linear (not matched) and k-means, fitted on 6 images, train of {labelled_root}",
     }
 
 
@@ -164,7 +164,9 @@ def test_a_data_set_with_labels_can_be_probed_on_its_own(labelled_root: Path) ->
     data = own_labels(folder)
     assert (data.val, data.classes) == (folder.val, folder.classes)
     assert joined(data.labelled_dataloader(), "index").tolist() == [0, 1, 2, 3, 4, 5]
-    assert data.describe()["probes"] == f"fitted on 6 images, train of {labelled_root}"
+    assert (
+        data.describe()["probes"] == f"linear (not matched) and k-means, fitted on 6 images, train of {labelled_root}"
+    )
 
 
 def test_own_labels_are_refused_where_there_are_none(labelled_root: Path, photographs: Path) -> None:
