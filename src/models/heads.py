@@ -115,9 +115,9 @@ class RegionHead(nn.Module):
         first, *rest = self.projector
         points, weight = z.shape[2] * z.shape[3], cast(Tensor, first.weight)
         if layer_first(regions=z.shape[1], points=points, width=weight.shape[1], out=weight.shape[0]):
-            hidden = region_embeddings(z, F.conv2d(features, weight[:, :, None, None])).mT
+            hidden = region_embeddings(z, F.conv2d(features, weight[:, :, None, None])).to(weight.dtype).mT
         else:
-            hidden = along_regions([first], region_embeddings(z, features).mT)
+            hidden = along_regions([first], region_embeddings(z, features).to(weight.dtype).mT)
         v = along_regions(rest, hidden)
         return along_regions(self.predictor, v).mT, v.mT
 

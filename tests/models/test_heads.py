@@ -88,3 +88,9 @@ def test_the_image_head_has_simsiams_shape() -> None:
     assert not head.projector[-1].affine
     p, z = head(torch.randn(4, 512, generator=torch.Generator().manual_seed(0)))
     assert p.shape == z.shape == (4, 2048)
+
+
+def test_regions_take_the_precision_of_their_layers() -> None:
+    head = RegionHead(4, 6).double()
+    u, v = head(torch.randn(2, 3, 2, 2).double(), torch.randn(2, 4, 2, 2).double())
+    assert u.dtype == v.dtype == torch.float64
