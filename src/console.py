@@ -14,8 +14,7 @@ def hush_libraries() -> None:
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # data without labels
     warnings.filterwarnings("ignore", message="The dirpath has changed")  # resuming writes into a new folder
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")  # a frozen encoder
-    warnings.filterwarnings(
-        "ignore", message="You're resuming from a checkpoint that ended before"
-    )  # the data knows where
+    # The data knows where it was.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
     # What is logged of an epoch is the same in all processes already.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True\)`")

@@ -29,7 +29,10 @@ def process_peak() -> int | None:
 
 
 def forget_peak() -> None:
-    """Count anew from what is in use now, so that jobs of a sweep, which share a process, have peaks of their own."""
+    """Count anew from what is in use now.
+
+    Jobs of a sweep share a process: what an earlier one has left in use counts for the next as well.
+    """
     with suppress(OSError):  # another system than Linux, or one that forbids it: the peak then stands for all jobs
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

@@ -252,8 +252,8 @@ def test_a_checkpoint_with_random_states_is_read_safely(tmp_path: Path) -> None:
 
 def test_a_checkpoint_without_random_states_leaves_them(tmp_path: Path) -> None:
     callback, before = RandomStates(), random_states(torch.device("cpu"))
-    callback.on_load_checkpoint(None, None, {})  # type: ignore[arg-type]
-    callback.on_train_start(None, None)  # type: ignore[arg-type]
+    callback.on_load_checkpoint(None, None, {})
+    callback.on_train_start(None, None)
     assert differences(before, random_states(torch.device("cpu"))) == []
 
 
