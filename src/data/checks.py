@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from src.errors import DenseSiamError
 
 
-def existing_root(root: str, layout: str) -> Path:
-    """`data.root` as a path.
+def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
+    """The root of a data set as a path; `key` is what the config calls it.
 
     Raises:
         DenseSiamError: it is no folder; the message says what was expected in it.
@@ -20,7 +20,7 @@ def existing_root(root: str, layout: str) -> Path:
     given: object = root  # a config holds anything
     folder = Path(root) if isinstance(given, str) else None
     if folder is None or not folder.is_dir():
-        raise DenseSiamError(f"data.root is {root!r}, which is no folder: expected {layout} in it; set data.root=DIR")
+        raise DenseSiamError(f"{key} is {root!r}, which is no folder: expected {layout} in it; set {key}=DIR")
     return folder
 
 

@@ -4,12 +4,11 @@ import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from src.data.checks import require_list, warn_of_overlap
+from src.data.checks import existing_root, require_list, warn_of_overlap
 from src.data.datamodule import TwoViewData
 from src.data.images import Images, LabelledImages
 from src.data.labelled_folder import LAYOUT, FolderImages, read_classes
@@ -81,16 +80,13 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     Raises:
         DenseSiamError: the root or a part of its layout is missing, or the probe would be fitted on what is scored.
     """
-    given: object = root  # a config holds anything
-    if not (isinstance(given, str) and Path(given).is_dir()):
-        raise DenseSiamError(f"probe.root is {root!r}, which is no folder: expected {LAYOUT} in it; set probe.root=DIR")
+    folder = existing_root(root, LAYOUT, key="probe.root")
     require_list("probe.train_splits", train_splits)
     if val_split in train_splits:
         raise DenseSiamError(
             f"probe.train_splits is [{','.join(train_splits)}] and probe.val_split {val_split}: expected the probe "
             "to be fitted on other images than it is scored on; choose other splits"
         )
-    folder = Path(root)
     fitted_on = FolderImages(folder, train_splits, labelled=True)
     val = FolderImages(folder, [val_split], labelled=True)
 
