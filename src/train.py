@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints import read_checkpoint
@@ -88,6 +90,8 @@ def train(config: DictConfig) -> float:
         data = instantiate(config.probe, data=data, _convert_="all")
     data.setup("fit")  # missing or too few images should not show only after the floors
     task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+    if config.ckpt_path is None:
+        task.network.fit_neck(some_training_images(config, data))
     taken_over = start_from(task.network, config.weights) if config.weights is not None else None
     throughput, made_from = Throughput(), origin(plain)
     callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
@@ -144,9 +148,14 @@ def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, d
         rows |= score(trainer, task, data, "before training")
     for label, floor_config in config.floors.items():
         floor = instantiate(floor_config, classes=data.classes, protocol=task.protocol, _convert_="all")
-        floor.fit(data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed)))
+        floor.fit(some_training_images(config, data))
         rows |= score(trainer, floor, data, str(label))
     return rows
+
+
+def some_training_images(config: DictConfig, data: Any) -> Iterable[Tensor]:
+    """Batches of as many training images as floors and necks are fitted on, read when they are asked for."""
+    yield from data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
 
 
 def chosen(group: DictConfig) -> list[Any]:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from src.foreign import Report, start_from
 from src.losses import contrastive_region_loss
 from src.models.encoder import Encoder, efficientnet_lite0, resnet
-from src.models.fpn import SimplifiedFPN
 from src.models.heads import RegionHead
+from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam
 from tests.conftest import SHARED, Golden
 from tests.refusals import refusal

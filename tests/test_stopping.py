@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.tasks.siamese import SiameseModule
+from src.tasks.pairs import PairModule
 from src.train import train
 from tests.composing import composed
 from tests.resuming import differences
@@ -35,9 +35,9 @@ def test_ctrl_c_in_a_step_and_the_same_command_again(
             signal.raise_signal(signal.SIGINT)
         return step(self, *arguments)
 
-    step = SiameseModule.training_step
+    step = PairModule.training_step
     with monkeypatch.context() as patched:
-        patched.setattr(SiameseModule, "training_step", signalled)
+        patched.setattr(PairModule, "training_step", signalled)
         with pytest.raises(SystemExit) as ended:
             train(composed(tmp_path / "stopped", *command))
     assert ended.value.code == 128 + signal.SIGINT

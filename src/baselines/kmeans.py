@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
 from src.metrics import Category
 from src.models.encoder import Encoder
+from src.models.necks import joined
 from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule, Scoring
 
@@ -30,10 +30,7 @@ class DeepestMaps(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w), or the only map where there is one."""
-        maps = self.encoder(images)[-2:]
-        size = maps[0].shape[2:]
-        resized = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in maps]
-        return torch.cat([F.normalize(level, dim=1) for level in resized], dim=1)
+        return joined(self.encoder(images), deepest=2)
 
 
 class KMeans(ScoredModule):

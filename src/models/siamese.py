@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from src.errors import DenseSiamError, check_choice
 from src.geometry import sample_boxes
+from src.models.dense import DenseFeatures
 from src.models.encoder import Encoder
-from src.models.fpn import DeepestMap, SimplifiedFPN
 from src.models.heads import ImageHead, RegionHead, predictor, projector
+from src.models.necks import Neck
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
 GlobalRegion = Literal["image", "intersection"]
@@ -75,7 +76,7 @@ class DenseHead(nn.Module):
         return z, (None if p is None else Pair(p, z))
 
 
-class DenseSiam(nn.Module):
+class DenseSiam(DenseFeatures):
     """Encoder, neck, and the heads that the losses of a run need; calling it gives the segmentation logits.
 
     A head whose loss never counts is not built. Without pixels (`grid_size` 0, or the image loss alone) the network is
@@ -103,7 +104,7 @@ class DenseSiam(nn.Module):
     def __init__(
         self,
         encoder: Encoder,
-        neck: Callable[[Sequence[int]], SimplifiedFPN | DeepestMap],
+        neck: Callable[[Sequence[int]], Neck],
         num_categories: int,
         num_aux_categories: int = 128,
         grid_size: int | None = None,
@@ -114,12 +115,7 @@ class DenseSiam(nn.Module):
         global_region: GlobalRegion = "image",
         losses: Collection[str] = (),
     ) -> None:
-        super().__init__()
-        if grid_size is not None and (type(grid_size) is not int or grid_size < 0):
-            raise DenseSiamError(
-                f"grid_size is {grid_size}: expected a whole number from 1, null for one point per cell, or 0 for no "
-                "pixel loss"
-            )
+        super().__init__(encoder, neck, grid_size)
         check_choice("grid_position", grid_position, get_args(GridPosition))
         check_choice("global_region", global_region, get_args(GlobalRegion))
         if grid_size == 0 and global_region == "intersection":
@@ -127,10 +123,9 @@ class DenseSiam(nn.Module):
                 "global_region=intersection is the mean of K x K points, but grid_size is 0: set grid_size=7, and "
                 "task.loss_weights.dense=0 for no pixel loss"
             )
-        self.encoder, self.neck = encoder, neck(encoder.channels)
         self.losses = frozenset(losses) & {"image"} if grid_size == 0 else frozenset(losses)
         self.num_categories, self.num_aux_categories = num_categories, num_aux_categories
-        self.grid_size, self.grid_position, self.global_region = grid_size, grid_position, global_region
+        self.grid_position, self.global_region = grid_position, global_region
         width = self.neck.channels
         hidden = hidden_channels or width
         pixels = grid_size != 0 and self.losses != {"image"}
@@ -153,11 +148,6 @@ class DenseSiam(nn.Module):
         logits: Tensor = head.projector(self.features(images))
         return logits
 
-    def features(self, images: Tensor) -> Tensor:
-        """f: map images (B, 3, H, W) to the dense map (B, C, h, w) of encoder and neck."""
-        dense: Tensor = self.neck(self.encoder(images))
-        return dense
-
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
         """One side of the Siamese network.
 
@@ -167,7 +157,7 @@ class DenseSiam(nn.Module):
             with_regions: whether RegionSim is awake.
         """
         features = self.features(images)
-        size = (features.shape[2], features.shape[3]) if self.grid_size is None else (self.grid_size, self.grid_size)
+        size = self.points(features)
         early, overlap_alone = self.grid_position == "before_projector", self.global_region == "intersection"
         region_head = self.region_head if with_regions else None
         head = (

@@ -17,8 +17,9 @@ from src.models.siamese import DenseSiam, Pair, View
 from src.optim import cosine
 from src.probing import Cells, choose_l2, fit_linear, sample_cells
 from src.protocol import Protocol
+from src.tasks.pairs import checked_weight
 from src.tasks.scoring import Scoring
-from src.tasks.siamese import Comparison, SiameseModule, checked_weight, used_losses
+from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
 LOSSES = ("image", "dense", "region")
 KMEANS = "k-means"

@@ -11,8 +11,9 @@ from src.losses import Weighting, balanced_weights, category_counts, category_we
 from src.metrics import Category
 from src.models.siamese import DenseSiam, View
 from src.protocol import Protocol
+from src.tasks.pairs import checked_weight
 from src.tasks.scoring import Scoring
-from src.tasks.siamese import Comparison, SiameseModule, checked_weight, used_losses
+from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
 LOSSES = ("dense", "aux", "seg", "region")
 

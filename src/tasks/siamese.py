@@ -1,21 +1,18 @@
-"""What both tasks of the Siamese network share: one step, when RegionSim is awake, and the bookkeeping of processes."""
+"""What both tasks of the Siamese network share: how its views are compared, and when RegionSim is awake."""
 
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from typing import Any, Literal, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from src.errors import DenseSiamError, check_choice
-from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss, valid_mean
+from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
 from src.protocol import Protocol
-from src.tasks.scoring import ScoredModule, Scoring
-
-MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
+from src.tasks.pairs import Embeddings, MakeOptimizer, PairModule
+from src.tasks.scoring import Scoring
 
 
 class Comparison(TypedDict):
@@ -40,19 +37,21 @@ class Comparison(TypedDict):
     optimizer: MakeOptimizer
 
 
-class SiameseModule(ScoredModule):
+class SiameseModule(PairModule):
     """Trains a network by comparing its two views; the subclass says with which losses.
 
     Args:
         network: the Siamese network.
         weights: of the losses; those that are absent are never computed.
         comparison: see `Comparison`.
-        scoring, protocol, name: see `ScoredModule`.
+        scoring, protocol, name: see `PairModule`.
 
     Raises:
-        DenseSiamError: an unknown distance or region loss; on training: a loss that is not finite; batch norm over a
-            single value.
+        DenseSiamError: an unknown distance or region loss; on training: see `PairModule`; batch norm over a single
+            value.
     """
+
+    network: DenseSiam
 
     def __init__(
         self,
@@ -63,10 +62,10 @@ class SiameseModule(ScoredModule):
         protocol: Protocol,
         name: str,
     ) -> None:
-        super().__init__(scoring, protocol, name)
+        super().__init__(network, weights, scoring, protocol, name)
         check_choice("distance", comparison["distance"], DISTANCES)
         check_choice("region_loss", comparison["region_loss"], ("contrastive", "similarity"))
-        self.network, self.weights, self.comparison = network, dict(weights), comparison
+        self.comparison = comparison
         self.region_start = comparison["region_start"]
         self.asleep: list[nn.Module] = []
 
@@ -74,13 +73,8 @@ class SiameseModule(ScoredModule):
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
         """The unweighted losses that count now, each a scalar, averaged over the images of all processes."""
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """The weighted sum of the losses on a batch of view pairs, see `src.data.views.TwoViews`.
-
-        Returns:
-            `loss`, and `embeddings`: for each branch that was computed what it gives for both views, (B, ..., channels)
-            each, without gradient.
-        """
+    def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
+        """The losses that count now, and the embeddings of each branch that was computed."""
         awake, boxes, valid = self.regions_awake(), batch["boxes"], batch["valid"]
         try:
             first, second = (self.network.view(x, boxes[:, side], awake) for side, x in enumerate(batch["views"]))
@@ -92,23 +86,7 @@ class SiameseModule(ScoredModule):
                 "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
             ) from error
         self.asleep = heads_asleep(self.network, first)
-        losses = self.losses(first, second, valid)
-        weighted = {name: self.weights[name] * value for name, value in losses.items()}
-        total = torch.stack(list(weighted.values())).sum()
-        if not torch.isfinite(total):
-            terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise DenseSiamError(
-                f"the loss is not finite at step {self.global_step}: {terms}; "
-                "lower the learning rate or train in float32"
-            )
-        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
-        self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
-        self.log("loss/total", total, prog_bar=True, sync_dist=True)
-        # Averaged here: a progress bar asks process 0 alone for the means of an epoch, which must need no other then.
-        redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
-        shares = {"views/redrawn": redrawn, "views/invalid": invalid}
-        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
-        return {"loss": total + self.unused_parameters(), "embeddings": embeddings(first, second)}
+        return self.losses(first, second, valid), embeddings(first, second)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave sleeping heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
@@ -118,7 +96,7 @@ class SiameseModule(ScoredModule):
 
     def rehearsal(self) -> Self:
         """A copy with every loss awake from the first step, to measure what a run takes at most."""
-        copy = deepcopy(self)
+        copy = super().rehearsal()
         copy.region_start = None if self.region_start is None else 0.0
         return copy
 
@@ -151,19 +129,6 @@ class SiameseModule(ScoredModule):
             )
         return self.current_epoch / self.trainer.max_epochs >= self.region_start
 
-    def unused_parameters(self) -> Tensor:
-        """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""
-        return 0.0 * torch.stack([p.sum() for p in self.network.parameters() if p.requires_grad]).sum()
-
-    def mean_over_images(self, values: Tensor, counted: Tensor) -> Tensor:
-        """Mean of values (B,) over the counted images (B,) of all processes."""
-        return valid_mean(values, counted, self.mean_over_processes)
-
-    def mean_over_processes(self, value: Tensor) -> Tensor:
-        """Average over all processes; the value itself in a single one."""
-        reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
-        return reduced
-
 
 def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
     """The heads that gave nothing for a view."""
@@ -171,7 +136,7 @@ def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
     return [head for head, output in given if head is not None and output is None]
 
 
-def embeddings(first: View, second: View) -> dict[str, tuple[Tensor, Tensor]]:
+def embeddings(first: View, second: View) -> Embeddings:
     """What each branch gives for both views, without gradient, channels last: (B, C), (B, K x K, N) or (B, N, C)."""
     sides: list[dict[str, Tensor | None]] = [
         {
@@ -220,18 +185,3 @@ def used_losses(
             f"the region loss is alone and sleeps until {region_start} of the epochs: set region_start=0"
         )
     return used
-
-
-def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:
-    """The weight of a loss, a finite number from 0.
-
-    Args:
-        name, weight: of the loss.
-        otherwise: what else would have been allowed, for the message.
-
-    Raises:
-        DenseSiamError: it is none.
-    """
-    if isinstance(weight, str) or not (math.isfinite(weight) and weight >= 0):
-        raise DenseSiamError(f"loss_weights.{name} is {weight!r}: expected a number from 0{otherwise}")
-    return float(weight)

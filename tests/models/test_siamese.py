@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.models.encoder import Encoder, resnet
-from src.models.fpn import SimplifiedFPN
+from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam, View
 from tests.conftest import SHARED
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.encoder import resnet
-from src.models.fpn import DeepestMap
+from src.models.necks import DeepestMap
 from src.models.siamese import DenseSiam
 from src.optim import sgd
 from src.tasks.pretrain import Pretrain

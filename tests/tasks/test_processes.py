@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from src.errors import DenseSiamError
 from src.models.encoder import Encoder
-from src.models.fpn import SimplifiedFPN
+from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam
 from src.optim import sgd
 from src.sync import SyncBatchNorm

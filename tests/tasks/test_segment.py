@@ -21,7 +21,7 @@ from src.losses import (
 )
 from src.metrics import Category
 from src.models.encoder import resnet
-from src.models.fpn import SimplifiedFPN
+from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam, View
 from src.optim import sgd
 from src.tasks.segment import Segment

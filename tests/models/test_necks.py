@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.models.fpn import SimplifiedFPN
+from src.models.necks import SimplifiedFPN
 from tests.conftest import Golden
 
 

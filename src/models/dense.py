@@ -1,0 +1,65 @@
+"""f, what every method has: an encoder's pyramid merged by a neck into one dense map."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from src.errors import DenseSiamError
+from src.geometry import sample_boxes
+from src.models.encoder import Encoder
+from src.models.necks import Neck
+
+
+class DenseFeatures(nn.Module):
+    """Encoder and neck, and the grid over the overlap of two views.
+
+    Args:
+        encoder: a dense pyramid.
+        neck: makes the network that merges the pyramid from its channels.
+        grid_size: K; None for one point per cell of the neck's map, 0 for no point at all.
+
+    Raises:
+        DenseSiamError: K is no whole number from 0.
+    """
+
+    def __init__(self, encoder: Encoder, neck: Callable[[Sequence[int]], Neck], grid_size: int | None = None) -> None:
+        super().__init__()
+        if grid_size is not None and (type(grid_size) is not int or grid_size < 0):
+            raise DenseSiamError(
+                f"grid_size is {grid_size}: expected a whole number from 1, null for one point per cell, or 0 for no "
+                "pixel loss"
+            )
+        self.encoder, self.neck, self.grid_size = encoder, neck(encoder.channels), grid_size
+
+    def features(self, images: Tensor) -> Tensor:
+        """f: map images (B, 3, H, W), uint8 or float in [0, 1], to the dense map (B, C, h, w) of encoder and neck."""
+        dense: Tensor = self.neck(self.encoder(images))
+        return dense
+
+    def points(self, features: Tensor) -> tuple[int, int]:
+        """Rows and columns of the grid for a map (B, C, h, w)."""
+        if self.grid_size is None:
+            return features.shape[2], features.shape[3]
+        return self.grid_size, self.grid_size
+
+    def overlap(self, images: Tensor, boxes: Tensor) -> Tensor:
+        """Features of one view at the points of the overlap.
+
+        Args:
+            images: (B, 3, H, W) one view of each image.
+            boxes: (B, 4) where the overlap lies in it, see `src.geometry`.
+
+        Returns:
+            (B, C, K, K).
+        """
+        features = self.features(images)
+        return sample_boxes(features, boxes, self.points(features))
+
+    @torch.no_grad()
+    def fit_neck(self, batches: Iterable[Tensor]) -> None:
+        """Let the neck start from batches of training images (B, 3, H, W), if it has a use for them."""
+        training = self.encoder.training
+        self.encoder.eval()
+        self.neck.fit(self.encoder(images) for images in batches)
+        self.encoder.train(training)

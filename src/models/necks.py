@@ -1,0 +1,130 @@
+"""Necks, from the encoder's pyramid to one dense map.
+
+Segmentation has the simplified feature pyramid network of PiCIE and DenseSiam (paper section 4; the release's
+`FPNDecoder`), pre-training the deepest map as it is. `PrincipalComponents` is ours: it starts from what the encoder
+knows, not from random weights.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.clustering import sample_pixels
+from src.errors import DenseSiamError
+from src.pca import principal_components
+
+
+class Neck(nn.Module):
+    """Merges a pyramid of maps (B, C_i, H_i, W_i), fine to coarse, into one dense map (B, channels, h, w).
+
+    Attributes:
+        channels: of the output.
+    """
+
+    channels: int
+
+    def fit(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
+        """Take starting weights from the pyramids of some training images; most necks have no use for them."""
+
+
+class SimplifiedFPN(Neck):
+    """1x1 laterals with bias, added from the coarsest map to the finest with bilinear upsampling. Nothing else.
+
+    With a single map it is one 1x1 convolution.
+
+    Args:
+        in_channels: channels of the maps, fine to coarse.
+        channels: channels of the output; 128 in the paper.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int = 128) -> None:
+        super().__init__()
+        self.channels = channels
+        self.laterals = nn.ModuleList(nn.Conv2d(width, channels, kernel_size=1) for width in in_channels)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Merge the maps (B, C_i, H_i, W_i), fine to coarse, into (B, channels, H_0, W_0)."""
+        laterals = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
+        merged = laterals.pop()
+        for finer in reversed(laterals):
+            merged = finer + F.interpolate(merged, size=finer.shape[2:], mode="bilinear", align_corners=False)
+        return merged
+
+
+class DeepestMap(Neck):
+    """The encoder's last map as it is, C5 of a ResNet, so that nothing stands between encoder and losses.
+
+    Args:
+        in_channels: channels of the maps, fine to coarse.
+    """
+
+    def __init__(self, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = in_channels[-1]
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Take the last of the maps (B, C_i, H_i, W_i), fine to coarse."""
+        return maps[-1]
+
+
+class PrincipalComponents(Neck):
+    """One 1x1 convolution on the deepest maps, which starts as the principal components of the training images.
+
+    Args:
+        in_channels: channels of the maps, fine to coarse.
+        channels: how many components, at most as many as the joined maps have channels.
+        deepest: how many of the maps are joined, see `joined`.
+        pixels_per_image: that `fit` draws from each image, at most.
+
+    Raises:
+        DenseSiamError: more components than channels.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], channels: int = 128, deepest: int = 2, pixels_per_image: int = 256
+    ) -> None:
+        super().__init__()
+        width = sum(in_channels[-deepest:])
+        if not 1 <= channels <= width:
+            raise DenseSiamError(
+                f"model.neck.channels is {channels}: expected 1 to {width} principal components, as many as the "
+                f"encoder's {deepest} deepest maps have channels together"
+            )
+        self.channels, self.deepest, self.pixels_per_image = channels, deepest, pixels_per_image
+        self.projection = nn.Conv2d(width, channels, kernel_size=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Project the joined maps: (B, channels, h, w), of the size of the finest that is joined."""
+        return self.projection(joined(maps, self.deepest))
+
+    @torch.no_grad()
+    def fit(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
+        """Set the convolution to the mean-free projection onto the first components of these pyramids' pixels."""
+        generator = torch.Generator().manual_seed(0)  # which pixels: of no weight for the components
+        rows = []
+        for maps in pyramids:
+            features = joined(maps, self.deepest)
+            count = min(self.pixels_per_image, features.shape[2] * features.shape[3])
+            rows.append(sample_pixels(features, count, generator).float())
+        mean, components = principal_components(torch.cat(rows), self.channels)
+        self.projection.weight.copy_(components[:, :, None, None])
+        bias: Tensor = self.projection.bias  # type: ignore[assignment]
+        bias.copy_(-components @ mean)
+
+
+def joined(maps: Sequence[Tensor], deepest: int) -> Tensor:
+    """The deepest maps side by side, scaled to length 1 at each place so that none outweighs another.
+
+    Args:
+        maps: (B, C_i, H_i, W_i), fine to coarse.
+        deepest: how many are taken, or all where there are fewer.
+
+    Returns:
+        (B, sum of C_i, h, w), at the size of the finest of them, the others upsampled bilinearly.
+    """
+    taken = maps[-deepest:]
+    size = taken[0].shape[2:]
+    resized = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in taken]
+    return torch.cat([F.normalize(level, dim=1) for level in resized], dim=1)

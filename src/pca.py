@@ -1,0 +1,29 @@
+"""Principal components of dense features, as a linear layer to start from."""
+
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from src.errors import DenseSiamError
+
+
+def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and principal axes of some rows, by scikit-learn on the CPU; nothing in it is random.
+
+    Args:
+        rows: (M, C) finite floats, M > count.
+        count: number of axes, 1..C.
+
+    Returns:
+        mean (C,) and axes (count, C) of length 1, those of the largest variance first; float32, on the CPU.
+
+    Raises:
+        DenseSiamError: too few rows.
+    """
+    if len(rows) <= count:
+        raise DenseSiamError(
+            f"expected more than {count} feature rows for {count} principal components, found {len(rows)}: "
+            "raise floor_images or the image size, or lower model.neck.channels"
+        )
+    fitted = PCA(count, svd_solver="covariance_eigh").fit(rows.detach().double().cpu().numpy())
+    return torch.from_numpy(fitted.mean_).float(), torch.from_numpy(fitted.components_).float()

@@ -1,0 +1,106 @@
+"""Training on pairs of views: one step, whatever the losses are, and the bookkeeping of processes."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from src.errors import DenseSiamError
+from src.losses import valid_mean
+from src.models.dense import DenseFeatures
+from src.protocol import Protocol
+from src.tasks.scoring import ScoredModule, Scoring
+
+MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
+Embeddings = Mapping[str, tuple[Tensor, Tensor]]
+
+
+class PairModule(ScoredModule):
+    """Trains a network on pairs of views; the subclass says with which losses.
+
+    Args:
+        network: encoder, neck and whatever else learns.
+        weights: of the losses; those that are absent are never computed.
+        scoring, protocol, name: see `ScoredModule`.
+
+    Attributes:
+        clustering_seconds: that went into clustering, outside of the steps, since training began; 0 without any.
+
+    Raises:
+        DenseSiamError: on training: a loss that is not finite.
+    """
+
+    network: DenseFeatures
+
+    def __init__(
+        self, network: DenseFeatures, weights: Mapping[str, float], scoring: Scoring, protocol: Protocol, name: str
+    ) -> None:
+        super().__init__(scoring, protocol, name)
+        self.network, self.weights = network, dict(weights)
+        self.clustering_seconds = 0.0
+
+    @abstractmethod
+    def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
+        """Compare the two views of each image of a batch, see `src.data.views.TwoViews`.
+
+        Returns:
+            the unweighted losses that count now, each a scalar, averaged over the images of all processes; and for each
+            branch what it gives for both views, (B, ..., channels) each, without gradient.
+        """
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """The weighted sum of the losses on a batch of view pairs: `loss`, and `embeddings`, see `compare`."""
+        losses, embeddings = self.compare(batch)
+        weighted = {name: self.weights[name] * value for name, value in losses.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+            raise DenseSiamError(
+                f"the loss is not finite at step {self.global_step}: {terms}; "
+                "lower the learning rate or train in float32"
+            )
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
+        self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
+        self.log("loss/total", total, prog_bar=True, sync_dist=True)
+        # Averaged here: a progress bar asks process 0 alone for the means of an epoch, which must need no other then.
+        valid = batch["valid"]
+        redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
+        shares = {"views/redrawn": redrawn, "views/invalid": invalid}
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
+        return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
+
+    def rehearsal(self) -> Self:
+        """A copy with every loss awake from the first step, to measure what a run takes at most."""
+        return deepcopy(self)
+
+    def unused_parameters(self) -> Tensor:
+        """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""
+        return 0.0 * torch.stack([p.sum() for p in self.network.parameters() if p.requires_grad]).sum()
+
+    def mean_over_images(self, values: Tensor, counted: Tensor) -> Tensor:
+        """Mean of values (B,) over the counted images (B,) of all processes."""
+        return valid_mean(values, counted, self.mean_over_processes)
+
+    def mean_over_processes(self, value: Tensor) -> Tensor:
+        """Average over all processes; the value itself in a single one."""
+        reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
+        return reduced
+
+
+def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:
+    """The weight of a loss, a finite number from 0.
+
+    Args:
+        name, weight: of the loss.
+        otherwise: what else would have been allowed, for the message.
+
+    Raises:
+        DenseSiamError: it is none.
+    """
+    if isinstance(weight, str) or not (math.isfinite(weight) and weight >= 0):
+        raise DenseSiamError(f"loss_weights.{name} is {weight!r}: expected a number from 0{otherwise}")
+    return float(weight)
