@@ -1,6 +1,6 @@
 """Floors without training: k-means on colour, or on the features of an encoder as it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,13 @@ class DeepestMaps(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w), or the only map where there is one."""
         return joined(self.encoder(images), deepest=2)
+
+
+def untrained(make: Callable[..., Encoder], seed: int) -> Encoder:
+    """The encoder that `make` gives with `weights=None`: its random start, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(weights=None)
 
 
 class KMeans(ScoredModule):
