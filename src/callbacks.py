@@ -34,20 +34,39 @@ class ConfigInCheckpoint(Callback):
 
 
 class Throughput(Callback):
-    """Logs `epoch_seconds` and `images_per_second` of each training epoch, validation left out.
+    """Where the seconds of training go: loading, clustering, steps; validation and checkpoints are left out.
+
+    Loading is from the end of a step to the start of the next, less what the module counts as `clustering_seconds` in
+    that time: with loader processes it is the wait for them. A GPU works on after the host has gone on, so that there
+    the end of a step can be counted as loading of the next batch, or the other way round; the sum is right.
+
+    Each epoch logs its `epoch_seconds`, `epoch_loading_seconds`, ... and `images_per_second`.
 
     Attributes:
-        train_seconds: of all epochs so far, those before a resumption too.
+        seconds: of all epochs so far, those before a resumption too.
+        epoch: seconds of this epoch.
+        images, epoch_images: seen by all processes, in the same times.
     """
 
     def __init__(self) -> None:
-        self.train_seconds, self.epoch_seconds, self.images, self.since = 0.0, 0.0, 0, 0.0
+        self.seconds, self.epoch = no_seconds(), no_seconds()
+        self.images, self.epoch_images = 0, 0
+        self.since, self.clustered = 0.0, 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.since = time.perf_counter()  # an epoch that is resumed in its middle has no start
+        self.go_on(pl_module)  # an epoch that is resumed in its middle has no start
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.epoch_seconds, self.images, self.since = 0.0, 0, time.perf_counter()
+        self.epoch, self.epoch_images = no_seconds(), 0
+        self.go_on(pl_module)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        clustering = clustering_seconds(pl_module) - self.clustered
+        self.add("clustering", clustering)
+        self.add("loading", time.perf_counter() - self.since - clustering)
+        self.go_on(pl_module)
 
     def on_train_batch_end(
         self,
@@ -57,24 +76,53 @@ class Throughput(Callback):
         batch: dict[str, Any],
         batch_idx: int,
     ) -> None:
-        now = time.perf_counter()
-        seconds, self.since = now - self.since, now
-        self.train_seconds += seconds
-        self.epoch_seconds += seconds
-        self.images += len(batch["index"]) * trainer.world_size
+        self.add("step", time.perf_counter() - self.since)
+        self.go_on(pl_module)
+        images = len(batch["index"]) * trainer.world_size
+        self.images += images
+        self.epoch_images += images
         if batch_idx + 1 == trainer.num_training_batches:
-            speed = {"epoch_seconds": self.epoch_seconds, "images_per_second": self.images / self.epoch_seconds}
+            total = sum(self.epoch.values())
+            speed = {"epoch_seconds": total, "images_per_second": self.epoch_images / total}
             pl_module.log_dict(speed, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
+            parts = {f"epoch_{part}_seconds": seconds for part, seconds in self.epoch.items()}
+            pl_module.log_dict(parts, on_step=False, on_epoch=True, batch_size=1)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.since = time.perf_counter()
+        self.go_on(pl_module)
 
-    def state_dict(self) -> dict[str, float]:
-        return {"train_seconds": self.train_seconds, "epoch_seconds": self.epoch_seconds, "images": self.images}
+    def go_on(self, pl_module: lightning.LightningModule) -> None:
+        """Count from now on."""
+        self.since, self.clustered = time.perf_counter(), clustering_seconds(pl_module)
+
+    def add(self, part: str, seconds: float) -> None:
+        """Count seconds for a part of the training."""
+        self.seconds[part] += seconds
+        self.epoch[part] += seconds
+
+    def cost(self) -> dict[str, float]:
+        """Of the whole training, for `scores.json`: `train_seconds`, its parts, which sum to it, and `train_images`."""
+        parts = {f"{part}_seconds": seconds for part, seconds in self.seconds.items()}
+        return {"train_seconds": sum(self.seconds.values()), **parts, "train_images": self.images}
+
+    def state_dict(self) -> dict[str, Any]:
+        both = {"seconds": dict(self.seconds), "epoch": dict(self.epoch)}
+        return {**both, "images": self.images, "epoch_images": self.epoch_images}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.train_seconds, self.epoch_seconds = state_dict["train_seconds"], state_dict["epoch_seconds"]
-        self.images = state_dict["images"]
+        self.seconds, self.epoch = dict(state_dict["seconds"]), dict(state_dict["epoch"])
+        self.images, self.epoch_images = state_dict["images"], state_dict["epoch_images"]
+
+
+def no_seconds() -> dict[str, float]:
+    """The parts of training, before any of it."""
+    return {"loading": 0.0, "clustering": 0.0, "step": 0.0}
+
+
+def clustering_seconds(module: lightning.LightningModule) -> float:
+    """What a module has spent on clustering so far; one that counts nothing has spent nothing."""
+    seconds: float = getattr(module, "clustering_seconds", 0.0)
+    return seconds
 
 
 class Unreadable(Callback):

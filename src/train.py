@@ -126,7 +126,7 @@ def train(config: DictConfig) -> float:
         cost = {
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
-            "train_seconds": throughput.train_seconds,
+            **throughput.cost(),
             "total_seconds": time.perf_counter() - started,
             "peak_memory": peak,
             "parameters": sum(parameter.numel() for parameter in task.parameters()),

@@ -169,7 +169,7 @@ def run(
         "schedule": [each.scheduler.state_dict() for each in trainer.lr_scheduler_configs],
         "random": random_states(torch.device("cpu")),
         "epoch and step": (trainer.current_epoch, trainer.global_step),
-        "images of the epoch": speed.images,
+        "images of the epoch": speed.epoch_images,
     }
     return Run(state, seen.batches, rows.rows, ended_by)
 

@@ -1,17 +1,14 @@
 """A run that is stopped and goes on is, bit for bit, one that never stopped."""
 
 import signal
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from src.callbacks import Throughput
 from src.checkpoints import read_tensors
 from src.resumption import LastCheckpoint, RandomStates, WholeFiles, random_states, set_random_states
 from tests.refusals import refusal
@@ -255,27 +252,6 @@ def test_a_checkpoint_without_random_states_leaves_them(tmp_path: Path) -> None:
     callback.on_load_checkpoint(None, None, {})
     callback.on_train_start(None, None)
     assert differences(before, random_states(torch.device("cpu"))) == []
-
-
-def test_time_between_two_runs_and_validation_are_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, module, batch = Mock(world_size=2, num_training_batches=2), Mock(), {"index": [0, 1, 2]}
-
-    def at(second: float, call: Callable[..., None], *arguments: Any) -> None:
-        monkeypatch.setattr("src.callbacks.time", Mock(perf_counter=lambda: second))
-        call(trainer, module, *arguments)
-
-    first, second = Throughput(), Throughput()
-    at(10, first.on_train_start)
-    at(11, first.on_train_epoch_start)
-    at(13, first.on_train_batch_end, None, batch, 0)
-    second.load_state_dict(first.state_dict())
-    at(50, second.on_train_start)
-    at(53, second.on_train_batch_end, None, batch, 1)
-    module.log_dict.assert_called_once()
-    assert module.log_dict.call_args.args == ({"epoch_seconds": 5.0, "images_per_second": 12 / 5},)
-    at(60, second.on_validation_end)
-    at(61, second.on_train_batch_end, None, batch, 0)
-    assert second.train_seconds == 6.0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
