@@ -82,10 +82,10 @@ def targets(config: Any) -> Iterator[str]:
         yield from targets(entry)
 
 
-def network_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's network config without the encoder's weights file: the checkpoint holds all weights."""
-    model = config["model"]
-    return {**model, "encoder": {**model["encoder"], "weights": None}}
+def task_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's task config without the encoder's weights file: the checkpoint holds all weights."""
+    task, network = config["task"], config["task"]["network"]
+    return {**task, "network": {**network, "encoder": {**network["encoder"], "weights": None}}}
 
 
 def load(path: str | Path) -> nn.Module:
@@ -106,8 +106,14 @@ def load(path: str | Path) -> nn.Module:
             f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
             f"python -m src.export ckpt_path={path} output=encoder.pth"
         )
-    network: nn.Module = instantiate(OmegaConf.create(network_config(checkpoint["config"])))(losses=())
+    task = OmegaConf.create(task_config(checkpoint["config"]))
     state = cast(dict[str, Tensor], checkpoint["state_dict"])
+    if checkpoint["config"]["task"]["_target_"] != "src.tasks.segment.Segment":  # another method is its whole task
+        protocol = instantiate(checkpoint["config"]["protocol"])
+        whole: nn.Module = instantiate(task, classes=(), protocol=protocol, _convert_="all")
+        whole.load_state_dict(state)
+        return whole.eval()
+    network: nn.Module = instantiate(task.network)(losses=())
     state = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
     missing = sorted(set(network.state_dict()) - set(state))
     if missing:

@@ -4,12 +4,17 @@ Centroids come from a sample of pixels; the category of a pixel is its nearest c
 the paper's comparisons rest on (PiCIE, Cho et al. 2021, and earlier ones) in its plainest form.
 """
 
+from typing import Literal, get_args
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError
+from src.errors import DenseSiamError, check_choice
+
+Backend = Literal["sklearn", "faiss"]
 
 
 def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
@@ -37,19 +42,23 @@ def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) 
     return rows.transpose(1, 2).reshape(batch * per_image, channels)
 
 
-def fit_centroids(rows: Tensor, num_clusters: int, seed: int) -> Tensor:
-    """Fit mini-batch k-means (k-means++ start, best of three) with scikit-learn, on the CPU.
+def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend = "sklearn") -> Tensor:
+    """Fit k-means on the CPU.
 
     Args:
         rows: (M, C) floats, M >= num_clusters; normalise them first if the distance is to be cosine.
         num_clusters: N.
         seed: fixes the result.
+        backend: `sklearn` is scikit-learn's mini-batch k-means (k-means++ start, best of three); `faiss` is faiss's
+            k-means on at most 1,000 rows per cluster (random start, best of three, 30 iterations), faster for many rows
+            and clusters.
 
     Returns: (N, C) float32 centroids on the CPU.
 
     Raises:
-        DenseSiamError: too few rows or non-finite values.
+        DenseSiamError: too few rows, non-finite values, an unknown backend or one that is not installed.
     """
+    check_choice("clustering.backend", backend, get_args(Backend))
     if len(rows) < num_clusters:
         raise DenseSiamError(
             f"expected at least {num_clusters} feature rows for {num_clusters} clusters, found {len(rows)}: "
@@ -62,8 +71,28 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int) -> Tensor:
             f"expected finite features for k-means, found {broken} of {len(rows)} rows with nan or inf: "
             "check the checkpoint and the precision"
         )
+    if backend == "faiss":
+        return _faiss_centroids(values.numpy(), num_clusters, seed)
     kmeans = MiniBatchKMeans(num_clusters, batch_size=4096, n_init=3, random_state=seed)
     return torch.from_numpy(kmeans.fit(values.numpy()).cluster_centers_).float()
+
+
+def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor:
+    try:
+        import faiss
+    except ImportError as error:
+        raise DenseSiamError("clustering.backend=faiss needs faiss: pip install 'densesiam[faiss]'") from error
+    kmeans = faiss.Kmeans(
+        values.shape[1],
+        num_clusters,
+        niter=30,
+        nredo=3,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=1000,
+    )
+    kmeans.train(np.ascontiguousarray(values))
+    return torch.from_numpy(np.array(kmeans.centroids))
 
 
 class NearestCentroid(nn.Module):

@@ -1,6 +1,8 @@
 """Score a checkpoint: `python -m src.evaluate ckpt_path=FILE`, on the data it was trained with or elsewhere.
 
 With `baseline_path=FILE` another one is scored on the same images, and their difference has an interval of its own.
+With `probe=own_labels` or `probe=labelled_folder probe.root=DIR` a checkpoint that segments has a second row, of a
+linear probe on its frozen features, see `LinearlyProbed`.
 """
 
 import time
@@ -12,13 +14,15 @@ import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.checkpoints import network_config, read_checkpoint
+from src.checkpoints import read_checkpoint, task_config
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
 from src.provenance import config_hash, file_record
 from src.scores import Scored, print_difference, print_scores, write_scores
+from src.tasks.pretrain import Pretrain
+from src.tasks.probes import LinearlyProbed, ProbeSettings
 from src.tasks.scoring import score
 
 
@@ -62,20 +66,27 @@ def evaluate(config: DictConfig) -> float:
 
     rows: dict[str, Scored] = {}
     matrices: list[ImageMatrices] = []
+    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
     for label, each in checkpoints.items():
         task = task_of(each, data.classes, protocol)
         task.name = label  # of its pictures
         rows |= score(trainer, task, data, label)
         matrices.append(task.scoring.matrices)
+        if hasattr(data, "labelled_dataloader") and not isinstance(task, Pretrain):  # which has probes of its own
+            probe = LinearlyProbed(task.network, data.classes, settings, protocol, name=f"{label}_linear_probe")
+            rows |= score(trainer, probe, data, f"{label}, linear probe")
     difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
         described = {**data.describe(), "images": matrices[0].counts.shape[0], **protocol.describe()}
+        used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
+        used |= {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
+        if "checkpoint, linear probe" in rows:
+            described["probes"] = f"linear (not matched), fitted on {len(data.fitted_on)} images, {data.fitted_on}"
+            used["linear_probe"] = dict(settings)
         output = Path(config.paths.output)
         print_scores(rows, described)
         print_difference(difference)
-        used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
-        used |= {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
         cost = {"seconds": time.perf_counter() - started}
         made_from: dict[str, Any] = {"config": config_hash(used)}
         for (label, each), path in zip(checkpoints.items(), (config.ckpt_path, config.baseline_path), strict=False):
@@ -110,9 +121,9 @@ def present(values: dict[str, Any]) -> dict[str, Any]:
 
 def task_of(checkpoint: dict[str, Any], classes: Any, protocol: Protocol) -> Any:
     """The trained task of a checkpoint, to be scored on these classes under this protocol."""
-    trained = checkpoint["config"]
-    config = OmegaConf.create({**trained["task"], "network": network_config(trained)})
-    task = instantiate(config, classes=classes, protocol=protocol, _convert_="all")
+    task = instantiate(
+        OmegaConf.create(task_config(checkpoint["config"])), classes=classes, protocol=protocol, _convert_="all"
+    )
     task.load_state_dict(checkpoint["state_dict"])
     return task
 

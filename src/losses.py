@@ -7,7 +7,7 @@ Symbols: B images, C channels, N pseudo-categories, K x K grid points, z project
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["frequency", "inverse", "none"]
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
 def cosine_distance(p: Tensor, z: Tensor) -> Tensor:

@@ -23,8 +23,17 @@ def sgd(
         batch_size: global batch size.
         momentum, weight_decay: see `torch.optim.SGD`.
     """
-    learning = [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
-    return torch.optim.SGD(learning, scaled_lr(base_lr, batch_size), momentum, weight_decay=weight_decay)
+    return torch.optim.SGD(learning(groups), scaled_lr(base_lr, batch_size), momentum, weight_decay=weight_decay)
+
+
+def adam(groups: Iterable[Mapping[str, Any]], lr: float, weight_decay: float) -> torch.optim.Adam:
+    """Adam at a fixed learning rate, as PiCIE and IIC set it; see `sgd` for the groups."""
+    return torch.optim.Adam(learning(groups), lr, weight_decay=weight_decay)
+
+
+def learning(groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The groups with those parameters alone that need a gradient."""
+    return [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool]) -> torch.optim.lr_scheduler.LambdaLR:

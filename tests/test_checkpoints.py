@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.checkpoints import network_config, read_checkpoint
+from src.checkpoints import read_checkpoint, task_config
 from src.errors import DenseSiamError
 
 
@@ -101,6 +101,8 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 
 
 def test_the_network_is_rebuilt_without_the_file_its_encoder_started_from() -> None:
-    config = {"model": {"categories": 5, "encoder": {"name": "resnet18", "weights": "IMAGENET1K_V1"}}, "seed": 1}
-    assert network_config(config) == {"categories": 5, "encoder": {"name": "resnet18", "weights": None}}
-    assert config["model"]["encoder"]["weights"] == "IMAGENET1K_V1"
+    network = {"categories": 5, "encoder": {"name": "resnet18", "weights": "IMAGENET1K_V1"}}
+    config = {"task": {"region_start": 0.8, "network": network}, "seed": 1}
+    rebuilt = {"categories": 5, "encoder": {"name": "resnet18", "weights": None}}
+    assert task_config(config) == {"region_start": 0.8, "network": rebuilt}
+    assert network["encoder"]["weights"] == "IMAGENET1K_V1"

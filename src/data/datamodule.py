@@ -96,6 +96,14 @@ class TwoViewData(lightning.LightningDataModule):
         reader = self._reader(self.train)
         return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
 
+    def pairs_dataloader(self, epoch: int) -> Loader:
+        """The pairs that this process trains on in an epoch, the very same draws, in the same order: for clustering."""
+        rank, processes = self._place()
+        sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
+        sampler.set_epoch(epoch)
+        reader = self._reader(self.train)
+        return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
+
     def state_dict(self) -> dict[str, int]:
         """What the order of the training images follows from."""
         return {"images": len(self.train), "batch_size": self.batch_size, "seed": self.seed}

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Self
 
@@ -89,6 +89,28 @@ class PairModule(ScoredModule):
         """Average over all processes; the value itself in a single one."""
         reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
         return reduced
+
+
+def resolved_weights(
+    loss_weights: Mapping[str, float | str], used: Collection[str], balanced: Mapping[str, float]
+) -> dict[str, float]:
+    """Numbers for the losses that count, by name.
+
+    Args:
+        loss_weights: as they are given.
+        used: the losses that count.
+        balanced: what `balanced` stands for, of each loss that may be so.
+
+    Raises:
+        DenseSiamError: a weight that is neither a number from 0 nor, where it may be, `balanced`.
+    """
+    otherwise = f", or 'balanced' for {' and '.join(balanced)}"
+    return {
+        name: balanced[name]
+        if loss_weights[name] == "balanced" and name in balanced
+        else checked_weight(name, loss_weights[name], otherwise)
+        for name in sorted(used)
+    }
 
 
 def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:

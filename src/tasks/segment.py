@@ -1,17 +1,17 @@
 """Unsupervised semantic segmentation: Eq. 8 (paper section 4)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Unpack, get_args
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
 
 from src.errors import DenseSiamError, check_choice
-from src.losses import Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
+from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, View
 from src.protocol import Protocol
-from src.tasks.pairs import checked_weight
+from src.tasks.pairs import resolved_weights
 from src.tasks.scoring import Scoring
 from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
@@ -44,7 +44,7 @@ class Segment(SiameseModule):
         protocol: Protocol,
         **comparison: Unpack[Comparison],
     ) -> None:
-        check_choice("seg_weighting", seg_weighting, get_args(Weighting))
+        check_choice("seg_weighting", seg_weighting, WEIGHTINGS)
         used = used_losses(loss_weights, comparison["region_start"], LOSSES)
         model = network(losses=used)
         if model.losses != used:
@@ -99,10 +99,4 @@ def resolve_weights(
         DenseSiamError: a weight that is neither a number from 0 nor, for `dense` and `aux`, `balanced`.
     """
     dense, aux = balanced_weights(num_categories, num_aux_categories) if {"dense", "aux"} <= used else (1.0, 1.0)
-    balanced = {"dense": dense, "aux": aux}
-    return {
-        name: balanced[name]
-        if loss_weights[name] == "balanced" and name in balanced
-        else checked_weight(name, loss_weights[name], ", or 'balanced' for dense and aux")
-        for name in sorted(used)
-    }
+    return resolved_weights(loss_weights, used, {"dense": dense, "aux": aux})

@@ -1,0 +1,267 @@
+"""What PiCIE and modified DeepCluster share: categories are k-means clusters of the network's own features.
+
+Each epoch begins with two passes over the pairs of views that it is going to train on, with the network as it is: over
+some of them to fit mini-batch k-means, over all of them to give every point its cluster. The centroids are then the
+classifier, which has no parameter of its own. A pair is the same in all passes, since it follows from (seed, epoch,
+index) alone, so that the clusters of its points are kept in memory, a byte each.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal, TypedDict, Unpack, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.clustering import Backend, fit_centroids, sample_pixels
+from src.errors import DenseSiamError, check_choice
+from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
+from src.metrics import Category
+from src.models.dense import DenseFeatures
+from src.protocol import Protocol
+from src.tasks.pairs import MakeOptimizer, PairModule, resolved_weights
+from src.tasks.scoring import Scoring
+
+
+class Clustering(TypedDict):
+    """How features are clustered.
+
+    Keys:
+        share: of an epoch's images that k-means is fitted on, above 0 to 1; at least one batch.
+        pixels_per_image: drawn from each view of these, at most.
+        scored_images: training images that the clusters to be scored are fitted on, at most.
+        backend: `sklearn` or `faiss`, see `fit_centroids`.
+        seed: of the draw and of k-means.
+    """
+
+    share: float
+    pixels_per_image: int
+    scored_images: int
+    backend: Backend
+    seed: int
+
+
+class ClusteredOptions(TypedDict):
+    """What a method that clusters is told, see `ClusteredModule`."""
+
+    network: DenseFeatures
+    num_categories: int
+    num_aux_categories: int
+    classes: Sequence[Category]
+    loss_weights: Mapping[str, float | Literal["balanced"]]
+    balance: Weighting
+    clustering: Clustering
+    optimizer: MakeOptimizer
+    protocol: Protocol
+
+
+class ClusteredModule(PairModule):
+    """Trains features towards the centroids of their own clusters; the subclass says how the views are compared.
+
+    Before a validation k-means is fitted anew on whole training images, as PiCIE's own final scores are made: the
+    centroids of the epoch are older than the features by then.
+
+    Args:
+        network: encoder, neck and grid.
+        num_categories, num_aux_categories: clusters of the main and of the over-clustering head.
+        classes: of the labels, for scoring only.
+        loss_weights: of the heads, `main` and `aux`, numbers or `balanced` (log-balanced as in Eq. 8).
+        balance: weighting of the clusters in the cross entropy.
+        views: which of the two views are clustered, each by itself.
+        clustering: see `Clustering`.
+        optimizer: makes the optimiser from groups of parameters.
+        protocol, name: of scoring.
+
+    Raises:
+        DenseSiamError: unknown weights or weighting, a share out of its range, the auxiliary head is to be scored and
+            there is none; on training: see `PairModule`, `fit_centroids`.
+    """
+
+    def __init__(self, views: Sequence[int], name: str, **options: Unpack[ClusteredOptions]) -> None:
+        network, clustering, protocol = options["network"], options["clustering"], options["protocol"]
+        clusters = {"main": options["num_categories"], "aux": options["num_aux_categories"]}
+        balance = options["balance"]
+        check_choice("balance", balance, WEIGHTINGS)
+        if not 0 < clustering["share"] <= 1:
+            raise DenseSiamError(f"task.clustering.share is {clustering['share']}: expected a share above 0, up to 1")
+        weights = head_weights(options["loss_weights"], clusters["main"], clusters["aux"])
+        if protocol.head not in weights:
+            raise DenseSiamError(
+                f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
+                "score the other head"
+            )
+        scoring = Scoring(options["classes"], clusters[protocol.head], protocol.matching)
+        super().__init__(network, weights, scoring, protocol, name)
+        self.balance: Weighting = balance
+        self.views, self.clustering, self.optimizer = tuple(views), clustering, options["optimizer"]
+        width = network.neck.channels
+        self.centroids = nn.ModuleDict(
+            {head: Centroids(len(self.views), clusters[head], width) for head in sorted(weights)}
+        )
+        self.scored = Centroids(1, clusters[protocol.head], width)
+        self.assigned: dict[str, dict[int, Tensor]] = {}
+
+    @property
+    def heads(self) -> dict[str, "Centroids"]:
+        """The classifiers of the epoch, by their names."""
+        return {head: cast(Centroids, centroids) for head, centroids in self.centroids.items()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to similarities (B, N, h, w) with the scored centroids."""
+        return self.scored.logits(F.normalize(self.network.features(images).float(), dim=1), 0)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        self.scored.current.fill_(False)
+        return super().training_step(batch, batch_idx)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer([{"params": self.network.parameters()}])
+
+    def at_points(self, batch: dict[str, Any], side: int) -> Tensor:
+        """Features of one view at the points of the overlap, scaled to length 1: (B, C, K, K) float32."""
+        return F.normalize(self.network.overlap(batch["views"][side], batch["boxes"][:, side]).float(), dim=1)
+
+    def labels(self, head: str, batch: dict[str, Any]) -> Tensor:
+        """Clusters of a batch's points, found when the epoch began: (B, views, K, K) int64.
+
+        A run that is resumed in the middle of an epoch clusters anew, with the network of that moment.
+        """
+        kept = [self.assigned[head][index] for index in batch["index"].tolist()]
+        return torch.stack(kept).to(self.device, torch.int64)
+
+    @torch.no_grad()
+    def on_train_epoch_start(self) -> None:
+        """Cluster the features of the pairs that this epoch trains on."""
+        started = time.perf_counter()
+        self.fit_centroids()
+        counts = self.assign()
+        for head, centroids in self.heads.items():
+            centroids.weights.copy_(torch.stack([category_weights(one, self.balance) for one in counts[head]]))
+        self.clustering_seconds += time.perf_counter() - started
+
+    def pairs(self, share: float) -> Iterable[dict[str, Any]]:
+        """The first batches that this process trains on in this epoch, on its device."""
+        trainer: Any = self.trainer
+        loader = trainer.datamodule.pairs_dataloader(self.current_epoch)
+        wanted = max(1, round(share * trainer.num_training_batches))
+        return (self.transfer_batch_to_device(batch, self.device, 0) for batch in islice(loader, wanted))
+
+    def fit_centroids(self) -> None:
+        """Fit k-means on points of some of the epoch's pairs, for each clustered view and each head."""
+        settings = self.clustering
+        generator = torch.Generator().manual_seed(settings["seed"] + self.current_epoch)
+        drawn: list[list[Tensor]] = [[] for _ in self.views]
+        for batch in self.pairs(settings["share"]):
+            for place, side in enumerate(self.views):
+                drawn[place].append(some_rows(self.at_points(batch, side), settings["pixels_per_image"], generator))
+        for place, rows in enumerate(drawn):
+            everywhere = cast(Tensor, self.all_gather(torch.cat(rows))).flatten(0, -2)
+            for centroids in self.heads.values():
+                number = centroids.points.shape[1]
+                found = fit_centroids(everywhere, number, settings["seed"], settings["backend"])
+                centroids.points[place] = F.normalize(found, dim=1).to(self.device)
+
+    def assign(self) -> dict[str, Tensor]:
+        """Keep the cluster of every point of the epoch's pairs; returns counts (views, N) by head."""
+        self.assigned = {head: {} for head in self.centroids}
+        counts = {head: torch.zeros_like(centroids.weights) for head, centroids in self.heads.items()}
+        for batch in self.pairs(1.0):
+            features = [self.at_points(batch, side) for side in self.views]
+            for head, centroids in self.heads.items():
+                won = torch.stack([centroids.logits(one, place).argmax(1) for place, one in enumerate(features)], dim=1)
+                kind = torch.uint8 if centroids.points.shape[1] <= 256 else torch.int16
+                for index, clusters in zip(batch["index"].tolist(), won.to("cpu", kind), strict=True):
+                    self.assigned[head][index] = clusters  # (views, K, K)
+                for place in range(len(self.views)):
+                    valid = won[batch["valid"], place].flatten()
+                    counts[head][place] += torch.bincount(valid, minlength=counts[head].shape[1])
+        return {head: self.mean_over_processes(count) for head, count in counts.items()}
+
+    def weighted_mean(self, logits: Tensor, labels: Tensor, weights: Tensor, valid: Tensor) -> Tensor:
+        """Weighted cross entropy over the points of the valid images of all processes; see `weighted_cross_entropy`."""
+        values, weight = weighted_cross_entropy(logits, labels, weights)
+        return self.mean_over_images(values, valid) / self.mean_over_processes(
+            self.mean_over_images(weight, valid)
+        ).clamp_min(torch.finfo(torch.float32).tiny)
+
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        if not self.scored.current:
+            trainer: Any = self.trainer
+            settings = self.clustering
+            generator = torch.Generator().manual_seed(settings["seed"])
+            rows = []
+            for images in trainer.datamodule.whole_train_dataloader(settings["scored_images"], generator):
+                features = F.normalize(self.network.features(images.to(self.device)).float(), dim=1)
+                rows.append(some_rows(features, settings["pixels_per_image"], generator))
+            found = fit_centroids(torch.cat(rows), self.scored.points.shape[1], settings["seed"], settings["backend"])
+            self.scored.points[0] = F.normalize(found, dim=1).to(self.device)
+            self.scored.current.fill_(True)
+            self.share(self.scored)
+
+
+class Centroids(nn.Module):
+    """Centroids of each clustered view as classifiers without parameters; buffers, saved but not trained.
+
+    Attributes:
+        points: (views, N, C) float32, of length 1.
+        weights: (views, N) float32, of each cluster in the cross entropy.
+        current: whether they were fitted after the last step.
+    """
+
+    points: Tensor
+    weights: Tensor
+    current: Tensor
+
+    def __init__(self, views: int, number: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("points", torch.zeros(views, number, channels))
+        self.register_buffer("weights", torch.ones(views, number))
+        self.register_buffer("current", torch.tensor(False))
+
+    def logits(self, features: Tensor, place: int) -> Tensor:
+        """Cosine similarity of features (B, C, h, w) of length 1 with the centroids of one view: (B, N, h, w)."""
+        with torch.autocast(features.device.type, enabled=False):
+            return F.conv2d(features, self.points[place][:, :, None, None])
+
+
+def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
+    """Pixels of a map (B, C, h, w), per image as many as asked for or all: (rows, C)."""
+    return sample_pixels(features, min(per_image, features.shape[2] * features.shape[3]), generator)
+
+
+def head_weights(
+    loss_weights: Mapping[str, float | Literal["balanced"]], num_categories: int, num_aux_categories: int
+) -> dict[str, float]:
+    """Weights of the heads that count; `balanced` is log-balanced with both, and 1 for a head that is alone.
+
+    Raises:
+        DenseSiamError: other heads than `main` and `aux`, no weight at all, or one that is no number from 0.
+    """
+    strange = sorted(set(loss_weights) - {"main", "aux"})
+    used = frozenset(head for head, weight in loss_weights.items() if weight != 0)
+    if strange or not used:
+        raise DenseSiamError(
+            f"task.loss_weights is {dict(loss_weights)}: expected weights of main and aux, one of them above 0"
+        )
+    main, aux = balanced_weights(num_categories, num_aux_categories) if len(used) == 2 else (1.0, 1.0)
+    return resolved_weights(loss_weights, used, {"main": main, "aux": aux})
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy in which each label has a weight, and the weights that it is to be divided by.
+
+    torch's own weighted cross entropy is the first over the second, each summed over a batch; here the batch may be
+    spread over processes and hold images without an overlap.
+
+    Args:
+        logits: (B, N, K, K); labels: (B, K, K) int64; weights: (N,).
+
+    Returns:
+        (B,) weighted cross entropy and (B,) weight, both means over the points of an image.
+    """
+    chosen = weights[labels]
+    per_point = chosen * F.cross_entropy(logits.float(), labels, reduction="none")
+    return per_point.flatten(1).mean(1), chosen.flatten(1).mean(1)

@@ -1,0 +1,32 @@
+"""Modified DeepCluster (Caron et al., ECCV 2018, as Cho et al., CVPR 2021, carry it over to pixels).
+
+k-means on the pixels of one view, and cross entropy of that view's features with their clusters: one view knows
+nothing of the other.
+"""
+
+from typing import Any, Unpack
+
+from torch import Tensor
+
+from src.baselines.clustered import ClusteredModule, ClusteredOptions
+from src.tasks.pairs import Embeddings
+
+CLUSTERED = 0  # the crop, mirrored and coloured: the stronger augmentation
+
+
+class DeepCluster(ClusteredModule):
+    """One view clustered. See `ClusteredModule` for the arguments."""
+
+    def __init__(self, **options: Unpack[ClusteredOptions]) -> None:
+        super().__init__(views=(CLUSTERED,), name="deepcluster", **options)
+
+    def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
+        """Cross entropy of the clustered view with its clusters, for each head."""
+        features = self.at_points(batch, CLUSTERED)
+        losses: dict[str, Tensor] = {}
+        for head, centroids in self.heads.items():
+            labels = self.labels(head, batch)[:, 0]
+            losses[head] = self.weighted_mean(
+                centroids.logits(features, 0), labels, centroids.weights[0], batch["valid"]
+            )
+        return losses, {}

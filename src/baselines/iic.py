@@ -1,0 +1,128 @@
+"""Invariant information clustering (Ji, Henriques, Vedaldi, ICCV 2019), with its over-clustering head.
+
+The categories of two views at the same places should tell as much as possible of each other: mutual information keeps
+them alike in both views and spread over all categories at once, without any clustering.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.baselines.clustered import head_weights
+from src.errors import DenseSiamError
+from src.metrics import Category
+from src.models.dense import DenseFeatures
+from src.protocol import Protocol
+from src.tasks.pairs import Embeddings, MakeOptimizer, PairModule
+from src.tasks.scoring import Scoring
+
+
+class IIC(PairModule):
+    """Trains 1x1 heads on dense features by mutual information.
+
+    Args:
+        network: encoder, neck and grid.
+        num_categories, num_aux_categories: channels of the main and of the over-clustering head.
+        classes: of the labels, for scoring only.
+        loss_weights: of the heads, `main` and `aux`, numbers or `balanced` (log-balanced as in Eq. 8).
+        radius: how many points apart, in each direction, two places may be to be compared as well.
+        optimizer: makes the optimiser from groups of parameters.
+        protocol: of scoring.
+
+    Raises:
+        DenseSiamError: unknown weights, a radius below 0, the auxiliary head is to be scored and there is none; on
+            training: see `PairModule`.
+    """
+
+    def __init__(
+        self,
+        network: DenseFeatures,
+        num_categories: int,
+        num_aux_categories: int,
+        classes: Sequence[Category],
+        loss_weights: Mapping[str, float | Literal["balanced"]],
+        radius: int,
+        optimizer: MakeOptimizer,
+        protocol: Protocol,
+    ) -> None:
+        if type(radius) is not int or radius < 0:
+            raise DenseSiamError(f"task.radius is {radius}: expected a whole number of grid points from 0")
+        weights = head_weights(loss_weights, num_categories, num_aux_categories)
+        channels = {"main": num_categories, "aux": num_aux_categories}
+        if protocol.head not in weights:
+            raise DenseSiamError(
+                f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
+                "score the other head"
+            )
+        scoring = Scoring(classes, channels[protocol.head], protocol.matching)
+        super().__init__(network, weights, scoring, protocol, name="iic")
+        self.radius, self.optimizer = radius, optimizer
+        width = network.neck.channels
+        self.heads = nn.ModuleDict({head: nn.Conv2d(width, channels[head], kernel_size=1) for head in sorted(weights)})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
+        logits: Tensor = self.heads[self.protocol.head](self.network.features(images))
+        return logits
+
+    def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
+        """Minus the mutual information between the views' categories, for each head.
+
+        It is that of all images of a batch together, so that with several processes each has that of its own share.
+        """
+        features = [self.network.overlap(x, batch["boxes"][:, side]) for side, x in enumerate(batch["views"])]
+        losses: dict[str, Tensor] = {}
+        embeddings: dict[str, tuple[Tensor, Tensor]] = {}
+        for head, layer in self.heads.items():
+            first, second = (layer(one).float() for one in features)
+            joint = joint_distributions(first.softmax(1), second.softmax(1), batch["valid"], self.radius)
+            losses[head] = -mutual_information(joint).mean()
+            branch = "dense" if head == "main" else "aux"
+            embeddings[branch] = (first.detach().flatten(2).mT, second.detach().flatten(2).mT)
+        return losses, embeddings
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer([{"params": [*self.network.parameters(), *self.heads.parameters()]}])
+
+
+def joint_distributions(first: Tensor, second: Tensor, valid: Tensor, radius: int) -> Tensor:
+    """How often two categories lie a given number of points apart, made symmetric (Ji et al., section 3.2, Eq. 6).
+
+    Args:
+        first, second: (B, N, K, K) probabilities of the categories at the same places of both views.
+        valid: (B,) bool, which images count.
+        radius: displacements up to this many points in each direction.
+
+    Returns:
+        ((2 radius + 1)^2, N, N) float32, each adding up to 1 (or 0 without a valid image); one per displacement.
+    """
+    height, width = first.shape[2:]
+    with torch.autocast(first.device.type, enabled=False):
+        counted = (first.float() * valid[:, None, None, None]).transpose(0, 1).flatten(1)  # (N, B x K x K)
+        padded = F.pad(second.float(), (radius, radius, radius, radius))
+        shifted = (
+            padded[:, :, y : y + height, x : x + width].transpose(0, 1).flatten(1)
+            for y in range(2 * radius + 1)
+            for x in range(2 * radius + 1)
+        )
+        joint = torch.stack([counted @ other.T for other in shifted])
+    joint = (joint + joint.mT) / 2
+    return joint / joint.sum((1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def mutual_information(joint: Tensor) -> Tensor:
+    """Mutual information of two categories, in nats: sum P log(P / (row sums x column sums)) (Ji et al., Eq. 3).
+
+    Args:
+        joint: (..., N, N) float32 joint distributions.
+
+    Returns:
+        (...), from 0 to log N.
+    """
+    floor = torch.finfo(torch.float32).eps
+    rows, columns = joint.sum(-1, keepdim=True), joint.sum(-2, keepdim=True)
+    logs = joint.clamp_min(floor).log() - rows.clamp_min(floor).log() - columns.clamp_min(floor).log()
+    return (joint * logs).sum((-2, -1))
