@@ -17,6 +17,7 @@ ARROWS = {
     "models": {"models", "leaf"},
     "data": {"data", "leaf"},
     "tasks": {"tasks", "models", "leaf"},
+    "tables": {"tables", "leaf"},
     "baselines": {"baselines", "tasks", "models", "leaf"},
     "entry point": {"callbacks", "tasks", "models", "leaf"},
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them

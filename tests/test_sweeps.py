@@ -13,10 +13,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from scripts.collect_tables import PUBLISHED, Run, departures, flat, read_runs, read_tables, unfinished
+from scripts.collect_tables import PUBLISHED
+from src.runs import Run, flat, read_runs
+from src.tables.published import read_tables
+from src.tables.sorting import departures, unfinished
 from tests.composing import CONF, composed
 
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+PRETRAINING = [name for name in SWEEPS if name.startswith("table4")]
+SEGMENTATION = ("camvid_seg", "coco128_seg", "coco_seg", "demo")
 VALUES = (
     "model.grid_size",
     "model.grid_position",
@@ -70,8 +75,15 @@ def values_of(output: Path, job: list[str]) -> dict[str, Any]:
     return flat({str(name): value for name, value in config.items()})
 
 
+def rows_of(table: str, composed_jobs: list[dict[str, Any]], place: Path) -> list[list[str]]:
+    """The names of the rows of a table that each job's config fits; not what is scored within another row's runs."""
+    rows = [row for row in read_tables(PUBLISHED)[table].rows if row.beside is None]
+    return [[row.name for row in rows if not departures(Run(place, {}, values), row)] for values in composed_jobs]
+
+
 def test_every_sweep_has_its_jobs_written_here() -> None:
-    assert sorted(JOBS) == SWEEPS
+    assert sorted(JOBS) == PRETRAINING
+    assert sorted([*JOBS, "table3", "table5"]) == SWEEPS
     assert {name: len(rows) for name, rows in JOBS.items()} == {
         "table4a": 6,
         "table4b": 6,
@@ -86,18 +98,57 @@ def test_every_sweep_has_its_jobs_written_here() -> None:
 def test_first_lines_say_how_to_run_it(name: str) -> None:
     head = (CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[:3]
     assert head[0] == "# @package _global_"
-    assert head[1] == f"# python -m src.train -m experiment=coco_pretrain +sweep={name} seed=0,1,2"
+    pretraining = f"experiment=coco_pretrain +sweep={name}"
+    what = pretraining if name in PRETRAINING else f"+sweep={name} experiment=camvid_seg data.root=DIR"
+    assert head[1] == f"# python -m src.train -m {what} seed=0,1,2"
     assert head[2].startswith(f"# Table {name.removeprefix('table')}: ")
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", PRETRAINING)
 def test_each_job_is_a_row_of_the_table_and_no_other(name: str, tmp_path: Path) -> None:
     composed_jobs = [values_of(tmp_path, job) for job in jobs("experiment=coco_pretrain", f"+sweep={name}")]
     assert [tuple(values[value] for value in VALUES) for values in composed_jobs] == JOBS[name]
     assert {values["task.loss_weights.image"] for values in composed_jobs} == {1.0}
-    rows = read_tables(PUBLISHED)[name].rows
-    fitting = [[row for row in rows if not departures(Run(tmp_path, {}, values), row)] for values in composed_jobs]
-    assert fitting == [[row] for row in rows]
+    assert rows_of(name, composed_jobs, tmp_path) == [[row.name] for row in read_tables(PUBLISHED)[name].rows]
+
+
+@pytest.mark.parametrize("experiment", SEGMENTATION)
+def test_the_methods_of_table_3_and_what_is_scored_beside_them(experiment: str, tmp_path: Path) -> None:
+    methods = [values_of(tmp_path, job) for job in jobs("+sweep=table3", f"experiment={experiment}")]
+    names = ["DenseSiam + aux.", "PiCIE + aux.", "PiCIE", "Modified Deep Clustering", "IIC"]
+    assert rows_of("table3", methods, tmp_path) == [[name] for name in names]
+    assert [values["score_before"] for values in methods] == [True, False, False, False, False]
+    floors = [sorted({name.split(".")[1] for name in values if name.startswith("floors.")}) for values in methods]
+    parts = ("colour", "frozen features", "random features")
+    assert floors == [[f"k-means on {part}" for part in parts], [], [], [], []]
+    assert {values["trainer.check_val_every_n_epoch"] for values in methods} == {methods[0]["trainer.max_epochs"]}
+    assert {values["preview_steps"] for values in methods} == {0}
+    alone = values_of(tmp_path, [f"experiment={experiment}"])
+    own = ("task.", "floors", "trainer.check_val_every_n_epoch", "preview_steps", "score_before")
+    for values in methods:
+        changed = [name for name in {*values, *alone} if values.get(name, "no") != alone.get(name, "no")]
+        assert [name for name in changed if not name.startswith(own)] == []
+    assert {name: methods[0][name] for name in alone if name.startswith("task.")} == {
+        name: value for name, value in alone.items() if name.startswith("task.")
+    }
+
+
+@pytest.mark.parametrize("experiment", SEGMENTATION)
+def test_the_losses_of_table_5(experiment: str, tmp_path: Path) -> None:
+    rows = [values_of(tmp_path, job) for job in jobs("+sweep=table5", f"experiment={experiment}")]
+    assert rows_of("table5", rows, tmp_path) == [["PixSim"], ["+ aux."], ["+ CE"], ["+ RegionSim"]]
+    weights = [[values[f"task.loss_weights.{loss}"] for loss in ("dense", "aux", "seg", "region")] for values in rows]
+    assert weights == [
+        ["balanced", 0, 0, 0],
+        ["balanced", "balanced", 0, 0],
+        ["balanced", "balanced", 1.0, 0],
+        ["balanced", "balanced", 1.0, 0.1],
+    ]
+    assert {values["task.optimizer.base_lr"] for values in rows} == {
+        values_of(tmp_path, [f"experiment={experiment}"])["task.optimizer.base_lr"]
+    }
+    assert {values["score_before"] for values in rows} == {False}
+    assert not [name for values in rows for name in values if name.startswith("floors.")]
 
 
 def test_seeds_multiply_with_the_rows() -> None:
@@ -127,7 +178,7 @@ def test_the_command_line_wins(arguments: list[str], expected: list[tuple[Any, .
 def test_rows_belong_to_sweeps() -> None:
     text = "\n".join((CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8") for name in SWEEPS)
     rows = [path.stem for path in (CONF / "row").glob("*.yaml")]
-    assert len(rows) == 11
+    assert len(rows) == 20
     swept = {row for line in text.splitlines() if "+row: " in line for row in line.split(": ")[1].split(",")}
     assert swept == set(rows)
 
