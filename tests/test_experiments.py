@@ -12,7 +12,8 @@ from tests.data.trees import cityscapes_tree, potsdam_tree
 
 TREES = {"cityscapes_seg": cityscapes_tree, "potsdam_seg": potsdam_tree}
 PRETRAINING = [name for name in EXPERIMENTS if name.endswith("_pretrain")]
-SEGMENTATION = [name for name in EXPERIMENTS if name not in PRETRAINING]
+METHODS = {f"coco_{name}": name for name in ("picie", "iic", "deepcluster")}  # and their tasks
+SEGMENTATION = [name for name in EXPERIMENTS if name not in PRETRAINING and name not in METHODS]
 
 
 def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> list[str]:
@@ -66,6 +67,27 @@ def test_pretraining_runs_with_regions_asleep_and_awake(
         labels = [f"{when} training{probe}" for when in ("before", "after") for probe in ("", ", k-means")]
         assert list(written["scores"]) == labels
         assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_other_methods_run(name: str, coco_root: Path, tmp_path: Path) -> None:
+    final = train(composed(tmp_path, f"experiment={name}", "debug=tiny", f"data.root={coco_root}"))
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert list(written["scores"]) == ["before training", "k-means on colour", "after training"]
+    assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
+    cost = written["cost"]
+    assert cost["steps"] == 2
+    assert cost["train_images"] == 8
+    assert (cost["clustering_seconds"] > 0) == (name != "coco_iic")
+    parts = cost["loading_seconds"] + cost["clustering_seconds"] + cost["step_seconds"]
+    assert cost["train_seconds"] == pytest.approx(parts)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_other_methods_have_the_setting_of_coco_seg(name: str, tmp_path: Path) -> None:
+    config, ours = composed(tmp_path, f"experiment={name}"), composed(tmp_path, "experiment=coco_seg")
+    assert [key for key in ours if key != "task" and config[key] != ours[key]] == []
+    assert config.task == composed(tmp_path, f"task={METHODS[name]}", "experiment=coco_seg").task
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

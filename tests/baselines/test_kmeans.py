@@ -1,12 +1,17 @@
 """k-means without training: easy colours are separated, seeds fix the result, deep features have length one."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch import Tensor
 
-from src.baselines.kmeans import Colour, DeepestMaps, KMeans
+from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
 from src.metrics import Category
 from src.models.encoder import resnet
+from tests.composing import composed
 from tests.protocols import paper
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
@@ -119,3 +124,29 @@ def test_kmeans_on_deep_features() -> None:
     module.fit(images.split(2))
     assert module(images).shape == (3, 3, 4, 4)
     assert not any(part.training for part in module.features.modules())
+
+
+def test_an_untrained_encoder_is_its_seed_and_nothing_else() -> None:
+    """Not the weights that it would have had, not the global generator, which is left as it was."""
+    make = partial(resnet, "resnet18", weights="a file that is not there", frozen=True)
+    first = untrained(make, seed=3)
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    again, other = untrained(make, seed=3), untrained(make, seed=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    entries = [dict(encoder.named_parameters())["backbone.layer1.0.conv1.weight"] for encoder in (first, again, other)]
+    assert torch.equal(entries[0], entries[1])
+    assert not torch.equal(entries[0], entries[2])
+    assert first.frozen
+
+
+def test_floors_all_scores_the_same_encoder_without_its_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save(resnet("resnet18", weights=None, frozen=False).backbone.state_dict(), weights)
+    config = composed(tmp_path, "floors=all", "model/encoder=resnet18", f"model.encoder.weights={weights}", "seed=7")
+    labels = [f"k-means on {part}" for part in ("colour", "frozen features", "random features")]
+    assert list(config.floors) == labels
+    built = [instantiate(config.floors[label].features.encoder, _convert_="all") for label in labels[1:]]
+    start = untrained(partial(resnet, "resnet18", frozen=False), seed=7)
+    alike = [all(torch.equal(a, b) for a, b in zip(one.parameters(), start.parameters(), strict=True)) for one in built]
+    assert alike == [False, True]
