@@ -158,7 +158,10 @@ def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) ->
         DenseSiamError: there is no candidate; see `fit_linear`.
     """
     if not candidates:
-        raise DenseSiamError("task.probes.l2 is empty: expected one or more numbers from 0, such as [0.01, 0.1]")
+        raise DenseSiamError(
+            "task.probes.l2 is empty, or linear_probe.l2 of src.evaluate: expected one or more numbers from 0, such as "
+            "[0.01, 0.1]"
+        )
     if len(candidates) == 1:
         return candidates[0]
     cut, classes = len(cells.features) * 3 // 4, cells.shares.shape[1]

@@ -111,6 +111,14 @@ def own_labels(data: TwoViewData) -> Probed:
             raise DenseSiamError(
                 "probe=own_labels, but the training images have no labels: set probe=labelled_folder probe.root=DIR"
             )
+        # What is no file, such as a generated scene, has a name without a suffix.
+        names = map(data.train.name, range(len(data.train)))
+        missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
+        if missing:
+            raise DenseSiamError(
+                f"probe=own_labels, but {len(missing)} of {len(data.train)} training images have no labels, such as "
+                f"{missing[0]}: set probe=labelled_folder probe.root=DIR, with probe.train_splits those that have them"
+            )
         return data.train
 
     return Probed(data, lambda: data.train, fitted_on, data.val, data.classes)

@@ -1,11 +1,11 @@
 """Dense pre-training: Eq. 7 (paper sections 3.4 and 5.1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from functools import partial
+from typing import Any, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -15,30 +15,14 @@ from src.losses import cosine_distance, similarity_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, Pair, View
 from src.optim import cosine
-from src.probing import Cells, choose_l2, fit_linear, sample_cells
 from src.protocol import Protocol
 from src.tasks.pairs import checked_weight
+from src.tasks.probes import ProbeSettings, fit_chosen, frozen_features, labelled_cells
 from src.tasks.scoring import Scoring
 from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
 LOSSES = ("image", "dense", "region")
 KMEANS = "k-means"
-
-
-class ProbeSettings(TypedDict):
-    """How the probes are fitted.
-
-    Keys:
-        cells_per_image: of the encoder's map that are drawn from each labelled image, at most.
-        l2: of the linear probe, to choose from, see `choose_l2`.
-        max_iterations: of its fit, see `fit_linear`.
-        seed: of the draw and of k-means.
-    """
-
-    cells_per_image: int
-    l2: Sequence[float]
-    max_iterations: int
-    seed: int
 
 
 class Pretrain(SiameseModule):
@@ -125,15 +109,8 @@ class Pretrain(SiameseModule):
         """Logits of one of the fitted probes."""
         if probe not in self.fitted:
             raise RuntimeError("the probes are fitted when a validation begins")
-        logits: Tensor = self.fitted[probe](self.frozen_features(images))
+        logits: Tensor = self.fitted[probe](frozen_features(self.network, images))
         return logits
-
-    @torch.no_grad()
-    def frozen_features(self, images: Tensor) -> Tensor:
-        """f in float32 whatever the run's precision, so that probes are fitted and scored alike."""
-        with torch.autocast(self.device.type, enabled=False):
-            features: Tensor = self.network.features(images)
-        return features
 
     @property
     def further(self) -> dict[str, Scoring]:
@@ -153,20 +130,10 @@ class Pretrain(SiameseModule):
 
     def fit_probes(self, batches: Any) -> None:
         """Fit both probes on labelled images, {"image": (B, 3, H, W), "label": (B, h, w), "unreadable"} each."""
-        classes, seed = len(self.scoring.classes), self.probes["seed"]
-        generator = torch.Generator().manual_seed(seed)
-        drawn, unreadable = [], list[str]()
-        for batch in batches:
-            unreadable += filter(None, batch["unreadable"])
-            features = self.frozen_features(batch["image"].to(self.device))
-            label = batch["label"].to(self.device)
-            drawn.append(sample_cells(features, label, classes, self.probes["cells_per_image"], generator))
-        cells = Cells(*(torch.cat(part) for part in zip(*drawn, strict=True)))
-        if unreadable:
-            rank_zero_warn(f"{len(unreadable)} labelled image(s) left out of the probes; the first: {unreadable[0]}")
-        iterations = self.probes["max_iterations"]
-        linear = fit_linear(cells, choose_l2(cells, self.probes["l2"], iterations), iterations)
-        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, seed)
+        classes, features = len(self.scoring.classes), partial(frozen_features, self.network)
+        cells = labelled_cells(features, batches, classes, self.probes, self.device)
+        linear = fit_chosen(cells, self.probes)
+        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, self.probes["seed"])
         self.fitted = {
             self.name: linear,
             KMEANS: nn.Sequential(Normalised(), NearestCentroid(centroids)).to(self.device),
