@@ -28,6 +28,7 @@ WITHOUT_EFFECT = (
     "trainer.log_every_n_steps",
     "callbacks.best_by_labelled_miou",
     "callbacks.checkpoint",
+    "callbacks.criteria",
     "callbacks.pictures",
     "callbacks.progress",
     "callbacks.unreadable",

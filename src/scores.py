@@ -78,11 +78,13 @@ def write_scores(
     config: Mapping[str, Any],
     origin: Mapping[str, Any],
     difference: Mapping[str, Interval] | None = None,
+    label_free: Mapping[str, float] | None = None,
 ) -> None:
     """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
 
     Undefined scores become null. `difference` is that of the first two rows, if they were compared; `origin` is what
-    the scored network was made from, see `src.provenance`.
+    the scored network was made from, see `src.provenance`; `label_free` are the criteria of the last epoch, if there
+    are any, see `src.criteria`.
     """
     document = {
         "scores": {label: {name: _finite(value) for name, value in row.scores.items()} for label, row in rows.items()},
@@ -91,6 +93,7 @@ def write_scores(
             for label, row in rows.items()
         },
         **({"difference": {name: [_finite(v) for v in one] for name, one in difference.items()}} if difference else {}),
+        **({"label_free": {name: _finite(value) for name, value in label_free.items()}} if label_free else {}),
         "protocol": dict(protocol),
         "cost": dict(cost),
         "environment": environment(),

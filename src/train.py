@@ -21,6 +21,7 @@ from torch import Tensor
 from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints import read_checkpoint
 from src.console import hush_libraries
+from src.criteria_monitor import LabelFreeCriteria
 from src.errors import DenseSiamError, plain_errors
 from src.foreign import start_from
 from src.memory import forget_peak, peak_memory
@@ -133,7 +134,8 @@ def train(config: DictConfig) -> float:
         }
         if rows:
             print_scores(rows, described)
-        write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from)
+        label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeCriteria)), None)
+        write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
         what = "scores, pictures and checkpoint" if rows else "checkpoint"
         print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {what} in {output}")
     return rows["after training"].scores["mIoU"] if rows else math.nan

@@ -1,0 +1,106 @@
+"""Does anything that needs no label go with mIoU? Spearman's rank correlation over finished runs, as a Markdown table.
+
+    python scripts/rank_criteria.py multirun/camvid_seg outputs/camvid_seg
+For each data set, over all methods and over each alone: every label-free criterion of the last epoch
+(`src.criteria.Criteria`) against the run's mIoU after training, with the p-value of "no correlation".
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy.stats import spearmanr
+
+from src.criteria import Criteria
+from src.errors import DenseSiamError
+from src.runs import Run, read_runs
+
+FEWEST = 3  # two runs are always in one order or the other
+LEGEND = (
+    "Spearman's rho of the criterion and the mIoU after training, and the two-sided p-value, not corrected for the "
+    f"number of cells; -: fewer than {FEWEST} runs, or all alike. Methods differ in other ways too."
+)
+
+
+class Point(NamedTuple):
+    """A finished run: what was scored, by which method, its mIoU in percent and its criteria by their names."""
+
+    data: str
+    method: str
+    miou: float
+    criteria: Mapping[str, float]
+
+
+def point(run: Run) -> Point | None:
+    """What counts of a run; None if it has no mIoU or not every criterion."""
+    criteria = {name: run.document.get("label_free", {}).get(name) for name in Criteria._fields}
+    miou = run.document["scores"].get("after training", {}).get("mIoU")
+    known = {name: value for name, value in criteria.items() if value is not None}
+    if miou is None or len(known) < len(criteria):
+        return None
+    protocol = run.document["protocol"]
+    scored = "; ".join(
+        str(protocol[name]) for name in ("data", "probes", "preparation", "matching") if name in protocol
+    )
+    return Point(scored, str(run.values["task._target_"]), miou, known)
+
+
+def correlation(criterion: Sequence[float], miou: Sequence[float]) -> tuple[float, float]:
+    """Spearman's rho, -1 to 1, and its p-value; nan where there are fewer than three runs or no order among them."""
+    if len(miou) < FEWEST or len(set(criterion)) == 1 or len(set(miou)) == 1:
+        return math.nan, math.nan
+    found = spearmanr(criterion, miou)
+    return float(found.statistic), float(found.pvalue)
+
+
+def table(points: Sequence[Point]) -> str:
+    """One row for each data set and method, and one for all methods of a data set where there are several."""
+    headings = ["scored", "method", "runs", *Criteria._fields]
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    for data in sorted({one.data for one in points}):
+        here = [one for one in points if one.data == data]
+        methods = sorted({one.method for one in here})
+        groups = {"all": here} if len(methods) > 1 else {}
+        groups |= {method.rpartition(".")[2]: [one for one in here if one.method == method] for method in methods}
+        for name, members in groups.items():
+            cells = [cell(members, criterion) for criterion in Criteria._fields]
+            lines.append(f"| {' | '.join([data, name, str(len(members)), *cells])} |")
+    return "\n".join([*lines, "", LEGEND])
+
+
+def cell(points: Sequence[Point], criterion: str) -> str:
+    """The correlation of one criterion over some runs, in words; a dash where there is none."""
+    rho, p_value = correlation([one.criteria[criterion] for one in points], [one.miou for one in points])
+    return "-" if math.isnan(rho) else f"{rho:+.2f} (p {p_value:.2g})"
+
+
+def ranked(folders: Sequence[Path]) -> str:
+    """The table of all finished runs below some folders, each run once.
+
+    Raises:
+        DenseSiamError: none of them has both criteria and mIoU.
+    """
+    runs = {run.folder.resolve(): run for folder in folders for run in read_runs(folder)}
+    points = [found for run in runs.values() if (found := point(run)) is not None]
+    if not points:
+        raise DenseSiamError(
+            f"expected finished runs with label_free and an mIoU after training below {', '.join(map(str, folders))}, "
+            f"found {len(runs)} finished, none with both: train with callbacks.criteria, on data with labels to score"
+        )
+    return table(points)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="+", help="of a multirun, or any folder above finished runs")
+    try:
+        print(ranked(parser.parse_args().folder))
+    except DenseSiamError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
