@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,17 @@ class Throughput(Callback):
 
     Each epoch logs its `epoch_seconds`, `epoch_loading_seconds`, ... and `images_per_second`.
 
+    Args:
+        clock: gives seconds; that of the module's `clustering_seconds` has to be the same.
+
     Attributes:
         seconds: of all epochs so far, those before a resumption too.
         epoch: seconds of this epoch.
         images, epoch_images: seen by all processes, in the same times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
         self.seconds, self.epoch = no_seconds(), no_seconds()
         self.images, self.epoch_images = 0, 0
         self.since, self.clustered = 0.0, 0.0
@@ -65,7 +69,7 @@ class Throughput(Callback):
     ) -> None:
         clustering = clustering_seconds(pl_module) - self.clustered
         self.add("clustering", clustering)
-        self.add("loading", time.perf_counter() - self.since - clustering)
+        self.add("loading", self.clock() - self.since - clustering)
         self.go_on(pl_module)
 
     def on_train_batch_end(
@@ -76,7 +80,7 @@ class Throughput(Callback):
         batch: dict[str, Any],
         batch_idx: int,
     ) -> None:
-        self.add("step", time.perf_counter() - self.since)
+        self.add("step", self.clock() - self.since)
         self.go_on(pl_module)
         images = len(batch["index"]) * trainer.world_size
         self.images += images
@@ -93,7 +97,7 @@ class Throughput(Callback):
 
     def go_on(self, pl_module: lightning.LightningModule) -> None:
         """Count from now on."""
-        self.since, self.clustered = time.perf_counter(), clustering_seconds(pl_module)
+        self.since, self.clustered = self.clock(), clustering_seconds(pl_module)
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds for a part of the training."""

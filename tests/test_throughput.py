@@ -26,19 +26,33 @@ def module() -> Mock:
     return Mock(clustering_seconds=0.0)
 
 
+class Clock:
+    """Shows the second it was set to."""
+
+    second = 0.0
+
+    def __call__(self) -> float:
+        return self.second
+
+
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch, trainer: Mock, module: Mock) -> Call:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def at(clock: Clock, trainer: Mock, module: Mock) -> Call:
     """Calls a hook at a second of the clock."""
 
     def call(second: float, hook: Callable[..., None], *arguments: Any) -> None:
-        monkeypatch.setattr("src.callbacks.time", Mock(perf_counter=lambda: second))
+        clock.second = second
         hook(trainer, module, *arguments)
 
     return call
 
 
-def test_time_between_two_runs_and_validation_are_no_training(at: Call, module: Mock) -> None:
-    first, second = Throughput(), Throughput()
+def test_time_between_two_runs_and_validation_are_no_training(at: Call, clock: Clock, module: Mock) -> None:
+    first, second = Throughput(clock), Throughput(clock)
     at(10, first.on_train_start)
     at(11, first.on_train_epoch_start)
     at(11.5, first.on_train_batch_start, BATCH, 0)
@@ -63,8 +77,8 @@ def test_time_between_two_runs_and_validation_are_no_training(at: Call, module: 
     assert first.cost()["train_seconds"] == 2.0
 
 
-def test_clustering_before_the_first_batch_is_not_loading(at: Call, module: Mock) -> None:
-    throughput = Throughput()
+def test_clustering_before_the_first_batch_is_not_loading(at: Call, clock: Clock, module: Mock) -> None:
+    throughput = Throughput(clock)
     module.clustering_seconds = 100.0  # before training: nobody's
     at(0, throughput.on_train_start)
     for start in (0, 20):
