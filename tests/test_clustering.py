@@ -1,10 +1,14 @@
 """k-means on dense features against known blobs and an obvious loop."""
 
+import sys
+from typing import get_args
+
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor
 
-from src.clustering import NearestCentroid, fit_centroids, sample_pixels
+from src.clustering import Backend, NearestCentroid, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
 from tests import naive
 
@@ -16,9 +20,10 @@ def blobs(per_blob: int) -> tuple[Tensor, Tensor]:
     return corners.repeat_interleave(per_blob, dim=0) + 0.1 * noise, corners
 
 
-def test_centroids_find_the_blobs() -> None:
+@pytest.mark.parametrize("backend", ["sklearn", "faiss"])
+def test_centroids_find_the_blobs(backend: Backend) -> None:
     rows, corners = blobs(200)
-    centroids = fit_centroids(rows, 3, seed=0)
+    centroids = fit_centroids(rows, 3, seed=0, backend=backend)
     assert centroids.shape == (3, 4)
     assert centroids.dtype == torch.float32
     distances, nearest = torch.cdist(corners, centroids).min(dim=1)
@@ -26,10 +31,36 @@ def test_centroids_find_the_blobs() -> None:
     assert distances.max() < 0.1
 
 
-def test_the_seed_fixes_the_centroids() -> None:
+BACKENDS = get_args(Backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_seed_fixes_the_centroids(backend: Backend) -> None:
     rows = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(fit_centroids(rows, 8, seed=3), fit_centroids(rows, 8, seed=3))
-    assert not torch.equal(fit_centroids(rows, 8, seed=3), fit_centroids(rows, 8, seed=4))
+    first, again, other = (fit_centroids(rows, 8, seed, backend) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_find_what_scikit_learns_full_k_means_finds(backend: Backend) -> None:
+    """On overlapping blobs mini-batches come within 2 % of the sum of squares that Lloyd's algorithm reaches."""
+    generator = torch.Generator().manual_seed(1)
+    corners = 3 * torch.randn(6, 5, generator=generator)
+    rows = corners.repeat_interleave(300, dim=0) + torch.randn(1800, 5, generator=generator)
+    reference = KMeans(6, n_init=10, random_state=0).fit(rows.numpy()).inertia_
+    centroids = fit_centroids(rows, 6, seed=0, backend=backend)
+    found = torch.cdist(rows, centroids).min(dim=1).values.square().sum().item()
+    assert reference <= found * (1 + 1e-5)
+    assert found <= 1.02 * reference
+
+
+def test_an_unknown_or_absent_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DenseSiamError, match=r"clustering\.backend is 'cuml': choose one of sklearn, faiss"):
+        fit_centroids(torch.zeros(4, 2), 2, seed=0, backend="cuml")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(DenseSiamError, match=r"pip install 'densesiam\[faiss\]'"):
+        fit_centroids(torch.randn(4, 2), 2, seed=0, backend="faiss")
 
 
 def test_features_of_a_network_are_taken_as_they_come() -> None:

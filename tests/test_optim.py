@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.optim import scaled_lr, sgd
+from src.optim import adam, scaled_lr, sgd
 
 
 def test_scaling_is_linear() -> None:
@@ -36,3 +36,13 @@ def test_one_parameter_by_hand() -> None:
         speed = 0.9 * speed + 1 + 0.5 * expected
         expected -= 0.1 * speed
     assert weight.item() == pytest.approx(expected)
+
+
+def test_adam_moves_what_learns_at_a_fixed_rate() -> None:
+    """The first step of Adam is the learning rate, against the gradient's sign."""
+    frozen, weight = nn.Parameter(torch.ones(1), requires_grad=False), nn.Parameter(torch.tensor([2.0]))
+    optimizer = adam([{"params": [frozen, weight]}], lr=1e-2, weight_decay=0)
+    (3 * weight).sum().backward()
+    optimizer.step()
+    assert frozen.item() == 1
+    assert weight.item() == pytest.approx(2 - 1e-2)

@@ -105,3 +105,17 @@ def test_epochs_and_seeds_differ() -> None:
     first = epoch_of_batches(0)
     assert not any(equal_batches(first, epoch_of_batches(0, epoch=1)))
     assert not any(equal_batches(first, epoch_of_batches(0, seed=1)))
+
+
+def test_clustering_sees_the_pairs_that_the_epoch_trains_on() -> None:
+    data = TwoViewData(
+        lambda: NoiseImages(6), None, (), VIEWS, paper(), batch_size=2, num_workers=0, seed=3, on_corrupt="raise"
+    )
+    trained, seen = data.train_dataloader(), data.pairs_dataloader(4)
+    trained.sampler.set_epoch(4)
+    batches = list(zip(trained, seen, strict=True))
+    assert len(batches) == 3
+    for one, other in batches:
+        assert one["index"].tolist() == other["index"].tolist()
+        assert torch.equal(one["boxes"], other["boxes"])
+        assert all(map(torch.equal, one["views"], other["views"]))
