@@ -16,7 +16,7 @@ WORDS = {
     PEAK: "peak memory in 10^9 bytes, of the GPU, or without one of the process, which in a sweep keeps some from "
     "earlier jobs",
     SPEED: "training time per image seen",
-    f"{PARTS[0]} ms": "loading, clustering and step: the parts of that time",
+    f"{PARTS[0]} ms": "loading, clustering and step: the parts of the training time",
 }
 
 

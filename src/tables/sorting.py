@@ -91,11 +91,11 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 class Group(NamedTuple):
-    """The runs of a row that are alike in all but the seed; by their seeds."""
+    """The runs of a row that are alike in all but the seed; several of a seed are the same run again."""
 
     shared: Mapping[str, Any]
     own: Mapping[str, Any]
-    runs: dict[int, Run]
+    runs: list[Run]
 
 
 def collect(table: Table, runs: Sequence[Run]) -> tuple[list[Line], list[str]]:
@@ -118,15 +118,28 @@ def collect(table: Table, runs: Sequence[Run]) -> tuple[list[Line], list[str]]:
         setting = setting_of(run, row.values)
         own = {name: value for name, value in setting.items() if below(name, table.own)}
         shared = {name: value for name, value in setting.items() if name not in own}
-        by_seed = groups[row.name].setdefault(json.dumps(setting, sort_keys=True), Group(shared, own, {})).runs
-        if (former := by_seed.get(run.values["seed"])) is not None:
-            agree = "the same" if former.document["scores"] == run.document["scores"] else "other"
-            repeated.append(f"{former.folder} is left out: {run.folder} is the same run again, with {agree} scores.")
-        by_seed[run.values["seed"]] = run
+        group = groups[row.name].setdefault(json.dumps(setting, sort_keys=True), Group(shared, own, []))
+        repeated += [
+            f"{former.folder} is left out: {run.folder} is the same run again, with {agreement(former, run)} scores."
+            for former in by_seed(group.runs)
+            if former.values["seed"] == run.values["seed"]
+        ]
+        group.runs.append(run)
     found = lines_of(groups)
     lines = [line for row in table.rows for line in lines_for(row, found) or [Line(row, "", [])]]
     outside = [f"In no row, nearest to {why}: {', '.join(folders)}." for why, folders in strangers.items()]
     return lines, [*other_places([run for line in lines for run in line.runs]), *repeated, *outside]
+
+
+def by_seed(runs: Iterable[Run]) -> list[Run]:
+    """The last run of each seed."""
+    return list({run.values["seed"]: run for run in runs}.values())
+
+
+def agreement(one: Run, other: Run) -> str:
+    """Whether a run that was made again has the same scores, of those that both have: not both may have the floors."""
+    first, second = one.document["scores"], other.document["scores"]
+    return "the same" if all(first[label] == second[label] for label in first.keys() & second.keys()) else "other"
 
 
 def lines_of(groups: Mapping[str, Mapping[str, Group]]) -> dict[str, list[tuple[str, Group]]]:
@@ -141,10 +154,10 @@ def lines_of(groups: Mapping[str, Mapping[str, Group]]) -> dict[str, list[tuple[
 
 
 def lines_for(row: Row, found: Mapping[str, Sequence[tuple[str, Group]]]) -> list[Line]:
-    """The lines of a row; one that is scored within another's runs has those of them that have its scores."""
+    """The lines of a row; one that is scored within another's runs has those of them, left out or not, that have it."""
     lines = []
     for text, group in found[row.beside or row.name]:
-        runs = [run for run in group.runs.values() if row.label is None or row.label in run.document["scores"]]
+        runs = by_seed(run for run in group.runs if row.label is None or row.label in run.document["scores"])
         lines += [Line(row, text, runs, json.dumps(group.shared, sort_keys=True))] if runs else []
     return lines
 

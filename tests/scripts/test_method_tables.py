@@ -174,6 +174,19 @@ def test_each_data_set_is_a_table_under_what_can_not_be_compared(script: Script,
     assert len(rows) == 21
 
 
+def test_floors_stay_when_a_later_sweep_makes_their_run_again_without_them(tmp_path: Path) -> None:
+    write_run(tmp_path / "3", "densesiam", 20.0, floors=dict.fromkeys(FLOORS, 12.0))
+    write_run(tmp_path / "5", "densesiam", 20.0)
+    found, remarks = lines_of("table3", tmp_path)
+    assert [(line[0], line[1]) for line in found if "not run" not in line] == [
+        ("before training", "5.0"),
+        *((floor, "12.0") for floor in FLOORS),
+        ("DenseSiam + aux.", "20.0"),
+    ]
+    again = f"{tmp_path / '5'} is the same run again, with the same scores."
+    assert remarks == [f"{tmp_path / '3'} is left out: {again}"]
+
+
 def test_folders_of_one_name_are_two_data_sets(tmp_path: Path) -> None:
     for place in ("here", "there"):
         write_run(tmp_path / place, "iic", 8.0, root=f"{place}/camvid")
