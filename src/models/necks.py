@@ -76,6 +76,7 @@ class PrincipalComponents(Neck):
         in_channels: channels of the maps, fine to coarse.
         channels: how many components, at most as many as the joined maps have channels.
         deepest: how many of the maps are joined, see `joined`.
+        frozen: keep the components as they are; only what stands on them learns.
         pixels_per_image: that `fit` draws from each image, at most.
 
     Raises:
@@ -83,7 +84,12 @@ class PrincipalComponents(Neck):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], channels: int = 128, deepest: int = 2, pixels_per_image: int = 256
+        self,
+        in_channels: Sequence[int],
+        channels: int = 128,
+        deepest: int = 2,
+        frozen: bool = False,
+        pixels_per_image: int = 256,
     ) -> None:
         super().__init__()
         width = sum(in_channels[-deepest:])
@@ -93,7 +99,7 @@ class PrincipalComponents(Neck):
                 f"encoder's {deepest} deepest maps have channels together"
             )
         self.channels, self.deepest, self.pixels_per_image = channels, deepest, pixels_per_image
-        self.projection = nn.Conv2d(width, channels, kernel_size=1)
+        self.projection = nn.Conv2d(width, channels, kernel_size=1).requires_grad_(not frozen)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Project the joined maps: (B, channels, h, w), of the size of the finest that is joined."""
