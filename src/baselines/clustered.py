@@ -113,6 +113,8 @@ class ClusteredModule(PairModule):
         return self.scored.logits(F.normalize(self.network.features(images).float(), dim=1), 0)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        if not self.assigned:  # Lightning starts no epoch where a run is resumed in the middle of one
+            self.on_train_epoch_start()
         self.scored.current.fill_(False)
         return super().training_step(batch, batch_idx)
 
@@ -126,7 +128,7 @@ class ClusteredModule(PairModule):
     def labels(self, head: str, batch: dict[str, Any]) -> Tensor:
         """Clusters of a batch's points, found when the epoch began: (B, views, K, K) int64.
 
-        A run that is resumed in the middle of an epoch clusters anew, with the network of that moment.
+        A run that is resumed in the middle of an epoch has clustered anew, with the network of that moment.
         """
         kept = [self.assigned[head][index] for index in batch["index"].tolist()]
         return torch.stack(kept).to(self.device, torch.int64)

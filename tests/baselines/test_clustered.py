@@ -190,6 +190,19 @@ def test_only_features_learn(clustered: Any) -> None:
     assert list(task.centroids.parameters()) == []
 
 
+def test_a_run_resumed_within_an_epoch_clusters_the_rest_of_it_anew(tmp_path: Path) -> None:
+    """After two of four steps of an epoch there is a checkpoint; from there two more are made, and all are scored."""
+    overrides = [*DEMO, "+row=picie", "trainer.max_epochs=1", "+trainer.max_steps=2", "callbacks.collapse=null"]
+    (tmp_path / "first").mkdir()
+    train(composed(tmp_path / "first", *overrides))
+    checkpoint = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    (tmp_path / "second").mkdir()
+    train(composed(tmp_path / "second", *DEMO, "+row=picie", "trainer.max_epochs=1", f"ckpt_path={checkpoint}"))
+    written = json.loads((tmp_path / "second" / "scores.json").read_text())
+    assert written["cost"]["steps"] == 4
+    assert written["scores"]["after training"]["mIoU"] > 0
+
+
 def test_heads_are_log_balanced_as_in_eq_8() -> None:
     main, aux = balanced_weights(27, 128)
     both = {"main": "balanced", "aux": "balanced"}
