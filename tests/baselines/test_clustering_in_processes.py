@@ -1,0 +1,59 @@
+"""Clustering shared by two processes: each gives clusters to its own images, by the same centroids."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from tests.test_train import command
+
+OVERRIDES = (
+    "experiment=demo",
+    "+row=picie_aux",
+    "trainer=ddp_cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "data.train_scenes=16",
+    "data.val_scenes=3",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "data.views.size=32",
+    "data.scene_size=32",
+    "protocol.side=32",
+    "model.num_aux_categories=16",
+    "preview_steps=0",
+    "callbacks.pictures=null",
+    "callbacks.progress=null",
+)
+
+
+class Keep(Callback):
+    """Writes what each process ends with into a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        centroids = {name: value for name, value in pl_module.named_buffers() if "points" in name or "weights" in name}
+        assigned = sorted(pl_module.assigned["main"])
+        kept = (dict(pl_module.network.named_parameters()), centroids, assigned)
+        torch.save(kept, self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_cluster_alike_and_share_the_images(tmp_path: Path) -> None:
+    kept = f"{{_target_: tests.baselines.test_clustering_in_processes.Keep, folder: {tmp_path}}}"
+    run = command("src.train", *OVERRIDES, f"+callbacks.kept={kept}", f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    (first, centroids, mine), (second, others, theirs) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for name, parameter in first.items():
+        assert torch.equal(parameter, second[name]), name
+    assert {"centroids.main.points", "centroids.aux.points", "scored.points"} <= centroids.keys() == others.keys()
+    for name, value in centroids.items():
+        assert torch.equal(value, others[name]), name
+    assert centroids["centroids.main.weights"].sum(dim=1).tolist() == pytest.approx([1, 1])  # shares of all points
+    assert not set(mine) & set(theirs)
+    assert sorted([*mine, *theirs]) == list(range(16))
