@@ -87,6 +87,21 @@ def test_the_commands_of_pretraining_compose(tmp_path: Path) -> None:
     assert all((ROOT / script).is_file() for script in scripts)
 
 
+def test_the_commands_of_the_experiments_compose(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^python .*$", page, re.M)]
+    runs = [command[3:] for command in commands if command[1:3] == ["-m", "src.train"]]
+    assert len(runs) >= 5
+    chosen = set()
+    for run in runs:
+        config = composed(tmp_path, *(each.split(",")[0] for each in run if each != "-m"))
+        chosen.add(config.task["_target_"].rpartition(".")[2])
+    assert chosen == {"Segment", "PiCIE", "IIC"}
+    scripts = {command[1] for command in commands if command[1].startswith("scripts/")}
+    assert {"scripts/collect_tables.py", "scripts/rank_criteria.py"} <= scripts
+    assert all((ROOT / script).is_file() for script in scripts)
+
+
 def test_several_gpus_are_one_word(tmp_path: Path) -> None:
     commands = [command for command in arguments("src.train") if "trainer=ddp" in command]
     assert len(commands) == 2
