@@ -82,10 +82,14 @@ def targets(config: Any) -> Iterator[str]:
         yield from targets(entry)
 
 
+def encoder_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's encoder config without its weights file: the checkpoint holds all weights."""
+    return {**config["model"]["encoder"], "weights": None}
+
+
 def task_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's task config without the encoder's weights file: the checkpoint holds all weights."""
-    task, network = config["task"], config["task"]["network"]
-    return {**task, "network": {**network, "encoder": {**network["encoder"], "weights": None}}}
+    """A run's task config, likewise without the encoder's weights file."""
+    return {**config["task"], "network": {**config["task"]["network"], "encoder": encoder_config(config)}}
 
 
 def load(path: str | Path) -> nn.Module:

@@ -20,7 +20,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.checkpoints import read_checkpoint, task_config
+from src.checkpoints import encoder_config, read_checkpoint
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
@@ -109,7 +109,7 @@ def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, di
         raise DenseSiamError(
             f"{source} holds no encoder: expected a run's checkpoint, with entries such as {PREFIX}..."
         )
-    encoder: Encoder = instantiate(task_config(checkpoint["config"])["network"]["encoder"], _convert_="all")
+    encoder: Encoder = instantiate(encoder_config(checkpoint["config"]), _convert_="all")
     load_weights(encoder.backbone, state, str(source))
     return encoder, state
 

@@ -102,7 +102,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 
 def test_the_network_is_rebuilt_without_the_file_its_encoder_started_from() -> None:
     network = {"categories": 5, "encoder": {"name": "resnet18", "weights": "IMAGENET1K_V1"}}
-    config = {"task": {"region_start": 0.8, "network": network}, "seed": 1}
+    config = {"task": {"region_start": 0.8, "network": network}, "model": network, "seed": 1}
     rebuilt = {"categories": 5, "encoder": {"name": "resnet18", "weights": None}}
     assert task_config(config) == {"region_start": 0.8, "network": rebuilt}
     assert network["encoder"]["weights"] == "IMAGENET1K_V1"
