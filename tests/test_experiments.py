@@ -43,6 +43,8 @@ def test_experiment_runs_with_regions_asleep_and_awake(
     name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
     overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
+    if name.endswith("_best"):
+        overrides.append("model.neck.channels=16")  # principal components: a handful of images has few pixels
     final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
