@@ -96,7 +96,7 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
             data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
         )
     if isinstance(task, ClusteredModule):
-        cluster_on_processor_time(task)
+        task.clock = time.process_time
 
     def epoch() -> Spent:
         throughput = Throughput(time.process_time)
@@ -118,18 +118,6 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
         return Spent(*(1000 * throughput.seconds[part] / throughput.images for part in PARTS))
 
     return epoch
-
-
-def cluster_on_processor_time(task: ClusteredModule) -> None:
-    """Let a module count its clustering in seconds of the processor instead of those of the clock."""
-    cluster = task.on_train_epoch_start
-
-    def counted() -> None:
-        before, started = task.clustering_seconds, time.process_time()
-        cluster()
-        task.clustering_seconds = before + time.process_time() - started
-
-    task.on_train_epoch_start = counted  # type: ignore[method-assign]
 
 
 def measure(epochs: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:

@@ -57,7 +57,7 @@ def test_backends_find_what_scikit_learns_full_k_means_finds(backend: Backend) -
 
 def test_an_unknown_or_absent_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DenseSiamError, match=r"clustering\.backend is 'cuml': choose one of sklearn, faiss"):
-        fit_centroids(torch.zeros(4, 2), 2, seed=0, backend="cuml")  # type: ignore[arg-type]
+        fit_centroids(torch.zeros(4, 2), 2, seed=0, backend="cuml")
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(DenseSiamError, match=r"pip install 'densesiam\[faiss\]'"):
         fit_centroids(torch.randn(4, 2), 2, seed=0, backend="faiss")

@@ -106,7 +106,7 @@ class Costs(lightning.Callback):
         self.found: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        (throughput,) = (each for each in trainer.callbacks if isinstance(each, Throughput))  # type: ignore[attr-defined]
+        (throughput,) = (each for each in trainer.callbacks if isinstance(each, Throughput))
         self.found.append(throughput.cost())
 
 

@@ -7,7 +7,7 @@ index) alone, so that the clusters of its points are kept in memory, a byte each
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, TypedDict, Unpack, cast
 
@@ -74,6 +74,9 @@ class ClusteredModule(PairModule):
         optimizer: makes the optimiser from groups of parameters.
         protocol, name: of scoring.
 
+    Attributes:
+        clock: that `clustering_seconds` are read off.
+
     Raises:
         DenseSiamError: unknown weights or weighting, a share out of its range, the auxiliary head is to be scored and
             there is none; on training: see `PairModule`, `fit_centroids`.
@@ -102,6 +105,7 @@ class ClusteredModule(PairModule):
         )
         self.scored = Centroids(1, clusters[protocol.head], width)
         self.assigned: dict[str, dict[int, Tensor]] = {}
+        self.clock: Callable[[], float] = time.perf_counter
 
     @property
     def heads(self) -> dict[str, "Centroids"]:
@@ -136,12 +140,12 @@ class ClusteredModule(PairModule):
     @torch.no_grad()
     def on_train_epoch_start(self) -> None:
         """Cluster the features of the pairs that this epoch trains on."""
-        started = time.perf_counter()
+        started = self.clock()
         self.fit_centroids()
         counts = self.assign()
         for head, centroids in self.heads.items():
             centroids.weights.copy_(torch.stack([category_weights(one, self.balance) for one in counts[head]]))
-        self.clustering_seconds += time.perf_counter() - started
+        self.clustering_seconds += self.clock() - started
 
     def pairs(self, share: float) -> Iterable[dict[str, Any]]:
         """The first batches that this process trains on in this epoch, on its device."""

@@ -115,9 +115,7 @@ class PrincipalComponents(Neck):
             count = min(self.pixels_per_image, features.shape[2] * features.shape[3])
             rows.append(sample_pixels(features, count, generator).float())
         mean, components = principal_components(torch.cat(rows), self.channels)
-        self.projection.weight.copy_(components[:, :, None, None])
-        bias: Tensor = self.projection.bias  # type: ignore[assignment]
-        bias.copy_(-components @ mean)
+        self.projection.load_state_dict({"weight": components[:, :, None, None], "bias": -components @ mean})
 
 
 def joined(maps: Sequence[Tensor], deepest: int) -> Tensor:

@@ -206,7 +206,7 @@ def test_a_run_resumed_within_an_epoch_clusters_the_rest_of_it_anew(tmp_path: Pa
 def test_heads_are_log_balanced_as_in_eq_8() -> None:
     main, aux = balanced_weights(27, 128)
     both = {"main": "balanced", "aux": "balanced"}
-    assert head_weights(both, 27, 128) == {"main": main, "aux": aux}  # type: ignore[arg-type]
+    assert head_weights(both, 27, 128) == {"main": main, "aux": aux}
     assert head_weights({"main": "balanced", "aux": 0}, 27, 128) == {"main": 1.0}
 
 

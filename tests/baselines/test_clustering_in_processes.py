@@ -8,26 +8,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from tests.baselines.test_clustered import DEMO
 from tests.test_train import command
 
-OVERRIDES = (
-    "experiment=demo",
-    "+row=picie_aux",
-    "trainer=ddp_cpu",
-    "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1",
-    "data.train_scenes=16",
-    "data.val_scenes=3",
-    "data.batch_size=4",
-    "data.num_workers=0",
-    "data.views.size=32",
-    "data.scene_size=32",
-    "protocol.side=32",
-    "model.num_aux_categories=16",
-    "preview_steps=0",
-    "callbacks.pictures=null",
-    "callbacks.progress=null",
-)
+OVERRIDES = (*DEMO, "+row=picie_aux", "trainer=ddp_cpu", "model.num_aux_categories=16", "callbacks.pictures=null")
 
 
 class Keep(Callback):
