@@ -1,8 +1,10 @@
 """Floors without training: k-means on colour, or on the features of an encoder as it is."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
@@ -33,11 +35,12 @@ class DeepestMaps(nn.Module):
         return joined(self.encoder(images), deepest=2)
 
 
-def untrained(make: Callable[..., Encoder], seed: int) -> Encoder:
-    """The encoder that `make` gives with `weights=None`: its random start, the same for the same seed."""
+def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
+    """The encoder of this config with `weights=None`: its random start, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make(weights=None)
+        encoder: Encoder = instantiate(config, weights=None)
+        return encoder
 
 
 class KMeans(ScoredModule):

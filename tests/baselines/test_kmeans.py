@@ -1,6 +1,5 @@
 """k-means without training: easy colours are separated, seeds fix the result, deep features have length one."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,15 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
+from src.checkpoints import read_checkpoint
 from src.metrics import Category
 from src.models.encoder import resnet
+from src.train import train
 from tests.composing import composed
 from tests.protocols import paper
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
+RESNET18 = {"_target_": "src.models.encoder.resnet", "name": "resnet18"}
 FLAT = torch.tensor([[200, 30, 40], [40, 190, 60], [50, 60, 210]], dtype=torch.uint8)
 
 
@@ -128,11 +130,11 @@ def test_kmeans_on_deep_features() -> None:
 
 def test_an_untrained_encoder_is_its_seed_and_nothing_else() -> None:
     """Not the weights that it would have had, not the global generator, which is left as it was."""
-    make = partial(resnet, "resnet18", weights="a file that is not there", frozen=True)
-    first = untrained(make, seed=3)
+    config = {**RESNET18, "weights": "a file that is not there", "frozen": True}
+    first = untrained(config, seed=3)
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    again, other = untrained(make, seed=3), untrained(make, seed=4)
+    again, other = untrained(config, seed=3), untrained(config, seed=4)
     assert torch.equal(torch.get_rng_state(), state)
     entries = [dict(encoder.named_parameters())["backbone.layer1.0.conv1.weight"] for encoder in (first, again, other)]
     assert torch.equal(entries[0], entries[1])
@@ -147,6 +149,13 @@ def test_floors_all_scores_the_same_encoder_without_its_weights(tmp_path: Path) 
     labels = [f"k-means on {part}" for part in ("colour", "frozen features", "random features")]
     assert list(config.floors) == labels
     built = [instantiate(config.floors[label].features.encoder, _convert_="all") for label in labels[1:]]
-    start = untrained(partial(resnet, "resnet18", frozen=False), seed=7)
+    start = untrained({**RESNET18, "frozen": False}, seed=7)
     alike = [all(torch.equal(a, b) for a, b in zip(one.parameters(), start.parameters(), strict=True)) for one in built]
     assert alike == [False, True]
+
+
+def test_a_checkpoint_of_a_run_with_every_floor_loads(tmp_path: Path) -> None:
+    """It keeps the floors' config, and a config that would call what isn't ours is refused."""
+    tiny = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "score_before=false", "floors=all"]
+    train(composed(tmp_path, *tiny, "preview_steps=0"))
+    assert "k-means on random features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["floors"]
