@@ -1,6 +1,6 @@
 """Finished runs as a table: mean and spread over seeds, or a table of the paper with the published numbers beside ours.
 
-After `python -m src.train -m experiment=camvid_seg seed=0,1,2`, what these runs scored:
+After `python -m src.train -m experiment=camvid_seg model.grid_size=4,8 seed=0,1,2`, these runs, a row for each setting:
     python scripts/collect_tables.py multirun/camvid_seg/TIME
 After `python -m src.train -m experiment=coco_pretrain +sweep=table4a seed=0,1,2`, Table 4a, also into tables/:
     python scripts/collect_tables.py --table table4a --output tables multirun/coco_pretrain
@@ -17,22 +17,34 @@ from src.runs import Run, read_runs
 from src.scores import COLUMNS
 from src.tables.cells import seeds, spread, steps
 from src.tables.published import read_tables
-from src.tables.sorting import collect, sections, unfinished
+from src.tables.sorting import by_setting, collect, sections, unfinished
 from src.tables.writing import comma_separated, markdown
 
 PUBLISHED = Path(__file__).parent / "published"
+AS_MOST = "as most of these"
 
 
-def score_table(runs: Sequence[Run]) -> str:
-    """One row per score set (before training, floors, after training), percent; cost below."""
-    documents = [run.document for run in runs]
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
-    for label in documents[0]["scores"]:
-        cells = [spread([document["scores"][label].get(column) for document in documents]) for column in COLUMNS]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    seconds = [document["cost"]["total_seconds"] for document in documents]
-    cost = f"seeds {', '.join(seeds(runs))}; {steps(runs)} steps; {min(seconds):.0f} to {max(seconds):.0f} s per run"
-    return "\n".join([*lines, "", cost])
+def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
+    """One row per setting and score set (before training, floors, after training), percent; costs below.
+
+    Args:
+        settings: the runs of each, see `by_setting`; the column that tells them apart is left out where there is one.
+    """
+    several = len(settings) > 1
+    heads = [*["setting"] * several, "", *COLUMNS]
+    lines, costs = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "|---" * len(heads) + "|"], []
+    for words, runs in settings:
+        documents = [run.document for run in runs]
+        for label in dict.fromkeys(label for document in documents for label in document["scores"]):
+            rows = [document["scores"][label] for document in documents if label in document["scores"]]
+            cells = [spread([row.get(column) for row in rows]) for column in COLUMNS]
+            lines.append(f"| {' | '.join([*[words or AS_MOST] * several, label, *cells])} |")
+        seconds = [document["cost"]["total_seconds"] for document in documents]
+        cost = (
+            f"seeds {', '.join(seeds(runs))}; {steps(runs)} steps; {min(seconds):.0f} to {max(seconds):.0f} s per run"
+        )
+        costs.append(f"- {words or AS_MOST}: {cost}" if several else cost)
+    return "\n".join([*lines, "", *costs])
 
 
 def main() -> None:
@@ -48,10 +60,8 @@ def main() -> None:
     for folder, runs in found.items():
         if not runs:
             parser.error(f"no scores.json below {folder}: give the folder of finished runs")
-        if not arguments.table and len({tuple(run.document["scores"]) for run in runs}) > 1:
-            parser.error(f"the runs below {folder} have different rows: give the folder of one experiment")
     if not arguments.table:
-        print("\n".join(score_table(runs) for runs in found.values()))
+        print(score_table(by_setting(run for runs in found.values() for run in runs)))
         return
     table = tables[arguments.table]
     parts = sections(table, [run for runs in found.values() for run in runs])

@@ -1,6 +1,7 @@
 """Which run belongs into which row of a table, and in what runs of one row differ."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +89,27 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     names = sorted({name for setting in settings for name in setting})
     uneven = [name for name in names if len({json.dumps(one.get(name, "absent")) for one in settings}) > 1]
     return [", ".join(f"{name}={json.dumps(one.get(name, 'absent'))}" for name in uneven) for one in settings]
+
+
+def departing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each setting by those entries that it does not share with most of them; by those it lacks if there are none."""
+    names = sorted({name for setting in settings for name in setting})
+    told = [{name: f"{name}={json.dumps(one.get(name, 'absent'))}" for name in names} for one in settings]
+    times = Counter(entry for entries in told for entry in entries.values())
+    words = []
+    for one, entries in zip(settings, told, strict=True):
+        special = {name: entry for name, entry in entries.items() if 2 * times[entry] <= len(settings)}
+        words.append(", ".join([entry for name, entry in special.items() if name in one] or special.values()))
+    return words
+
+
+def by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs that are alike in all but the seed, the last one of each seed, with words for what is special about them."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(setting_of(run, ()), sort_keys=True), []).append(run)
+    words = departing([json.loads(setting) for setting in groups])
+    return [(text, by_seed(members)) for text, members in zip(words, groups.values(), strict=True)]
 
 
 class Group(NamedTuple):

@@ -23,11 +23,11 @@ Script = Callable[..., str]
 CPU = {"devices": ["cpu"], "packages": {"torch": "2.14.1"}}
 
 
-def write_run(folder: Path, seed: int, miou: float) -> None:
+def write_run(folder: Path, seed: int, miou: float, **config: Any) -> None:
     folder.mkdir(parents=True)
     row = {"mIoU": miou, "mIoU_stuff": miou + 1, "mIoU_thing": None if seed == 1 else 3.0, "accuracy": 50.0}
     cost = {"steps": 176, "total_seconds": 100.0 + seed}
-    document = {"scores": {"after training": row}, "cost": cost, "config": {"seed": seed}}
+    document = {"scores": {"after training": row}, "cost": cost, "config": {"seed": seed, **config}}
     (folder / "scores.json").write_text(json.dumps(document))
 
 
@@ -104,6 +104,26 @@ def test_mean_spread_seeds_and_cost(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "| after training | 22.0 ± 2.0 | 23.0 ± 2.0 | - | 50.0 ± 0.0 |" in result.stdout.splitlines()
     assert "seeds 0, 1, 2; 176 steps; 100 to 102 s per run" in result.stdout
+
+
+def test_a_sweep_has_a_row_for_each_setting(script: Script, tmp_path: Path) -> None:
+    """Runs of one setting are averaged, those of several never; a setting is told by what most others don't have."""
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", seed, 20.0 + 2 * seed, model={"grid_size": 7}, lr=1.0)
+        write_run(tmp_path / f"b{seed}", seed, 30.0 + 2 * seed, model={"grid_size": 9}, lr=1.0)
+    write_run(tmp_path / "c", 0, 40.0, model={"grid_size": 7, "depth": 2}, lr=1.0)
+    write_run(tmp_path / "d", 0, 50.0, model={"grid_size": 7}, lr=0.5)
+    write_run(tmp_path / "e", 0, 60.0, lr=1.0)
+    printed = script(tmp_path).splitlines()
+    assert printed[0] == "| setting | | mIoU | mIoU_stuff | mIoU_thing | accuracy |"
+    assert [line.split(" | ")[:3] for line in printed[2:7]] == [
+        ["| as most of these", "after training", "21.0 ± 1.4"],
+        ["| model.grid_size=9", "after training", "31.0 ± 1.4"],
+        ["| model.depth=2", "after training", "40.0"],
+        ["| lr=0.5", "after training", "50.0"],
+        ['| model.grid_size="absent"', "after training", "60.0"],
+    ]
+    assert printed[8] == "- as most of these: seeds 0, 1; 176 steps; 100 to 101 s per run"
 
 
 @pytest.mark.parametrize("empty", [True, False])
