@@ -31,8 +31,8 @@ def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
         settings: the runs of each, see `by_setting`; the column that tells them apart is left out where there is one.
     """
     several = len(settings) > 1
-    heads = [*["setting"] * several, "", *COLUMNS]
-    lines, costs = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "|---" * len(heads) + "|"], []
+    head = f"{'| setting ' * several}| | {' | '.join(COLUMNS)} |"
+    lines, costs = [head, "|---" * (several + 1 + len(COLUMNS)) + "|"], []
     for words, runs in settings:
         documents = [run.document for run in runs]
         for label in dict.fromkeys(label for document in documents for label in document["scores"]):

@@ -57,7 +57,6 @@ def correlation(criterion: Sequence[float], miou: Sequence[float]) -> tuple[floa
     """
     if len(miou) < FEWEST or len(set(criterion)) == 1 or len(set(miou)) == 1:
         return math.nan, math.nan
-
     first, second = rankdata(criterion), rankdata(miou)
 
     def rho(ranks: np.ndarray) -> float:
