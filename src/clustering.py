@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError, check_choice
+from src.checks import check_choice
+from src.errors import DenseSiamError
 
 Backend = Literal["sklearn", "faiss"]
 

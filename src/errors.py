@@ -1,6 +1,6 @@
 """The one exception for mistakes of the user."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import CompactHydraException, InstantiationException
@@ -19,16 +19,6 @@ class DenseSiamError(CompactHydraException):
         said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
         # A file's name may hold a line break, or bytes that are no UTF-8.
         super().__init__(said.replace("\n", "\\n").encode("utf-8", "backslashreplace").decode())
-
-
-def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises:
-        DenseSiamError: naming all of them.
-    """
-    if value not in choices:
-        raise DenseSiamError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
 
 
 @contextmanager

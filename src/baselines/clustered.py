@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.checks import check_choice
 from src.clustering import Backend, fit_centroids, sample_pixels
-from src.errors import DenseSiamError, check_choice
+from src.errors import DenseSiamError
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError, check_choice
+from src.checks import check_choice
+from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.models.dense import DenseFeatures
 from src.models.encoder import Encoder

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from src.checks import check_choice
 from src.clustering import NearestCentroid, fit_centroids
-from src.errors import DenseSiamError, check_choice
+from src.errors import DenseSiamError
 from src.losses import cosine_distance, similarity_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, Pair, View

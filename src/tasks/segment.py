@@ -6,7 +6,8 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor
 
-from src.errors import DenseSiamError, check_choice
+from src.checks import check_choice
+from src.errors import DenseSiamError
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, View

@@ -7,7 +7,8 @@ from typing import Any, Literal, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError, check_choice
+from src.checks import check_choice
+from src.errors import DenseSiamError
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
 from src.protocol import Protocol

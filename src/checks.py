@@ -1,0 +1,99 @@
+"""Checks of single values that a config may hold: of the right type, finite, in range."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from src.errors import DenseSiamError
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        DenseSiamError: naming all of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise DenseSiamError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse a value that is neither true nor false.
+
+    Raises:
+        DenseSiamError: it is something else.
+    """
+    if type(value) is not bool:
+        raise DenseSiamError(f"{name} is {value!r}: expected true or false")
+
+
+def check_int(name: str, value: Any, low: int = 0, high: int | None = None, otherwise: str = "") -> None:
+    """Refuse a value that is no whole number in a range.
+
+    Args:
+        name: of the value in the config, such as `data.num_workers`.
+        value: what was given.
+        low, high: the range, both ends included; no upper end if `high` is None.
+        otherwise: what else the caller allows, for the message, such as `or null for never`.
+
+    Raises:
+        DenseSiamError: another type (true and 3.0 are no whole numbers), or out of range.
+    """
+    if type(value) is not int or value < low or (high is not None and value > high):
+        upper = "" if high is None else f" to {high}"
+        raise DenseSiamError(f"{name} is {value!r}: expected a whole number from {low}{upper}{_also(otherwise)}")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    otherwise: str = "",
+) -> None:
+    """Refuse a value that is no finite number in a range.
+
+    Args:
+        name: of the value in the config, such as `task.region_temperature`.
+        value: what was given.
+        low, high: ends of the range that belong to it.
+        above, below: ends of the range that don't.
+        otherwise: what else the caller allows, for the message.
+
+    Raises:
+        DenseSiamError: another type (true is no number), nan, infinite, or out of range.
+    """
+    right = type(value) in (int, float) and math.isfinite(value)
+    right = right and (low is None or value >= low) and (high is None or value <= high)
+    right = right and (above is None or value > above) and (below is None or value < below)
+    if not right:
+        ends = (("from", low), ("above", above), ("to", high), ("below", below))
+        range_ = "".join(f" {word} {end:g}" for word, end in ends if end is not None)
+        raise DenseSiamError(f"{name} is {value!r}: expected a finite number{range_}{_also(otherwise)}")
+
+
+def check_span(
+    name: str, value: Any, above: float | None = None, low: float | None = None, high: float | None = None
+) -> None:
+    """Refuse a value that is no pair [smallest, largest] of finite numbers in a range, in this order.
+
+    Args:
+        name: of the value in the config, such as `data.views.crop_scale`.
+        value: what was given.
+        above, low, high: see `check_number`, for both numbers.
+
+    Raises:
+        DenseSiamError: no list of two numbers, out of range, or the first is the larger.
+    """
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise DenseSiamError(f"{name} is {value!r}: expected two numbers, [smallest, largest]")
+    for one in value:
+        check_number(name, one, low=low, high=high, above=above)
+    if value[0] > value[1]:
+        raise DenseSiamError(f"{name} is {list(value)}: expected the smallest number first, [smallest, largest]")
+
+
+def _also(otherwise: str) -> str:
+    return f", {otherwise}" if otherwise else ""
