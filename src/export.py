@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import hydra
 import torch
 import torchvision
-from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.checkpoints import encoder_config, read_checkpoint
+from src.checkpoints.loading import part_of, read_rebuildable
+from src.checkpoints.reading import check_plain
+from src.checkpoints.rebuilding import constructor, rebuild
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
@@ -70,9 +71,11 @@ def export(config: DictConfig) -> None:
     if config.output is None or str(config.output).endswith("/"):
         raise DenseSiamError(f"output is {config.output!r}: expected the path of a file, such as encoder.pth")
     source, output = Path(str(config.ckpt_path)), Path(str(config.output))
-    checkpoint = read_checkpoint(source)
+    checkpoint = read_rebuildable(source)
+    for entry in ("epoch", "global_step", "origin"):  # they go into the record
+        check_plain(checkpoint.get(entry))
     encoder, state = encoder_of(checkpoint, source)
-    encoder_config = checkpoint["config"]["model"]["encoder"]
+    encoder_config = part_of(part_of(checkpoint["config"], "model", source), "encoder", source)
     counterpart = counterpart_of(encoder_config, state, output)
     buffer = io.BytesIO()  # given a path, torch.save writes its name into the file: the hash would change with it
     torch.save(state, buffer)
@@ -105,11 +108,11 @@ def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, di
     """
     entries: dict[str, Tensor] = checkpoint["state_dict"]
     state = {name.removeprefix(PREFIX): value for name, value in entries.items() if name.startswith(PREFIX)}
-    if not state or "encoder" not in checkpoint["config"].get("model", {}):
+    if not state:
         raise DenseSiamError(
             f"{source} holds no encoder: expected a run's checkpoint, with entries such as {PREFIX}..."
         )
-    encoder: Encoder = instantiate(encoder_config(checkpoint["config"]), _convert_="all")
+    encoder: Encoder = rebuild(part_of(part_of(checkpoint["config"], "model", source), "encoder", source))
     load_weights(encoder.backbone, state, str(source))
     return encoder, state
 
@@ -122,7 +125,7 @@ def counterpart_of(encoder: Mapping[str, Any], state: Mapping[str, Tensor], outp
         state: its entries.
         output: the file that holds them.
     """
-    function = get_method(encoder["_target_"])
+    function = constructor(encoder["_target_"])
     parameters = inspect.signature(function).parameters
     settings = {
         key: value

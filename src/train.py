@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.callbacks import ConfigInCheckpoint, Throughput
-from src.checkpoints import read_checkpoint
+from src.checkpoints.pretrained import start_from
+from src.checkpoints.reading import read_checkpoint
 from src.console import hush_libraries
 from src.criteria_monitor import LabelFreeCriteria
 from src.errors import DenseSiamError, plain_errors
-from src.foreign import start_from
 from src.memory import forget_peak, peak_memory
 from src.preview import plan_of, print_preview
 from src.protocol import Protocol

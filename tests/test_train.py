@@ -11,7 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.checkpoints import load, read_checkpoint
+from src.checkpoints import load
+from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError, plain_errors
 from src.evaluate import evaluate
 from src.train import train

@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from src.checkpoints import first_line, read_tensors
+from src.checkpoints.reading import first_line, read_tensors
 from src.errors import DenseSiamError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

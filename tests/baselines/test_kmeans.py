@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
-from src.checkpoints import read_checkpoint
+from src.checkpoints.reading import read_checkpoint
 from src.metrics import Category
 from src.models.encoder import resnet
 from src.train import train
