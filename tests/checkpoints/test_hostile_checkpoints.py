@@ -78,11 +78,15 @@ def in_arguments(config: dict[str, Any], payload: Any) -> None:
     config["task"]["network"]["encoder"]["padding"] = config["model"]["encoder"]["padding"] = payload
 
 
+def in_neck(config: dict[str, Any], payload: Any) -> None:
+    config["model"]["neck"] = config["task"]["network"]["neck"] = payload
+
+
 def in_task(config: dict[str, Any], payload: Any) -> None:
     config["task"] = config["model"] = payload
 
 
-PLACES = {"encoder": in_encoder, "arguments": in_arguments, "task": in_task}
+PLACES = {"encoder": in_encoder, "neck": in_neck, "arguments": in_arguments, "task": in_task}
 
 
 def use_by_evaluate(path: Path, output: Path) -> None:
