@@ -58,7 +58,7 @@ def _fault(entry: Any) -> str:
     if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
         return "whose name is not one line of text without blanks around it"
     if entry["kind"] not in KINDS:
-        return "whose kind is another"
+        return "whose kind is neither stuff nor thing"
     return ""
 
 
