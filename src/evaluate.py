@@ -87,7 +87,7 @@ def evaluate(config: DictConfig) -> float:
     difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
-        described = {**data.describe(), "images": matrices[0].counts.shape[0], **protocol.describe()}
+        described = {**data.describe(), **matrices[0].counted(), **protocol.describe()}
         used = setting | {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
         if "checkpoint, linear probe" in rows:
             described["probes"] = f"linear (not matched), fitted on {len(data.fitted_on)} images, {data.fitted_on}"

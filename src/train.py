@@ -120,7 +120,7 @@ def train(config: DictConfig) -> float:
 
     if trainer.is_global_zero:
         described = (
-            {**data.describe(), "images": task.scoring.matrices.counts.shape[0], **protocol.describe()}
+            {**data.describe(), **task.scoring.matrices.counted(), **protocol.describe()}
             if rows
             else {"data": "without labels, nothing is scored"}
         )

@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
-from numpy.typing import NDArray
-
+from src.data.images import LabelledImages
 from src.errors import DenseSiamError
 
 
@@ -49,10 +45,17 @@ def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:
         )
 
 
-def warn_of_overlap(train: NDArray[Any], val: NDArray[Any]) -> None:
-    """Warn of images, given by their names, that are both trained on and scored."""
-    shared = np.intersect1d(train, val)
-    if len(shared):
-        rank_zero_warn(
-            f"images both trained on and scored: {len(shared)}, such as {shared[0]}; no scores of unseen images"
-        )
+def require_own_labels(images: LabelledImages) -> None:
+    """Refuse images that share a label file: it would count several times.
+
+    Raises:
+        DenseSiamError: some do; the message names the first two.
+    """
+    used: dict[str, int] = {}
+    for index in range(len(images)):
+        first = used.setdefault(images.name(index), index)
+        if first != index:
+            raise DenseSiamError(
+                f"{images.image_name(first)} and {images.image_name(index)} share the labels {images.name(index)}: "
+                "expected one image for each label file; remove or rename one of them"
+            )

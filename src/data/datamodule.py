@@ -8,6 +8,7 @@ import lightning
 import torch
 
 from src.data.images import Images, LabelledImages
+from src.data.occurrence import warn_of_absent_classes
 from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.scored import ScoredImages, WholeImages
@@ -67,6 +68,7 @@ class TwoViewData(lightning.LightningDataModule):
         self.protocol, self.on_corrupt = protocol, on_corrupt
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.resumed: dict[str, int] | None = None
+        self.labels_checked = False
 
     @cached_property
     def train(self) -> Images:
@@ -80,9 +82,15 @@ class TwoViewData(lightning.LightningDataModule):
         return images
 
     def setup(self, stage: str) -> None:
-        """List the training images where they are needed, so that what is wrong with them shows early."""
+        """List the training images where they are needed, so that what is wrong with them shows early.
+
+        The first time, warn of classes that the labels to score do not have, see `warn_of_absent_classes`.
+        """
         if stage == "fit":
             _ = self.train
+        if self.val is not None and not self.labels_checked:
+            self.labels_checked = True
+            warn_of_absent_classes(self.val, self.classes)
 
     def describe(self) -> dict[str, Any]:
         """What is scored, to be printed with every score."""
