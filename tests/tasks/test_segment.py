@@ -42,7 +42,7 @@ def make_task(**changes: Any) -> Segment:
     torch.manual_seed(0)
     network = partial(
         DenseSiam,
-        encoder=resnet("resnet18", None, frozen=False),
+        encoder=changes.pop("encoder", None) or resnet("resnet18", None, frozen=False),
         neck=partial(SimplifiedFPN, channels=16),
         num_categories=changes.pop("num_categories", 4),
         num_aux_categories=10,
@@ -69,6 +69,7 @@ def at_epoch(task: Segment, epoch: int, max_epochs: int, monkeypatch: pytest.Mon
     trainer = SimpleNamespace(
         max_epochs=max_epochs, max_steps=-1, strategy=strategy, global_step=7, current_epoch=epoch
     )
+    trainer.precision, trainer.datamodule = "32-true", None
     monkeypatch.setattr(Segment, "trainer", trainer)
     monkeypatch.setattr(Segment, "current_epoch", epoch)
     monkeypatch.setattr(Segment, "global_step", 7)
@@ -218,16 +219,6 @@ def test_similarity_form_of_the_region_loss(monkeypatch: pytest.MonkeyPatch) -> 
     (u1, v1), (u2, v2) = first.regions, second.regions
     expected = 0.5 * (cosine_distance(u1.mT, v2.mT) + cosine_distance(u2.mT, v1.mT)).mean()
     assert task.losses(first, second, batch["valid"])["region"].item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_a_loss_that_is_not_finite_names_every_term(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, batch = make_task(), make_batch()
-    at_epoch(task, 0, 10, monkeypatch)
-    with torch.no_grad():
-        for parameter in task.network.neck.parameters():
-            parameter.fill_(float("nan"))
-    with pytest.raises(DenseSiamError, match=r"step 7: .*dense nan.*aux nan.*seg.*; lower the learning rate"):
-        task.training_step(batch, 0)
 
 
 @pytest.mark.parametrize(
