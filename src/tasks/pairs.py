@@ -51,8 +51,18 @@ class PairModule(ScoredModule):
 
         Weights of a checkpoint are read before Lightning would convert the task, so that those of float64 would be
         rounded. Boxes are the only floats of a batch: bfloat16 would move them by up to 1/512 of a view.
+
+        Raises:
+            DenseSiamError: Lightning would read other training images than the data deals out.
         """
-        plugin: Any = self.trainer.precision_plugin
+        trainer: Any = self.trainer  # Lightning sets these without declaring them
+        if trainer.overfit_batches:
+            raise DenseSiamError(
+                f"trainer.overfit_batches is {trainer.overfit_batches}: it would replace the sampler that views are "
+                "drawn by; for a few batches an epoch set +trainer.limit_train_batches=2 and "
+                "+trainer.limit_val_batches=2, and for few images a smaller data set"
+            )
+        plugin = trainer.precision_plugin
         plugin.convert_module(self)
         plugin.convert_input = lambda batch: batch
 
