@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.buffers import Float32Buffers
 from src.checks import check_choice
 from src.errors import DenseSiamError
 
@@ -96,12 +97,13 @@ def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor
     return torch.from_numpy(np.array(kmeans.centroids))
 
 
-class NearestCentroid(nn.Module):
+class NearestCentroid(Float32Buffers):
     """Logits whose argmax is the nearest centroid in squared Euclidean distance: (B, C, H, W) -> (B, N, H, W) float32.
 
     As |x - c|^2 = |x|^2 - (2 c.x - |c|^2), the logit 2 c.x - |c|^2 is a 1x1 convolution. Pixels and centroids are both
     shifted by the mean centroid first, which moves no distance and keeps small differences between large features.
-    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained.
+    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained, and stay
+    float32.
     """
 
     centroids: Tensor

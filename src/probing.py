@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.buffers import Float32Buffers
 from src.clustering import sample_pixels
 from src.errors import DenseSiamError
 from src.metrics import class_iou, confusion_matrix
@@ -72,10 +73,10 @@ def sample_cells(
     return Cells(rows[:, :channels], rows[:, channels:-1], rows[:, -1])
 
 
-class LinearProbe(nn.Module):
+class LinearProbe(Float32Buffers):
     """A linear classifier at each place: (B, C, h, w) -> logits (B, K, h, w) float32, whatever the features are.
 
-    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained.
+    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained, and stay float32.
     """
 
     weight: Tensor

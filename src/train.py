@@ -30,7 +30,7 @@ from src.protocol import Protocol
 from src.provenance import origin
 from src.rehearsal import measure
 from src.scores import Scored, print_scores, write_scores
-from src.tasks.scoring import score
+from src.tasks.scoring import is_scored, score
 
 GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
@@ -115,14 +115,14 @@ def train(config: DictConfig) -> float:
     forget_peak()
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
     peak = peak_memory(trainer.strategy.root_device)
-    if data.val is not None:
+    if is_scored(trainer, data):
         rows |= score(trainer, task, data, "after training")
 
     if trainer.is_global_zero:
         described = (
             {**data.describe(), **task.scoring.matrices.counted(), **protocol.describe()}
             if rows
-            else {"data": "without labels, nothing is scored"}
+            else {"data": "without labels or trainer.limit_val_batches, nothing is scored"}
         )
         cost = {
             "steps": trainer.global_step,
@@ -136,15 +136,14 @@ def train(config: DictConfig) -> float:
             print_scores(rows, described)
         label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeCriteria)), None)
         write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
-        what = "scores, pictures and checkpoint" if rows else "checkpoint"
-        print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {what} in {output}")
+        print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
     return rows["after training"].scores["mIoU"] if rows else math.nan
 
 
 def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, data: Any) -> dict[str, Scored]:
     """Score the network as it starts, and the floors; nothing where there are no labels."""
     rows: dict[str, Scored] = {}
-    if data.val is None:
+    if not is_scored(trainer, data):
         return rows
     if config.score_before:
         rows |= score(trainer, task, data, "before training")
@@ -158,6 +157,13 @@ def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, d
 def some_training_images(config: DictConfig, data: Any) -> Iterable[Tensor]:
     """Batches of as many training images as floors and necks are fitted on, read when they are asked for."""
     yield from data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
+
+
+def left_behind(output: Path) -> str:
+    """What lies in the folder of a run: it may have no checkpoint, as with `trainer.fast_dev_run`."""
+    names = ("scores.json", "pictures", last := "checkpoints/last.ckpt")
+    there = [name for name in names if (output / name).exists()]
+    return f"{', '.join(there)} in {output}{'' if last in there else '; no checkpoint was written'}"
 
 
 def chosen(group: DictConfig) -> list[Any]:

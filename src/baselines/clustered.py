@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.buffers import Float32Buffers
 from src.checks import check_choice
 from src.clustering import Backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
@@ -209,7 +210,7 @@ class ClusteredModule(PairModule):
             self.share(self.scored)
 
 
-class Centroids(nn.Module):
+class Centroids(Float32Buffers):
     """Centroids of each clustered view as classifiers without parameters; buffers, saved but not trained.
 
     Attributes:

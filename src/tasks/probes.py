@@ -38,7 +38,7 @@ class ProbeSettings(TypedDict):
 
 @torch.no_grad()
 def frozen_features(network: DenseFeatures, images: Tensor) -> Tensor:
-    """f of images (B, 3, H, W) in float32 whatever the run's precision, so that probes are fitted and scored alike."""
+    """f of images (B, 3, H, W) without autocast, so that probes are fitted and scored alike."""
     with torch.autocast(images.device.type, enabled=False):
         features: Tensor = network.features(images)
     return features

@@ -1,9 +1,12 @@
-"""What both tasks of the Siamese network share: how its views are compared, and when RegionSim is awake."""
+"""What both tasks of the Siamese network share: how its views are compared, and from when on RegionSim counts."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal, Self, TypedDict
 
+import lightning
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +23,8 @@ class Comparison(TypedDict):
     """How the views are compared and the network is optimised, alike in both tasks.
 
     Keys:
-        region_start: RegionSim is awake while epoch / max_epochs is at least this; None for never (Table 4f).
+        region_start: RegionSim counts from this share of the epochs on, see `first_region_epoch`; None for never
+            (Table 4f).
         distance: of the pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
         stop_gradient: on the target side of Eq. 1, for images, pixels and `region_loss=similarity`.
         region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
@@ -124,11 +128,37 @@ class SiameseModule(PairModule):
         """Whether RegionSim counts in this epoch."""
         if self.region_start is None or "region" not in self.weights:
             return False
-        if not self.trainer.max_epochs or self.trainer.max_epochs < 0:
+        if self.region_start == 0:
+            return True
+        epochs = epochs_of(self.trainer)
+        if epochs is None:
             raise DenseSiamError(
-                "region_start is a share of the epochs: set trainer.max_epochs, or region_start=0 or null"
+                "region_start is a share of the epochs: set trainer.max_epochs or trainer.max_steps, or region_start=0 "
+                "or null"
             )
-        return self.current_epoch / self.trainer.max_epochs >= self.region_start
+        return self.current_epoch >= first_region_epoch(self.region_start, epochs)
+
+
+def first_region_epoch(region_start: float, epochs: int) -> int:
+    """The epoch, from 0, from which on RegionSim counts: the share of all epochs, rounded down.
+
+    So there is one in every run: of 10 epochs and 0.8 it is epoch 8, as in the release, and of 4 epochs it is epoch 3.
+    The share is taken as the decimal number that it is written as; in floats 0.29 of 100 would be 28.
+
+    Args:
+        region_start: from 0 to below 1.
+        epochs: of the whole run.
+    """
+    return math.floor(Fraction(str(region_start)) * epochs)
+
+
+def epochs_of(trainer: lightning.Trainer) -> int | None:
+    """How many epochs a run has, the last one perhaps in part; None if neither epochs nor steps end it."""
+    ends = [trainer.max_epochs] if trainer.max_epochs is not None and trainer.max_epochs > 0 else []
+    if trainer.max_steps >= 0 and math.isfinite(trainer.num_training_batches):
+        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        ends.append(math.ceil(trainer.max_steps / steps_per_epoch))
+    return min(ends, default=None)
 
 
 def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
@@ -183,6 +213,7 @@ def used_losses(
         raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(known) + " a weight")
     if used == {"region"} and region_start:
         raise DenseSiamError(
-            f"the region loss is alone and sleeps until {region_start} of the epochs: set region_start=0"
+            f"the region loss is alone and counts only from {region_start} of the epochs on, with nothing to train on "
+            "before: set region_start=0"
         )
     return used
