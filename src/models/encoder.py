@@ -1,7 +1,8 @@
 """Encoders: a backbone without pooling that gives a pyramid of dense maps, fine to coarse."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
@@ -165,12 +166,12 @@ def timm_features(
     """Any timm backbone that offers `features_only`.
 
     Args:
-        name: timm's model name.
+        name: of timm's own list; not an address, a config of a stranger's run may name it.
         weights: None for random ones, `timm` for timm's own (downloaded when first used), or the path of a state dict
             with timm's names.
         frozen: see `Encoder`.
         out_indices: which of the backbone's maps; None for timm's default.
-        options: passed to `timm.create_model`, such as `img_size` or `output_stride`.
+        options: passed to `timm.create_model`, such as `img_size`: numbers, flags, lists of these.
 
     Raises:
         DenseSiamError: timm is not installed; unknown name or options; weights that can't be had or don't fit; maps
@@ -180,6 +181,7 @@ def timm_features(
         import timm
     except ImportError as error:
         raise DenseSiamError("timm backbones need timm: pip install 'densesiam[timm]'") from error
+    check_timm_arguments(name, options)
     if out_indices is not None:
         given: object = out_indices  # a config holds anything
         if not isinstance(given, Sequence) or not given or any(type(index) is not int for index in given):
@@ -207,6 +209,23 @@ def timm_features(
     channels, strides, last = info.channels(), info.reduction(), getattr(backbone, "output_fmt", "NCHW") == "NHWC"
     size = only_size(backbone.eval(), channels, strides, last, native, f"timm's {name}")
     return Encoder(backbone, channels, strides, config["mean"], config["std"], frozen, last, size)
+
+
+def check_timm_arguments(name: object, options: Mapping[str, object]) -> None:
+    """Refuse what would have timm read a file or ask a server that the config of a checkpoint names.
+
+    Raises:
+        DenseSiamError: a name that is an address (`hf-hub:...`, `local-dir:...`); an option that is text or a container
+            of it, as a path is (`checkpoint_path`, `pretrained_cfg`).
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
+        raise DenseSiamError(f"model.encoder.name is {name!r}: expected a name of timm's own list of models")
+    for key, value in options.items():
+        entries = value if isinstance(value, list | tuple) else [value]
+        if not all(entry is None or isinstance(entry, int | float) for entry in entries):
+            raise DenseSiamError(
+                f"model.encoder.{key} is {value!r}: expected numbers, true or false, or a list of these"
+            )
 
 
 def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
