@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints import read_checkpoint, task_config
 from src.console import hush_libraries
+from src.command_line import run
 from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
@@ -129,4 +130,4 @@ def task_of(checkpoint: dict[str, Any], classes: Any, protocol: Protocol) -> Any
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "evaluate")

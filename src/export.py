@@ -22,6 +22,7 @@ from torch import Tensor
 
 from src.checkpoints import encoder_config, read_checkpoint
 from src.console import hush_libraries
+from src.command_line import run
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
 from src.provenance import file_record
@@ -194,4 +195,4 @@ def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "export")

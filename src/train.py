@@ -22,6 +22,7 @@ from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints import read_checkpoint
 from src.console import hush_libraries
 from src.criteria_monitor import LabelFreeCriteria
+from src.command_line import run
 from src.errors import DenseSiamError, plain_errors
 from src.foreign import start_from
 from src.memory import forget_peak, peak_memory
@@ -166,4 +167,4 @@ def chosen(group: DictConfig) -> list[Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "train")
