@@ -84,7 +84,7 @@ def _passed_our_code(traceback: TracebackType | None) -> bool:
 
 
 def _is_misconfiguration(error: Exception) -> bool:
-    """Whether it is Lightning's own exception for wrong arguments; who has not imported Lightning need not do so now."""
+    """Whether it is Lightning's exception for wrong arguments; a program that runs without it need not import it."""
     module = sys.modules.get("lightning.fabric.utilities.exceptions")
     return module is not None and isinstance(error, module.MisconfigurationException)
 

@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
-import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints import read_checkpoint, task_config
-from src.console import hush_libraries
+from src.checks import check_filled, check_text
 from src.command_line import run
+from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
 from src.provenance import config_hash, file_record
 from src.scores import Scored, print_difference, print_scores, write_scores
 from src.tasks.pretrain import Pretrain
-from src.tasks.probes import LinearlyProbed, ProbeSettings
+from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
 from src.tasks.scoring import score
+from src.trainers import make_trainer
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -48,6 +49,12 @@ def evaluate(config: DictConfig) -> float:
         DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
     """
     started = time.perf_counter()
+    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
+    check_text("ckpt_path", config.ckpt_path)
+    if config.baseline_path is not None:
+        check_text("baseline_path", config.baseline_path, "or null for none")
+    check_probes("linear_probe", settings)
+    check_filled(OmegaConf.to_container(config, resolve=True))
     checkpoint = read_checkpoint(config.ckpt_path)
     checkpoints = {"checkpoint": checkpoint}
     if config.baseline_path is not None:
@@ -63,11 +70,10 @@ def evaluate(config: DictConfig) -> float:
             "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
         )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
-    trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
+    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=False)
 
     rows: dict[str, Scored] = {}
     matrices: list[ImageMatrices] = []
-    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
     for label, each in checkpoints.items():
         task = task_of(each, data.classes, protocol)
         task.name = label  # of its pictures

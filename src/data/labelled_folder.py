@@ -8,6 +8,7 @@ from typing import Unpack
 import numpy as np
 from PIL import Image
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
 from src.data.datamodule import Loading, TwoViewData
 from src.data.images import open_image, open_label
@@ -82,6 +83,7 @@ class LabelledFolder(TwoViewData):
     ) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_splits", train_splits)
+        check_text("data.val_split", val_split)
         val = FolderImages(folder, [val_split], labelled=True)
 
         def train() -> FolderImages:

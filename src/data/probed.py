@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_list, warn_of_overlap
 from src.data.datamodule import TwoViewData
 from src.data.images import Images, LabelledImages
@@ -82,6 +83,7 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     """
     folder = existing_root(root, LAYOUT, key="probe.root")
     require_list("probe.train_splits", train_splits)
+    check_text("probe.val_split", val_split)
     if val_split in train_splits:
         raise DenseSiamError(
             f"probe.train_splits is [{','.join(train_splits)}] and probe.val_split {val_split}: expected the probe "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from src.checkpoints import first_line, read_tensors
+from src.checks import check_choice, check_flag, check_int, check_text
 from src.errors import DenseSiamError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -83,15 +84,13 @@ def resnet(
         DenseSiamError: unknown name or padding, impossible number of stages or output stride; weights that can't be had
             or don't fit.
     """
-    names = ("resnet18", "resnet34", "resnet50", "resnet101")
-    if name not in names:
-        raise DenseSiamError(f"no ResNet is called {name!r}: choose one of {', '.join(names)}")
-    if stages not in (1, 2, 3, 4):
-        raise DenseSiamError(f"stages is {stages}: a ResNet has 1 to 4")
-    if padding not in ("zeros", "reflect"):
-        raise DenseSiamError(f"padding is {padding!r}: choose zeros or reflect")
-    if output_stride not in (4, 8, 16, 32):
-        raise DenseSiamError(f"output_stride is {output_stride}: choose 4, 8, 16 or 32")
+    check_choice("model.encoder.name", name, ("resnet18", "resnet34", "resnet50", "resnet101"))
+    check_source(weights)
+    check_flag("model.encoder.frozen", frozen)
+    check_int("model.encoder.stages", stages, low=1, high=4)
+    check_choice("model.encoder.padding", padding, ("zeros", "reflect"))
+    if type(output_stride) is not int or output_stride not in (4, 8, 16, 32):
+        raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 4, 8, 16 or 32")
     model = torchvision.models.get_model(name, weights=None)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -124,6 +123,16 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
                 module._reversed_padding_repeated_twice = [own] * 4  # what paddings other than zeros read
 
 
+def check_source(weights: Any) -> None:
+    """Refuse a value of `model.encoder.weights` that names nothing.
+
+    Raises:
+        DenseSiamError: no text, nor null.
+    """
+    if weights is not None:
+        check_text("model.encoder.weights", weights, "a name or a file, or null for random weights")
+
+
 def timm_features(
     name: str, weights: str | None, frozen: bool, out_indices: Sequence[int] | None = None, **options: Any
 ) -> Encoder:
@@ -144,11 +153,17 @@ def timm_features(
         import timm
     except ImportError as error:
         raise DenseSiamError("timm backbones need timm: pip install 'densesiam[timm]'") from error
+    check_text("model.encoder.name", name)
+    check_source(weights)
+    check_flag("model.encoder.frozen", frozen)
     if out_indices is not None:
+        indices = out_indices if isinstance(out_indices, Sequence) else [None]
+        if not all(type(each) is int for each in indices):
+            raise DenseSiamError(f"model.encoder.out_indices is {out_indices!r}: expected a list of numbers, or null")
         options["out_indices"] = tuple(out_indices)
     try:
         backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **options)
-    except (RuntimeError, OSError, IndexError) as error:
+    except Exception as error:  # each of its models checks its options in its own way, or not at all
         raise DenseSiamError(f"timm can't make {name!r} with weights={weights}: {first_line(error)}") from error
     if weights not in (None, "timm"):
         load_weights(backbone, _state_file(weights), weights)
