@@ -21,6 +21,7 @@ from src.runs import flat
 
 # Of values, the first that is not null: what an output folder is called.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
+OURS = "DENSESIAM_SAYS_ERRORS"
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -35,10 +36,11 @@ def run(main: Callable[[], Any], config_name: str) -> None:
     """
     # Hydra has no word for the choice that stands in the defaults.
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in ("experiment=null", "debug=null")]
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and OURS not in os.environ:
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own words and exit
+    # Hydra would print its own words and exit. Processes that this one starts must not take it for the user's wish.
+    os.environ["HYDRA_FULL_ERROR"] = os.environ[OURS] = "1"
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     try:
         refuse_empty(arguments)

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from types import TracebackType
 
 from hydra.errors import CompactHydraException, InstantiationException
@@ -45,7 +46,7 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit("Stopped") from None
     except Exception as error:
         if _is_misconfiguration(error):
-            raise DenseSiamError(f"trainer: {_on_one_line(error)}") from None
+            raise DenseSiamError(f"Lightning can't do what the config says: {_on_one_line(error)}") from None
         if _is_lost_process(error):
             raise DenseSiamError(
                 "another process of this run has ended, so that this one can't go on: expected all of them to run to "
@@ -76,17 +77,20 @@ def _of_construction(error: InstantiationException) -> BaseException:
 
 def _passed_our_code(traceback: TracebackType | None) -> bool:
     """Whether one of our own functions stood between Hydra's call and the error: those check their values."""
-    while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).startswith("src."):
-            return True
-        traceback = traceback.tb_next
-    return False
+    return any(str(frame.f_globals.get("__name__")).startswith("src.") for frame, _ in walk_tb(traceback))
 
 
 def _is_misconfiguration(error: Exception) -> bool:
-    """Whether it is Lightning's exception for wrong arguments; a program that runs without it need not import it."""
+    """Whether Lightning refuses its arguments: with its own exception, or in a part of it that calls none of ours.
+
+    A program that runs without Lightning need not import it for this.
+    """
     module = sys.modules.get("lightning.fabric.utilities.exceptions")
-    return module is not None and isinstance(error, module.MisconfigurationException)
+    if module is not None and isinstance(error, module.MisconfigurationException):
+        return True
+    names = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    after = names[names.index("lightning") :] if "lightning" in names else []
+    return isinstance(error, TypeError | ValueError) and after[-1:] == ["lightning"] and "src" not in after
 
 
 def _is_lost_process(error: Exception) -> bool:

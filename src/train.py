@@ -78,7 +78,7 @@ def train(config: DictConfig) -> float:
         read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
     started = time.perf_counter()
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    check_filled(plain)
+    check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
     check_trainer(plain["trainer"])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
 

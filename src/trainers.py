@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.checks import check_choice, check_flag, check_int, check_number, check_text
 from src.errors import DenseSiamError
 
+MOST = {"max_epochs": 1_000_000, "max_steps": 1_000_000_000}
 COUNTS = {  # the lowest that makes sense
     "min_epochs": 0,
     "min_steps": 0,
@@ -69,9 +70,17 @@ def check_trainer(values: Mapping[str, Any]) -> None:
         DenseSiamError: the first of them.
     """
     present = {key: value for key, value in values.items() if value is not None}
-    for key in ("max_epochs", "max_steps"):
-        if present.get(key, -1) != -1:
-            check_int(f"trainer.{key}", present[key], low=1, otherwise="or -1 for no end")
+    ends = [key for key in MOST if present.get(key, -1) != -1]
+    for key in ends:
+        check_int(f"trainer.{key}", present[key], low=1, high=MOST[key])
+    if not ends:
+        raise DenseSiamError(
+            "the run would have no end: expected a number of epochs, trainer.max_epochs=10, or of steps, "
+            "+trainer.max_steps=1000"
+        )
+    interval = present.get("val_check_interval", 1.0)
+    if isinstance(interval, bool | int | float):  # Lightning reads times as well
+        check_number("trainer.val_check_interval", interval, above=0)
     for key, low in COUNTS.items():
         if key in present:
             check_int(f"trainer.{key}", present[key], low)

@@ -1,6 +1,6 @@
 """Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from src.checks import check_int, check_made, check_number, check_span
 from src.data.images import centre_square, to_tensor
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
+from src.errors import DenseSiamError
 from src.geometry import Crop, overlap_boxes
 from src.protocol import LARGEST, SMALLEST
 
@@ -85,6 +86,22 @@ def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None
     check_int("data.views.size", size, SMALLEST, LARGEST)
     check_number("data.views.flip_probability", flip_probability, low=0, high=1)
     check_made("data.views.colour", colour, callable, "the values of data.views.colour")
+    reach = max(
+        (kernel // 2 for each in within(colour) if isinstance(each, v2.GaussianBlur) for kernel in each.kernel_size),
+        default=0,
+    )
+    if reach >= size:
+        raise DenseSiamError(
+            f"data.views.colour.blur_sigma blurs over {reach} pixels to each side, and the views have {size}: expected "
+            "less; lower it with the size"
+        )
+
+
+def within(transform: Any) -> Iterator[Any]:
+    """A transform, and those that it applies."""
+    yield transform
+    for inner in getattr(transform, "transforms", ()):
+        yield from within(inner)
 
 
 class CropAndWhole:

@@ -157,8 +157,8 @@ def timm_features(
     check_source(weights)
     check_flag("model.encoder.frozen", frozen)
     if out_indices is not None:
-        indices = out_indices if isinstance(out_indices, Sequence) else [None]
-        if not all(type(each) is int for each in indices):
+        given: object = out_indices  # a config holds anything
+        if not isinstance(given, Sequence) or not all(type(each) is int for each in given):
             raise DenseSiamError(f"model.encoder.out_indices is {out_indices!r}: expected a list of numbers, or null")
         options["out_indices"] = tuple(out_indices)
     try:
