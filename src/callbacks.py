@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
+from src.checks import check_int, check_text
 from src.pictures import contact_sheet
 
 
@@ -137,6 +138,7 @@ class Unreadable(Callback):
     """
 
     def __init__(self, file: str) -> None:
+        check_text("callbacks.unreadable.file", file)
         self.file = Path(file)
         self.training: set[str] = set()
         self.scoring: set[str] = set()
@@ -202,6 +204,8 @@ class Pictures(Callback):
     """
 
     def __init__(self, folder: str, num_images: int) -> None:
+        check_text("callbacks.pictures.folder", folder)
+        check_int("callbacks.pictures.num_images", num_images, high=1000)
         self.folder, self.num_images = Path(folder), num_images
         self.rows: list[tuple[Tensor, Tensor, Tensor]] = []
 

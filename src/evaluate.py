@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
-import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.loading import fill, part_of, read_rebuildable
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import rebuild, targets
+from src.checks import check_filled, check_text
+from src.command_line import run
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
@@ -25,8 +26,9 @@ from src.protocol import Protocol
 from src.provenance import config_hash, file_record
 from src.scores import Scored, print_difference, print_scores, write_scores
 from src.tasks.pretrain import Pretrain
-from src.tasks.probes import LinearlyProbed, ProbeSettings
+from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
 from src.tasks.scoring import score
+from src.trainers import make_trainer
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -50,6 +52,12 @@ def evaluate(config: DictConfig) -> float:
         DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
     """
     started = time.perf_counter()
+    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
+    check_text("ckpt_path", config.ckpt_path)
+    if config.baseline_path is not None:
+        check_text("baseline_path", config.baseline_path, "or null for none")
+    check_probes("linear_probe", settings)
+    check_filled(OmegaConf.to_container(config, resolve=True))
     paths = {"checkpoint": config.ckpt_path}
     if config.baseline_path is not None:
         paths["baseline"] = config.baseline_path
@@ -69,11 +77,10 @@ def evaluate(config: DictConfig) -> float:
             "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
         )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
-    trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
+    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=False)
 
     rows: dict[str, Scored] = {}
     matrices: list[ImageMatrices] = []
-    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
     for label, path in paths.items():
         stored = part_of(checkpoints[label]["config"], "task", path)
         task = rebuild(stored, classes=data.classes, protocol=protocol)
@@ -140,4 +147,4 @@ def merged(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "evaluate")

@@ -6,7 +6,6 @@ The file is a plain state dict under the names of torchvision or timm; what it w
 import inspect
 import io
 import json
-import shlex
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
@@ -22,13 +21,17 @@ from torch import Tensor
 from src.checkpoints.loading import part_of, read_rebuildable
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import constructor, rebuild
+from src.checks import check_flag, check_text
+from src.command_line import run
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
+from src.overrides import override, spelled
 from src.provenance import file_record
 from src.scores import environment
 
 PREFIX = "network.encoder.backbone."
+SUFFIXES = (".pth", ".pt")
 
 
 class Counterpart(NamedTuple):
@@ -66,11 +69,15 @@ def export(config: DictConfig) -> None:
         DenseSiamError: no such checkpoint, or one without a whole encoder; a file that can't be written, that exists
             and is not to be replaced, or that is the checkpoint itself.
     """
-    if type(config.overwrite) is not bool:
-        raise DenseSiamError(f"overwrite is {config.overwrite!r}: expected true or false")
-    if config.output is None or str(config.output).endswith("/"):
-        raise DenseSiamError(f"output is {config.output!r}: expected the path of a file, such as encoder.pth")
-    source, output = Path(str(config.ckpt_path)), Path(str(config.output))
+    check_flag("overwrite", config.overwrite)
+    check_text("ckpt_path", config.ckpt_path)
+    check_text("output", config.output, "the path of a file, such as encoder.pth")
+    source, output = Path(config.ckpt_path), Path(config.output)
+    if config.output.endswith("/") or output.suffix.lower() not in SUFFIXES:
+        raise DenseSiamError(
+            f"output is {config.output!r}: expected the path of a file that ends in {' or '.join(SUFFIXES)}, as it is "
+            "a state dict that torch.load reads, and nothing else"
+        )
     checkpoint = read_rebuildable(source)
     for entry in ("epoch", "global_step", "origin"):  # they go into the record
         check_plain(checkpoint.get(entry))
@@ -183,8 +190,9 @@ def write(files: Mapping[Path, bytes], source: Path, overwrite: bool) -> None:
 
 def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
     """What was written, what it lacks, and how it is loaded here and elsewhere."""
-    settings = [f"{key}={str(value).replace(' ', '')}" for key, value in counterpart.settings.items()]
-    here = " ".join(shlex.quote(f"model.encoder.{each}") for each in (f"weights={output}", *settings))
+    settings = [f"{key}={spelled(value)}" for key, value in counterpart.settings.items()]
+    values = {"weights": output, **counterpart.settings}
+    here = " ".join(override(f"model.encoder.{key}", value) for key, value in values.items())
     lines = [
         f"{output}: {entries} entries of {counterpart.library}'s {counterpart.name}; their record is {output}.json"
     ]
@@ -197,4 +205,4 @@ def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "export")

@@ -18,7 +18,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from src.errors import DenseSiamError
+from src.checks import check_int, check_text
+from src.overrides import override
 
 
 class RandomStates(Callback):
@@ -84,8 +85,9 @@ class LastCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None) -> None:
-        if every_n_steps is not None and (type(every_n_steps) is not int or every_n_steps < 1):
-            raise DenseSiamError(f"every_n_steps is {every_n_steps!r}: expected a number from 1, or null for never")
+        check_text("callbacks.checkpoint.dirpath", dirpath)
+        if every_n_steps is not None:
+            check_int("callbacks.checkpoint.every_n_steps", every_n_steps, low=1, otherwise="or null for never")
         super().__init__(dirpath, "last", enable_version_counter=False, save_on_train_epoch_end=True)
         self.every_n_steps = every_n_steps
         self.signal: int | None = None
@@ -159,7 +161,7 @@ class LastCheckpoint(ModelCheckpoint):
         path, step = self._last_checkpoint_saved or trainer.ckpt_path, self._last_global_step_saved
         if not step:
             return "Stopped before a checkpoint was written"
-        return f"{path} holds step {step}: the same command with ckpt_path={path} goes on from there"
+        return f"{path} holds step {step}: the same command with {override('ckpt_path', path)} goes on from there"
 
 
 @rank_zero_only

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,8 @@ from torch import Tensor
 from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints.pretrained import start_from
 from src.checkpoints.reading import read_checkpoint
+from src.checks import check_filled, check_flag, check_int, check_seed, check_text
+from src.command_line import run
 from src.console import hush_libraries
 from src.criteria_monitor import LabelFreeCriteria
 from src.errors import DenseSiamError, plain_errors
@@ -31,6 +33,7 @@ from src.provenance import origin
 from src.rehearsal import measure
 from src.scores import Scored, print_scores, write_scores
 from src.tasks.scoring import is_scored, score
+from src.trainers import check_trainer, make_trainer
 
 GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
@@ -70,20 +73,14 @@ def train(config: DictConfig) -> float:
     Raises:
         DenseSiamError: a mistake in the config or the data.
     """
-    strange = [str(key) for key in config if key not in GROUPS + VALUES]
-    if strange:
-        raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(GROUPS + VALUES)}")
-    if type(config.preview_steps) is not int or config.preview_steps < 0:
-        raise DenseSiamError(
-            f"preview_steps is {config.preview_steps!r}: expected a number of steps, or 0 for no table"
-        )
-    if config.ckpt_path is not None and config.weights is not None:
-        raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
+    check_values(config)
     if config.ckpt_path is not None:
         read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
     started = time.perf_counter()
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
+    check_trainer(plain["trainer"])
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
 
     protocol: Protocol = instantiate(config.protocol)
     data = instantiate(config.data, protocol=protocol, _convert_="all")
@@ -91,6 +88,7 @@ def train(config: DictConfig) -> float:
         data = instantiate(config.probe, data=data, _convert_="all")
     data.setup("fit")  # missing or too few images should not show only after the floors
     task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+    floors = floors_of(config, task, data)
     if config.ckpt_path is None:
         task.network.fit_neck(some_training_images(config, data))
     taken_over = start_from(task.network, config.weights) if config.weights is not None else None
@@ -98,20 +96,20 @@ def train(config: DictConfig) -> float:
     callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
-    make_trainer = partial(instantiate, config.trainer, _convert_="all")
-    trainer: lightning.Trainer = make_trainer(callbacks=callbacks, logger=logger)
+    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=logger)
     output = Path(config.paths.output)
 
     for each in trainer.loggers:
         each.log_hyperparams(plain)
-    if taken_over and trainer.is_global_zero:
-        print(taken_over)
+    if trainer.is_global_zero:
+        for said in filter(None, (taken_over, task.scoring.surplus())):
+            print(said)
     if config.preview_steps and not config.trainer.fast_dev_run:
-        measured = measure(make_trainer, task.rehearsal(), data, config.preview_steps)
+        measured = measure(partial(make_trainer, config.trainer), task.rehearsal(), data, config.preview_steps)
         if trainer.is_global_zero:
             print_preview(measured, plan_of(trainer), output)
 
-    rows = before_training(config, trainer, task, data)
+    rows = before_training(config, trainer, task, data, floors)
     forget_peak()
     trainer.fit(task, data, ckpt_path=config.ckpt_path)
     peak = peak_memory(trainer.strategy.root_device)
@@ -140,17 +138,54 @@ def train(config: DictConfig) -> float:
     return rows["after training"].scores["mIoU"] if rows else math.nan
 
 
-def before_training(config: DictConfig, trainer: lightning.Trainer, task: Any, data: Any) -> dict[str, Scored]:
+def check_values(config: DictConfig) -> None:
+    """Refuse values beside the groups that are out of their range, and a run without data.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    strange = [str(key) for key in config if key not in GROUPS + VALUES]
+    if strange:
+        raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(GROUPS + VALUES)}")
+    if "_target_" not in config.data:
+        raise DenseSiamError(
+            "there is nothing to train on: name an experiment, of which experiment=demo needs no data, or a data set, "
+            "such as data=labelled_folder data.root=DIR, which is trained on with the paper's values"
+        )
+    check_seed("seed", config.seed)
+    check_flag("score_before", config.score_before)
+    check_int("preview_steps", config.preview_steps, high=1000, otherwise="or 0 for no table")
+    check_int("floor_images", config.floor_images, low=1)
+    for key in ("ckpt_path", "weights"):
+        if config[key] is not None:
+            check_text(key, config[key], "or null for none")
+    if config.ckpt_path is not None and config.weights is not None:
+        raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
+
+
+def floors_of(config: DictConfig, task: Any, data: Any) -> dict[str, Any]:
+    """The floors by their labels, not fitted yet; none where there are no labels to score them on."""
+    if data.val is None:
+        return {}
+    return {
+        str(label): instantiate(floor, classes=data.classes, protocol=task.protocol, _convert_="all")
+        for label, floor in config.floors.items()
+        if floor is not None
+    }
+
+
+def before_training(
+    config: DictConfig, trainer: lightning.Trainer, task: Any, data: Any, floors: Mapping[str, Any]
+) -> dict[str, Scored]:
     """Score the network as it starts, and the floors; nothing where there are no labels."""
     rows: dict[str, Scored] = {}
     if not is_scored(trainer, data):
         return rows
     if config.score_before:
         rows |= score(trainer, task, data, "before training")
-    for label, floor_config in config.floors.items():
-        floor = instantiate(floor_config, classes=data.classes, protocol=task.protocol, _convert_="all")
+    for label, floor in floors.items():
         floor.fit(some_training_images(config, data))
-        rows |= score(trainer, floor, data, str(label))
+        rows |= score(trainer, floor, data, label)
     return rows
 
 
@@ -172,4 +207,4 @@ def chosen(group: DictConfig) -> list[Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "train")

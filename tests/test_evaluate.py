@@ -13,7 +13,14 @@ from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "preview_steps=0", "floors=none"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=1",
+    "preview_steps=0",
+    "floors=none",
+]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 

@@ -19,7 +19,7 @@ from src.train import train
 from tests.composing import composed
 
 ROOT = Path(__file__).parents[1]
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2"]
+TINY = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2"]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.checks import check_text
 from src.data.images import LabelledImages
 from src.errors import DenseSiamError
+from src.overrides import override
 
 
 def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
@@ -13,21 +15,26 @@ def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
     Raises:
         DenseSiamError: it is no folder; the message says what was expected in it.
     """
-    given: object = root  # a config holds anything
-    folder = Path(root) if isinstance(given, str) else None
-    if folder is None or not folder.is_dir():
+    check_text(key, root)
+    folder = Path(root)
+    if not folder.is_dir():
         raise DenseSiamError(f"{key} is {root!r}, which is no folder: expected {layout} in it; set {key}=DIR")
     return folder
 
 
 def require_list(name: str, value: Sequence[str]) -> None:
-    """Refuse one word where a list of words is expected, as its letters would be taken for the list; and repetitions.
+    """Refuse what is no list of words: one word, whose letters would be taken for the list; numbers; and repetitions.
 
     Raises:
-        DenseSiamError: it is one word, or has one twice.
+        DenseSiamError: it is something else, is empty, or has a word twice.
     """
-    if isinstance(value, str):
-        raise DenseSiamError(f"{name} is {value!r}: expected a list, {name}=[{value}]")
+    given: object = value  # a config holds anything
+    if isinstance(given, str | int | float):
+        raise DenseSiamError(f"{name} is {given!r}: expected a list, {override(name, [str(given)])}")
+    if not isinstance(given, list | tuple) or not given:
+        raise DenseSiamError(f"{name} is {given!r}: expected a list of one or more names")
+    for each in given:
+        check_text(name, each)
     if len(set(value)) < len(value):
         raise DenseSiamError(f"{name} is [{','.join(value)}]: expected each name once; take out what is repeated")
 

@@ -7,6 +7,7 @@ from typing import Unpack
 import numpy as np
 from PIL import Image
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
@@ -133,6 +134,7 @@ class Cityscapes(TwoViewData):
     ) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_splits", train_splits)
+        check_text("data.val_split", val_split)
         if val_split == "test":
             raise DenseSiamError("data.val_split is test, whose labels are not public: set data.val_split=val or train")
         classes, _ = scheme(num_classes)

@@ -9,6 +9,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_files
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
@@ -164,6 +165,8 @@ class CocoStuff(TwoViewData):
 
     def __init__(self, root: str, num_classes: int, train_list: str, val_list: str, **loading: Unpack[Loading]) -> None:
         folder = existing_root(root, LAYOUT)
+        check_text("data.train_list", train_list)
+        check_text("data.val_list", val_list)
         classes, _ = scheme(num_classes)
         val = CocoImages(folder, "val", val_list, num_classes, labelled=True)
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, get_args
 import lightning
 import torch
 
+from src.checks import check_choice, check_int, check_made, check_seed
 from src.data.images import Images, LabelledImages
 from src.data.occurrence import warn_of_absent_classes
 from src.data.reading import Loader, OnCorrupt, Reader
@@ -16,6 +17,8 @@ from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.metrics import Category
 from src.protocol import Protocol
+
+MOST_WORKERS = 1024
 
 
 class Loading(TypedDict):
@@ -45,7 +48,7 @@ class TwoViewData(lightning.LightningDataModule):
             it out of the scores; `src.callbacks.Unreadable` counts and names them.
 
     Raises:
-        DenseSiamError: an unknown `on_corrupt`; on first use: fewer training images than a batch, or a batch that the
+        DenseSiamError: a value out of its range; on first use: fewer training images than a batch, or a batch that the
             processes can't share; on resuming in the middle of an epoch: other images, batch size or seed than before.
     """
 
@@ -62,8 +65,11 @@ class TwoViewData(lightning.LightningDataModule):
         on_corrupt: OnCorrupt,
     ) -> None:
         super().__init__()
-        if on_corrupt not in get_args(OnCorrupt):
-            raise DenseSiamError(f"data.on_corrupt is {on_corrupt!r}: choose one of {', '.join(get_args(OnCorrupt))}")
+        check_choice("data.on_corrupt", on_corrupt, get_args(OnCorrupt))
+        check_made("data.views", views, callable, "data/views=crop_and_whole")
+        check_int("data.batch_size", batch_size, low=1)
+        check_int("data.num_workers", num_workers, high=MOST_WORKERS)
+        check_seed("data.seed", seed)
         self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
         self.protocol, self.on_corrupt = protocol, on_corrupt
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from PIL import Image
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list, require_own_labels
 from src.data.classes import read_classes
 from src.data.datamodule import Loading, TwoViewData
@@ -83,6 +84,7 @@ class LabelledFolder(TwoViewData):
     ) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_splits", train_splits)
+        check_text("data.val_split", val_split)
         val = FolderImages(folder, [val_split], labelled=True)
 
         def train() -> FolderImages:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import loadmat
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
@@ -131,6 +132,7 @@ class Potsdam(TwoViewData):
     def __init__(self, root: str, train_lists: Sequence[str], val_list: str, **loading: Unpack[Loading]) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_lists", train_lists)
+        check_text("data.val_list", val_list)
         classes, _ = scheme()
         val = PotsdamImages(folder, [val_list], labelled=True)
 

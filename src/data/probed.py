@@ -6,6 +6,7 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
+from src.checks import check_text
 from src.data.checks import existing_root, require_list, require_own_labels
 from src.data.classes import read_classes
 from src.data.datamodule import TwoViewData
@@ -89,6 +90,7 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     """
     folder = existing_root(root, LAYOUT, key="probe.root")
     require_list("probe.train_splits", train_splits)
+    check_text("probe.val_split", val_split)
     if val_split in train_splits:
         raise DenseSiamError(
             f"probe.train_splits is [{','.join(train_splits)}] and probe.val_split {val_split}: expected the probe "

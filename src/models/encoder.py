@@ -16,6 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from src.buffers import Float32Buffers
 from src.checkpoints.reading import first_line, read_tensors
+from src.checks import check_choice, check_flag, check_int, check_text
 from src.errors import DenseSiamError
 from src.models.sizes import maps_of, only_size, resized
 
@@ -119,15 +120,13 @@ def resnet(
         DenseSiamError: unknown name or padding, impossible number of stages or output stride; weights that can't be had
             or don't fit.
     """
-    names = ("resnet18", "resnet34", "resnet50", "resnet101")
-    if name not in names:
-        raise DenseSiamError(f"no ResNet is called {name!r}: choose one of {', '.join(names)}")
-    if stages not in (1, 2, 3, 4):
-        raise DenseSiamError(f"stages is {stages}: a ResNet has 1 to 4")
-    if padding not in ("zeros", "reflect"):
-        raise DenseSiamError(f"padding is {padding!r}: choose zeros or reflect")
-    if output_stride not in (4, 8, 16, 32):
-        raise DenseSiamError(f"output_stride is {output_stride}: choose 4, 8, 16 or 32")
+    check_choice("model.encoder.name", name, ("resnet18", "resnet34", "resnet50", "resnet101"))
+    check_source(weights)
+    check_flag("model.encoder.frozen", frozen)
+    check_int("model.encoder.stages", stages, low=1, high=4)
+    check_choice("model.encoder.padding", padding, ("zeros", "reflect"))
+    if type(output_stride) is not int or output_stride not in (4, 8, 16, 32):
+        raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 4, 8, 16 or 32")
     model = torchvision.models.get_model(name, weights=None)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -160,6 +159,16 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
                 module._reversed_padding_repeated_twice = [own] * 4  # what paddings other than zeros read
 
 
+def check_source(weights: Any) -> None:
+    """Refuse a value of `model.encoder.weights` that names nothing.
+
+    Raises:
+        DenseSiamError: no text, nor null.
+    """
+    if weights is not None:
+        check_text("model.encoder.weights", weights, "a name or a file, or null for random weights")
+
+
 def timm_features(
     name: str, weights: str | None, frozen: bool, out_indices: Sequence[int] | None = None, **options: Any
 ) -> Encoder:
@@ -182,6 +191,8 @@ def timm_features(
     except ImportError as error:
         raise DenseSiamError("timm backbones need timm: pip install 'densesiam[timm]'") from error
     check_timm_arguments(name, options)
+    check_source(weights)
+    check_flag("model.encoder.frozen", frozen)
     if out_indices is not None:
         given: object = out_indices  # a config holds anything
         if not isinstance(given, Sequence) or not given or any(type(index) is not int for index in given):

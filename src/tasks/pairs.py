@@ -1,15 +1,15 @@
 """Training on pairs of views: one step, whatever the losses are, and the bookkeeping of processes."""
 
-import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from src.checks import check_number
 from src.errors import DenseSiamError
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
@@ -17,7 +17,6 @@ from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule, Scoring
 
 NAMED = 4  # images in a message, at most
-MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
 
@@ -153,7 +152,7 @@ def resolved_weights(
     Raises:
         DenseSiamError: a weight that is neither a number from 0 nor, where it may be, `balanced`.
     """
-    otherwise = f", or 'balanced' for {' and '.join(balanced)}"
+    otherwise = f"or 'balanced' for {' and '.join(balanced)}"
     return {
         name: balanced[name]
         if loss_weights[name] == "balanced" and name in balanced
@@ -162,7 +161,7 @@ def resolved_weights(
     }
 
 
-def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:
+def checked_weight(name: str, weight: Any, otherwise: str = "") -> float:
     """The weight of a loss, a finite number from 0.
 
     Args:
@@ -170,8 +169,7 @@ def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float
         otherwise: what else would have been allowed, for the message.
 
     Raises:
-        DenseSiamError: it is none.
+        DenseSiamError: it is something else.
     """
-    if isinstance(weight, str) or not (math.isfinite(weight) and weight >= 0):
-        raise DenseSiamError(f"loss_weights.{name} is {weight!r}: expected a number from 0{otherwise}")
+    check_number(f"task.loss_weights.{name}", weight, low=0, otherwise=otherwise)
     return float(weight)

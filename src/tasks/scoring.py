@@ -36,6 +36,17 @@ class Scoring(nn.Module):
         self.scores: dict[str, float] = {}
         self.matrices: ImageMatrices | None = None
 
+    def surplus(self) -> str:
+        """What to say where one-to-one matching leaves clusters without a class; nothing elsewhere."""
+        left = self.num_clusters - len(self.classes)
+        if not self.classes or self.matching != "hungarian" or left <= 0:
+            return ""
+        return (
+            f"{self.num_clusters} pseudo-categories for {len(self.classes)} classes: {left} match none, their pixels "
+            f"count as wrong; model.num_categories={len(self.classes)} has one for each, protocol.matching=majority "
+            "matches all"
+        )
+
     def reset(self) -> None:
         """Forget what was counted; the last scores stay."""
         self.metric.reset()

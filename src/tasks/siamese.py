@@ -10,12 +10,13 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from src.checks import check_choice
+from src.checks import check_choice, check_flag, check_keys, check_number
 from src.errors import DenseSiamError
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
+from src.optim import MakeOptimizer, check_optimizer
 from src.protocol import Protocol
-from src.tasks.pairs import Embeddings, MakeOptimizer, PairModule
+from src.tasks.pairs import Embeddings, PairModule
 from src.tasks.scoring import Scoring
 
 
@@ -42,6 +43,21 @@ class Comparison(TypedDict):
     optimizer: MakeOptimizer
 
 
+def check_comparison(comparison: Comparison) -> None:
+    """Refuse values that are out of their range; `used_losses` sees to `region_start`.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    check_choice("task.distance", comparison["distance"], DISTANCES)
+    check_choice("task.region_loss", comparison["region_loss"], ("contrastive", "similarity"))
+    check_number("task.region_temperature", comparison["region_temperature"], low=1e-4, high=1e4)
+    check_flag("task.stop_gradient", comparison["stop_gradient"])
+    check_flag("task.region_normalise", comparison["region_normalise"])
+    check_flag("task.region_stop_gradient", comparison["region_stop_gradient"])
+    check_optimizer(comparison["optimizer"])
+
+
 class SiameseModule(PairModule):
     """Trains a network by comparing its two views; the subclass says with which losses.
 
@@ -52,8 +68,8 @@ class SiameseModule(PairModule):
         scoring, protocol, name: see `PairModule`.
 
     Raises:
-        DenseSiamError: an unknown distance or region loss; on training: see `PairModule`; batch norm over a single
-            value.
+        DenseSiamError: a value of the comparison that is out of its range; on training: see `PairModule`; batch norm
+            over a single value.
     """
 
     network: DenseSiam
@@ -68,8 +84,7 @@ class SiameseModule(PairModule):
         name: str,
     ) -> None:
         super().__init__(network, weights, scoring, protocol, name)
-        check_choice("distance", comparison["distance"], DISTANCES)
-        check_choice("region_loss", comparison["region_loss"], ("contrastive", "similarity"))
+        check_comparison(comparison)
         self.comparison = comparison
         self.region_start = comparison["region_start"]
         self.asleep: list[nn.Module] = []
@@ -199,16 +214,12 @@ def used_losses(
     Raises:
         DenseSiamError: a weight with another name than these, a start outside 0 to 1, or nothing to train on.
     """
-    strange = sorted(set(loss_weights) - set(known))
-    if strange:
-        raise DenseSiamError(f"loss_weights has {', '.join(strange)}: expected only {', '.join(known)}")
+    check_keys("task.loss_weights", loss_weights, known)
+    if region_start is not None:
+        check_number("task.region_start", region_start, low=0, below=1, otherwise="or null for never")
     used = frozenset(name for name, weight in loss_weights.items() if weight != 0)
     if region_start is None:
         used -= {"region"}
-    elif not 0 <= region_start < 1:
-        raise DenseSiamError(
-            f"region_start is {region_start}: expected a share of the epochs, from 0 to below 1, or null for never"
-        )
     if not used:
         raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(known) + " a weight")
     if used == {"region"} and region_start:

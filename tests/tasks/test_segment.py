@@ -57,7 +57,7 @@ def make_task(**changes: Any) -> Segment:
         "region_temperature": 0.1,
         "region_normalise": True,
         "region_stop_gradient": False,
-        "optimizer": partial(sgd, base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
+        "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
         "protocol": paper(),
     }
     return Segment(network, CLASSES, **(options | changes))
