@@ -10,6 +10,11 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(output: Path, *overrides: str, name: str = "train") -> DictConfig:
-    """The config that a command line with these overrides would compose, its output below a test's folder."""
+    """The config that a command line with these overrides would compose, its output below a test's folder.
+
+    Of several experiments the last one counts, so that a test can replace that of its constants.
+    """
+    experiments = [each for each in overrides if each.startswith("experiment=")]
+    kept = [each for each in overrides if each not in experiments[:-1]]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, [f"paths.output={output}", *overrides])
+        return compose(name, [f"paths.output={output}", *kept])

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^(?:make|python) .*$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M)
 COMMANDS = [shlex.split(line, comments=True) for line in SHELL]
 PLACE = "outputs/.../checkpoints/last.ckpt"
-TINY = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+TINY = ["experiment=demo", "debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 
 def arguments(module: str) -> list[list[str]]:

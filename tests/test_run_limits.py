@@ -13,7 +13,14 @@ from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2", "callbacks.progress=null", "floors=none"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=2",
+    "callbacks.progress=null",
+    "floors=none",
+]
 TINY += ["data.train_scenes=8", "data.val_scenes=3", "data.scene_size=32", "protocol.side=32"]
 TINY += ["model.num_aux_categories=9", "model.neck.channels=16"]
 PICIE = ["+row=picie_aux", "score_before=true"]

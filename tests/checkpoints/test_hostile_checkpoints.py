@@ -25,7 +25,14 @@ from tests.checkpoints.payloads import PAYLOADS
 from tests.composing import CONF, composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=2", "data.scene_size=32", "protocol.resamples=0"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "data.train_scenes=8",
+    "data.val_scenes=2",
+    "data.scene_size=32",
+    "protocol.resamples=0",
+]
 
 
 def carried_out(config: Any) -> Any:

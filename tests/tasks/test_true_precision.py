@@ -14,7 +14,13 @@ from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "callbacks.progress=null"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=1",
+    "callbacks.progress=null",
+]
 TINY += ["data.train_scenes=4", "data.val_scenes=2", "data.scene_size=32", "protocol.side=32", "floor_images=4"]
 DENSESIAM = ["task.region_start=0.0", "floors=none"]
 SMALL = ["model.num_aux_categories=9", "model.neck.channels=16", "floors=none"]
