@@ -15,6 +15,6 @@ def composed(output: Path, *overrides: str, name: str = "train") -> DictConfig:
     Of several experiments the last one counts, so that a test can replace that of its constants.
     """
     experiments = [each for each in overrides if each.startswith("experiment=")]
-    kept = [each for each in overrides if each not in experiments[:-1]]
+    kept = [*experiments[-1:], *(each for each in overrides if not each.startswith("experiment="))]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, [f"paths.output={output}", *kept])
