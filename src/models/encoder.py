@@ -1,6 +1,8 @@
 """Encoders: a backbone without pooling that gives a pyramid of dense maps, fine to coarse."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from src.checkpoints import first_line, read_tensors
 from src.checks import check_choice, check_flag, check_int, check_text
 from src.errors import DenseSiamError
 
+TOO_SMALL = re.compile("Padding size should be less than|Kernel size can't be greater|Output size is too small")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -54,9 +57,28 @@ class Encoder(nn.Module):
         """Map RGB images (B, 3, H, W), uint8 or float in [0, 1], to maps (B, C_i, H / stride_i, W / stride_i)."""
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), large_enough(images):
             maps = self.backbone(((images - self.mean) / self.std).to(self.mean.dtype))
         return list(maps.values()) if isinstance(maps, dict) else list(maps)
+
+
+@contextmanager
+def large_enough(images: Tensor) -> Iterator[None]:
+    """Say in one line that images (B, 3, H, W) are too small for a backbone, which torch has many words for.
+
+    Raises:
+        DenseSiamError: they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not TOO_SMALL.search(str(error)):
+            raise
+        height, width = images.shape[2:]
+        raise DenseSiamError(
+            f"images of {height} x {width} pixels are too small for the encoder: expected larger ones; raise "
+            "data.views.size or protocol.side, or keep fewer of its stages"
+        ) from error
 
 
 def resnet(
