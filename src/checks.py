@@ -120,20 +120,26 @@ def check_text(name: str, value: Any, otherwise: str = "") -> None:
     raise DenseSiamError(f"{name} is {value!r}: expected a text{_also(otherwise)}{typed}")
 
 
-def check_keys(name: str, value: Any, keys: Collection[str]) -> None:
+def check_keys(name: str, value: Any, keys: Collection[str], every: bool = True) -> None:
     """Refuse what is no mapping with these keys.
 
+    Args:
+        name: of the value in the config, such as `task.probes`.
+        value: what was given.
+        keys: that it may have.
+        every: whether none of them may be absent.
+
     Raises:
-        DenseSiamError: naming those that are missing or strange.
+        DenseSiamError: naming those that are strange or absent.
     """
     if not isinstance(value, Mapping):
         raise DenseSiamError(f"{name} is {value!r}: expected values of {', '.join(keys)}")
-    strange, missing = [str(key) for key in value if key not in keys], [key for key in keys if key not in value]
-    if strange or missing:
-        found = " and ".join(
-            f"{what} {', '.join(names)}" for what, names in (("has", strange), ("lacks", missing)) if names
-        )
-        raise DenseSiamError(f"{name} {found}: expected {', '.join(keys)}")
+    strange = [str(key) for key in value if key not in keys]
+    absent = [key for key in keys if key not in value] if every else []
+    if strange or absent:
+        found = [f"has {', '.join(strange)}"] if strange else []
+        found += [f"lacks {', '.join(absent)}"] if absent else []
+        raise DenseSiamError(f"{name} {' and '.join(found)}: expected only {', '.join(keys)}")
 
 
 def check_filled(config: Any, key: str = "") -> None:

@@ -85,7 +85,7 @@ def test_values_are_checked_before_anything_is_trained(override: str, expected: 
     [
         ("task.probes.l2=[]", "task.probes.l2 is []: expected a list of numbers from 0"),
         ("task.probes.l2=[inf]", "task.probes.l2 is inf"),
-        ("+task.probes.strange=1", "task.probes has strange: expected cells_per_image"),
+        ("+task.probes.strange=1", "task.probes has strange: expected only cells_per_image"),
         ("task.schedule=1", "task.schedule is 1: choose one of cosine, constant"),
         ("data.views.ratio=[1,inf]", "data.views.ratio is [1, inf]"),
         ("model.image_channels=0", "model.image_channels is 0"),

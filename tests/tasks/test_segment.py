@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_names_every_term(monkeypatch: pytest.MonkeyPa
         ({"loss_weights": {"dense": 0}}, "every loss weight is 0"),
         ({"loss_weights": {"seg": "balanced"}}, "loss_weights.seg is 'balanced'"),
         ({"loss_weights": {"dense": -1}}, "loss_weights.dense is -1"),
-        ({"region_start": 1.5}, "region_start is 1.5: expected a share of the epochs, from 0 to below 1"),
+        ({"region_start": 1.5}, "region_start is 1.5: expected a finite number from 0 below 1"),
         ({"loss_weights": {"region": 0.1}}, "the region loss is alone and sleeps until 0.8"),
         ({"distance": "euclid"}, "distance is 'euclid': choose one of cosine"),
         ({"seg_weighting": "equal"}, "seg_weighting is 'equal'"),
