@@ -68,12 +68,8 @@ def check_number(
     Raises:
         DenseSiamError: another type (true is no number), nan, infinite, or out of range.
     """
-    right = type(value) in (int, float) and math.isfinite(value)
-    right = right and (low is None or value >= low) and (high is None or value <= high)
-    right = right and (above is None or value > above) and (below is None or value < below)
-    if not right:
-        ends = (("from", low), ("above", above), ("to", high), ("below", below))
-        range_ = "".join(f" {word} {end:g}" for word, end in ends if end is not None)
+    if not _is_number_within(value, low, high, above, below):
+        range_ = _range(low, high, above, below)
         raise DenseSiamError(f"{name} is {value!r}: expected a finite number{range_}{_also(otherwise)}")
 
 
@@ -90,12 +86,12 @@ def check_span(
     Raises:
         DenseSiamError: no list of two numbers, out of range, or the first is the larger.
     """
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-        raise DenseSiamError(f"{name} is {value!r}: expected two numbers, [smallest, largest]")
-    for one in value:
-        check_number(name, one, low=low, high=high, above=above)
-    if value[0] > value[1]:
-        raise DenseSiamError(f"{name} is {list(value)}: expected the smallest number first, [smallest, largest]")
+    pair = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    right = len(pair) == 2 and all(_is_number_within(one, low, high, above) for one in pair)
+    if not right or pair[0] > pair[1]:
+        raise DenseSiamError(
+            f"{name} is {pair or value!r}: expected two finite numbers{_range(low, high, above)}, the smallest first"
+        )
 
 
 def check_seed(name: str, value: Any) -> None:
@@ -124,20 +120,26 @@ def check_text(name: str, value: Any, otherwise: str = "") -> None:
     raise DenseSiamError(f"{name} is {value!r}: expected a text{_also(otherwise)}{typed}")
 
 
-def check_keys(name: str, value: Any, keys: Collection[str]) -> None:
+def check_keys(name: str, value: Any, keys: Collection[str], every: bool = True) -> None:
     """Refuse what is no mapping with these keys.
 
+    Args:
+        name: of the value in the config, such as `task.probes`.
+        value: what was given.
+        keys: that it may have.
+        every: whether none of them may be absent.
+
     Raises:
-        DenseSiamError: naming those that are missing or strange.
+        DenseSiamError: naming those that are strange or absent.
     """
     if not isinstance(value, Mapping):
         raise DenseSiamError(f"{name} is {value!r}: expected values of {', '.join(keys)}")
-    strange, missing = [str(key) for key in value if key not in keys], [key for key in keys if key not in value]
-    if strange or missing:
-        found = " and ".join(
-            f"{what} {', '.join(names)}" for what, names in (("has", strange), ("lacks", missing)) if names
-        )
-        raise DenseSiamError(f"{name} {found}: expected {', '.join(keys)}")
+    strange = [str(key) for key in value if key not in keys]
+    absent = [key for key in keys if key not in value] if every else []
+    if strange or absent:
+        found = [f"has {', '.join(strange)}"] if strange else []
+        found += [f"lacks {', '.join(absent)}"] if absent else []
+        raise DenseSiamError(f"{name} {' and '.join(found)}: expected only {', '.join(keys)}")
 
 
 def check_filled(config: Any, key: str = "") -> None:
@@ -177,3 +179,18 @@ def check_made(name: str, value: Any, kind: type | Callable[[Any], bool], hint: 
 
 def _also(otherwise: str) -> str:
     return f", {otherwise}" if otherwise else ""
+
+
+def _is_number_within(
+    value: Any, low: float | None, high: float | None, above: float | None, below: float | None = None
+) -> bool:
+    """Whether a value is a finite number in a range, see `check_number`."""
+    right = type(value) in (int, float) and math.isfinite(value)
+    right = right and (low is None or value >= low) and (high is None or value <= high)
+    return right and (above is None or value > above) and (below is None or value < below)
+
+
+def _range(low: float | None, high: float | None, above: float | None, below: float | None = None) -> str:
+    """A range in words, see `check_number`."""
+    ends = (("from", low), ("above", above), ("to", high), ("below", below))
+    return "".join(f" {word} {end:g}" for word, end in ends if end is not None)

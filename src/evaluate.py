@@ -57,7 +57,7 @@ def evaluate(config: DictConfig) -> float:
     if config.baseline_path is not None:
         check_text("baseline_path", config.baseline_path, "or null for none")
     check_probes("linear_probe", settings)
-    check_filled(OmegaConf.to_container(config, resolve=True))
+    check_filled(OmegaConf.to_container(config, resolve=False))  # values may refer to those of the checkpoint
     paths = {"checkpoint": config.ckpt_path}
     if config.baseline_path is not None:
         paths["baseline"] = config.baseline_path

@@ -152,12 +152,16 @@ def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) ->
 
     Args:
         cells: of all images one after another, so that nearly no image is on both sides.
-        candidates: one or more, see `fit_linear`; a single one is taken as it is, and of equals the first.
+        candidates: see `fit_linear`; a single one is taken as it is, and of equals the first.
         max_iterations: see `fit_linear`.
 
     Raises:
-        DenseSiamError: see `fit_linear`.
+        DenseSiamError: there is no candidate; see `fit_linear`.
     """
+    if not candidates:
+        raise DenseSiamError(
+            "task.probes.l2 is empty, or linear_probe.l2 of src.evaluate: expected one or more numbers from 0"
+        )
     if len(candidates) == 1:
         return candidates[0]
     cut, classes = len(cells.features) * 3 // 4, cells.shares.shape[1]

@@ -6,7 +6,7 @@ from src.checks import check_choice, check_flag, check_int, check_text
 from src.metrics import Matching
 
 Head = Literal["main", "aux"]
-SMALLEST, LARGEST = 16, 8192  # pixels of a side: below, deep encoders have nothing left to look at
+LARGEST = 8192  # pixels of a side
 
 
 class Protocol:
@@ -40,7 +40,7 @@ class Protocol:
     ) -> None:
         check_text("protocol.name", name)
         if side != "own":
-            check_int("protocol.side", side, SMALLEST, LARGEST, otherwise="or own for each image's own size")
+            check_int("protocol.side", side, 1, LARGEST, otherwise="or own for each image's own size")
         check_choice("protocol.matching", matching, get_args(Matching))
         check_choice("protocol.head", head, get_args(Head))
         for key, switch in (("crop", crop), ("flip", flip), ("release_blocks", release_blocks)):

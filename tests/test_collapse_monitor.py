@@ -182,9 +182,9 @@ def test_two_processes_measure_and_decide_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"rows_per_view": 0}, "rows_per_view is 0: expected 1 or more"),
-        ({"min_spread": 60}, "min_spread is 60: expected 0 to 1"),
-        ({"min_effective_rank": -1}, "min_effective_rank is -1: expected 0 or more"),
+        ({"rows_per_view": 0}, "rows_per_view is 0: expected a whole number from 1"),
+        ({"min_spread": 60}, "min_spread is 60: expected a finite number from 0 to 1"),
+        ({"min_effective_rank": -1}, "min_effective_rank is -1: expected a finite number from 0"),
     ],
 )
 def test_values_out_of_range_are_refused(changes: dict[str, Any], expected: str) -> None:

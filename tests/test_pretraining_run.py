@@ -70,7 +70,7 @@ def test_its_encoder_starts_a_segmentation(run: Path, tmp_path: Path) -> None:
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     prefix = "network.encoder.backbone."
     torch.save({name.removeprefix(prefix): x for name, x in state.items() if prefix in name}, tmp_path / "encoder.pth")
-    sizes = ["debug=tiny", *TINY[2:], "trainer.fast_dev_run=1"]
+    sizes = ["experiment=demo", "debug=tiny", *TINY[2:], "trainer.fast_dev_run=1"]
     train(composed(tmp_path, *sizes, f"model.encoder.weights={tmp_path / 'encoder.pth'}"))
     weights = json.loads((tmp_path / "scores.json").read_text())["origin"]["encoder_weights"]
     assert weights["path"] == str(tmp_path / "encoder.pth")

@@ -17,7 +17,8 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of F
 
 
 def plain(output: Path, *overrides: str) -> dict[str, Any]:
-    config = OmegaConf.to_container(composed(output, f"paths.cache={output}/cache", *overrides), resolve=True)
+    given = ["data=scenes", "model/encoder=resnet18", f"paths.cache={output}/cache", *overrides]
+    config = OmegaConf.to_container(composed(output, *given), resolve=True)
     assert isinstance(config, dict)
     return config
 

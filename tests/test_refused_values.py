@@ -39,7 +39,9 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("task.optimizer=adam", "task.optimizer is 'adam', from which nothing can be made"),
         ("task.loss_weights.dense=[1]", "task.loss_weights.dense is [1]"),
         ("data.views.flip_probability=nan", "data.views.flip_probability is nan: expected a finite number from 0 to 1"),
-        ("data.views.size=3", "data.views.size is 3: expected a whole number from 16"),
+        ("data.views.size=3", "blurs over 3 pixels to each side, and the views have 3"),
+        ("data.views.size=5", "images of 5 x 5 pixels are too small for the encoder"),
+        ("protocol.side=3", "images of 3 x 3 pixels are too small for the encoder"),
         ("data.views.size=nan", "data.views.size is nan"),
         ("data.views.colour.jitter_probability=-1", "data.views.colour.jitter_probability is -1"),
         ("data.views.colour.blur_sigma=[0.1,30]", "blurs over 90 pixels to each side, and the views have 32"),
@@ -83,9 +85,9 @@ def test_values_are_checked_before_anything_is_trained(override: str, expected: 
     [
         ("task.probes.l2=[]", "task.probes.l2 is []: expected a list of numbers from 0"),
         ("task.probes.l2=[inf]", "task.probes.l2 is inf"),
-        ("+task.probes.strange=1", "task.probes has strange: expected cells_per_image"),
+        ("+task.probes.strange=1", "task.probes has strange: expected only cells_per_image"),
         ("task.schedule=1", "task.schedule is 1: choose one of cosine, constant"),
-        ("data.views.ratio=[1,inf]", "data.views.ratio is inf"),
+        ("data.views.ratio=[1,inf]", "data.views.ratio is [1, inf]"),
         ("model.image_channels=0", "model.image_channels is 0"),
     ],
 )

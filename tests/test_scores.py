@@ -124,3 +124,14 @@ def test_scores_json_has_the_ends_of_the_intervals(tmp_path: Path) -> None:
         "third": {"mIoU_thing": [None, None]},
     }
     assert document["difference"] == {"mIoU": [1.5, -0.25, 3.0], "mIoU_thing": [None, None, None]}
+
+
+def test_nothing_keeps_scores_from_being_written(tmp_path: Path) -> None:
+    """Hours of training must not be lost to a value that JSON has no word for."""
+    config = {"p": float("nan"), "lists": [float("-inf"), (1, Path("a"))], "strange": {1: b"x", "t": torch.tensor(2)}}
+    cost = {"steps": 7, "train_seconds": float("inf"), "peak_memory": None}
+    write_scores(tmp_path / "scores.json", ROWS, PROTOCOL, cost, config, {"made": float("nan")})
+    document = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert document["config"] == {"p": "nan", "lists": ["-inf", [1, "a"]], "strange": {"1": "b'x'", "t": "tensor(2)"}}
+    assert document["cost"] == {"steps": 7, "train_seconds": None, "peak_memory": None}
+    assert document["scores"]["before training"]["mIoU"] == 12.34

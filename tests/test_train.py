@@ -193,7 +193,7 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
         evaluate(composed(tmp_path, name="evaluate"))
     assert caught.value.__cause__ is None  # Hydra prints a cause of OmegaConf's beside the message
     with pytest.raises(DenseSiamError, match="name has no value"), plain_errors():
-        train(composed(tmp_path, *TINY[:1], "model/encoder=timm", "data.train_scenes=8"))
+        train(composed(tmp_path, *TINY[:2], "model/encoder=timm", "data.train_scenes=8"))
 
 
 def test_coco_seg_without_coco_ends_with_one_line_and_no_traceback(tmp_path: Path) -> None:

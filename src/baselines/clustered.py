@@ -266,7 +266,7 @@ def head_weights(
     Raises:
         DenseSiamError: other heads than `main` and `aux`, no weight at all, or one that is no number from 0.
     """
-    check_keys("task.loss_weights", loss_weights, ("main", "aux"))
+    check_keys("task.loss_weights", loss_weights, ("main", "aux"), every=False)
     check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
     check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
     used = frozenset(head for head, weight in loss_weights.items() if weight != 0)

@@ -16,7 +16,7 @@ from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.errors import DenseSiamError
 from src.geometry import Crop, overlap_boxes
-from src.protocol import LARGEST, SMALLEST
+from src.protocol import LARGEST
 
 
 class TwoViews(Protocol):
@@ -83,7 +83,7 @@ def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None
     Raises:
         DenseSiamError: the first such value.
     """
-    check_int("data.views.size", size, SMALLEST, LARGEST)
+    check_int("data.views.size", size, low=1, high=LARGEST)
     check_number("data.views.flip_probability", flip_probability, low=0, high=1)
     check_made("data.views.colour", colour, callable, "the values of data.views.colour")
     reach = max(
@@ -98,9 +98,9 @@ def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None
 
 
 def within(transform: Any) -> Iterator[Any]:
-    """A transform, and those that it applies."""
+    """A transform, and those that it ever applies."""
     yield transform
-    for inner in getattr(transform, "transforms", ()):
+    for inner in getattr(transform, "transforms", ()) if getattr(transform, "p", 1) else ():
         yield from within(inner)
 
 

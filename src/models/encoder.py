@@ -18,7 +18,7 @@ from src.buffers import Float32Buffers
 from src.checkpoints.reading import first_line, read_tensors
 from src.checks import check_choice, check_flag, check_int, check_text
 from src.errors import DenseSiamError
-from src.models.sizes import maps_of, only_size, resized
+from src.models.sizes import large_enough, maps_of, only_size, resized
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -91,7 +91,7 @@ class Encoder(Float32Buffers):
         images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         images = resized(images, self.multiple) if self.size is None else images
         dtype = next((parameter.dtype for parameter in self.backbone.parameters()), images.dtype)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), large_enough(images):
             return maps_of(self.backbone, ((images - self.mean) / self.std).to(dtype), self.channels_last)
 
 

@@ -5,7 +5,9 @@ whole cells gives maps which cover more, so that every place read from them is w
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 from src.checkpoints.reading import first_line
 from src.errors import DenseSiamError
+
+TOO_SMALL = re.compile("Padding size should be less than|Kernel size can't be greater|Output size is too small")
 
 
 def nearest_multiple(side: int, multiple: int) -> int:
@@ -81,3 +85,22 @@ def only_size(
 def listed(sides: Sequence[float]) -> str:
     """Channels and sides in words, such as `64 x 8 x 8`."""
     return " x ".join(f"{side:g}" for side in sides)
+
+
+@contextmanager
+def large_enough(images: Tensor) -> Iterator[None]:
+    """Say in one line that images (B, 3, H, W) are too small for a backbone, which torch has many words for.
+
+    Raises:
+        DenseSiamError: they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not TOO_SMALL.search(str(error)):
+            raise
+        height, width = images.shape[2:]
+        raise DenseSiamError(
+            f"images of {height} x {width} pixels are too small for the encoder: expected larger ones; raise "
+            "data.views.size or protocol.side, or keep fewer of its stages"
+        ) from error

@@ -214,7 +214,7 @@ def used_losses(
     Raises:
         DenseSiamError: a weight with another name than these, a start outside 0 to 1, or nothing to train on.
     """
-    check_keys("task.loss_weights", loss_weights, known)
+    check_keys("task.loss_weights", loss_weights, known, every=False)
     if region_start is not None:
         check_number("task.region_start", region_start, low=0, below=1, otherwise="or null for never")
     used = frozenset(name for name, weight in loss_weights.items() if weight != 0)

@@ -146,7 +146,7 @@ def test_training_raises_the_information() -> None:
     ("changes", "message"),
     [
         ({"radius": -1}, "task.radius is -1"),
-        ({"loss_weights": {"main": 1, "cross": 1}}, "expected weights of main and aux"),
+        ({"loss_weights": {"main": 1, "cross": 1}}, "task.loss_weights has cross: expected only main, aux"),
         ({"loss_weights": {"main": 0, "aux": 0}}, "one of them above 0"),
         ({"loss_weights": {"main": 1, "aux": -1}}, "loss_weights.aux is -1"),
         ({"loss_weights": {"main": 1, "aux": 0}, "protocol": paper(head="aux")}, "task.loss_weights.aux is 0"),

@@ -131,7 +131,7 @@ def test_what_is_missing_shows_at_once(labelled_root: Path, photographs: Path) -
     data = unlabelled(photographs)
     refusal(lambda: probed(data, labelled_root / "absent"), "probe.root is", "absent", "images/<split>", "probe.root=")
     refusal(lambda: labelled_folder(data, None, ["train"], "val"), "probe.root is None")
-    refusal(lambda: probed(data, labelled_root, "train"), "expected a list, probe.train_splits=[train]")
+    refusal(lambda: probed(data, labelled_root, "train"), "expected a list, 'probe.train_splits=[train]'")
     refusal(lambda: probed(data, labelled_root, ["train", "val"]), "[train,val]", "val_split val", "other splits")
     missing = labelled_root / "labels" / "train" / "scene2.png"
     missing.unlink()

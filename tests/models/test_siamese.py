@@ -112,7 +112,7 @@ def test_only_heads_that_a_loss_needs_are_built(losses: list[str]) -> None:
 
 @pytest.mark.parametrize("grid_size", [-1, -3])
 def test_a_grid_needs_points(grid_size: int) -> None:
-    with pytest.raises(DenseSiamError, match=f"grid_size is {grid_size}: expected a whole number from 1"):
+    with pytest.raises(DenseSiamError, match=f"grid_size is {grid_size}: expected a whole number from 0"):
         network(grid_size=grid_size)
 
 

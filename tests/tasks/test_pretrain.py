@@ -231,14 +231,14 @@ def test_a_constant_schedule_is_constant() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"grid_size": -1}, "grid_size is -1: expected a whole number from 1, null for one point per cell, or 0"),
+        ({"grid_size": -1}, "grid_size is -1: expected a whole number from 0 to 256, or null for one point per cell"),
         ({"grid_size": 7.5}, "grid_size is 7.5: expected a whole number"),
         ({"grid_position": "nowhere"}, "grid_position is 'nowhere': choose one of before_projector, after_projector"),
         ({"global_region": "overlap"}, "global_region is 'overlap': choose one of image, intersection"),
         ({"grid_size": 0, "global_region": "intersection"}, "but grid_size is 0: set grid_size=7"),
         ({"grid_size": 0, "loss_weights": {"dense": 1.0}}, "nothing is left to train on"),
         ({"loss_weights": {"image": 1, "seg": 1}}, "loss_weights has seg: expected only image, dense, region"),
-        ({"loss_weights": {"image": "balanced"}}, "loss_weights.image is 'balanced': expected a number from 0"),
+        ({"loss_weights": {"image": "balanced"}}, "loss_weights.image is 'balanced': expected a finite number from 0"),
         ({"schedule": "linear"}, "schedule is 'linear': choose one of cosine, constant"),
     ],
 )

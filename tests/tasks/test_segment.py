@@ -229,7 +229,7 @@ def test_similarity_form_of_the_region_loss(monkeypatch: pytest.MonkeyPatch) -> 
         ({"loss_weights": {"dense": 0}}, "every loss weight is 0"),
         ({"loss_weights": {"seg": "balanced"}}, "loss_weights.seg is 'balanced'"),
         ({"loss_weights": {"dense": -1}}, "loss_weights.dense is -1"),
-        ({"region_start": 1.5}, "region_start is 1.5: expected a share of the epochs, from 0 to below 1"),
+        ({"region_start": 1.5}, "region_start is 1.5: expected a finite number from 0 below 1"),
         ({"loss_weights": {"region": 0.1}}, "the region loss is alone and counts only from 0.8"),
         ({"distance": "euclid"}, "distance is 'euclid': choose one of cosine"),
         ({"seg_weighting": "equal"}, "seg_weighting is 'equal'"),
