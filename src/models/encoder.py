@@ -91,7 +91,7 @@ class Encoder(Float32Buffers):
         images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         images = resized(images, self.multiple) if self.size is None else images
         dtype = next((parameter.dtype for parameter in self.backbone.parameters()), images.dtype)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), large_enough(images):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), large_enough(height, width):
             return maps_of(self.backbone, ((images - self.mean) / self.std).to(dtype), self.channels_last)
 
 

@@ -88,8 +88,8 @@ def listed(sides: Sequence[float]) -> str:
 
 
 @contextmanager
-def large_enough(images: Tensor) -> Iterator[None]:
-    """Say in one line that images (B, 3, H, W) are too small for a backbone, which torch has many words for.
+def large_enough(height: int, width: int) -> Iterator[None]:
+    """Say in one line that images of this size are too small for a backbone, which torch has many words for.
 
     Raises:
         DenseSiamError: they are.
@@ -99,7 +99,6 @@ def large_enough(images: Tensor) -> Iterator[None]:
     except RuntimeError as error:
         if not TOO_SMALL.search(str(error)):
             raise
-        height, width = images.shape[2:]
         raise DenseSiamError(
             f"images of {height} x {width} pixels are too small for the encoder: expected larger ones; raise "
             "data.views.size or protocol.side, or keep fewer of its stages"

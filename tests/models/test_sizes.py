@@ -202,7 +202,7 @@ def test_a_backbone_of_one_size_says_which(name: str, options: dict[str, Any], s
         ("beit_base_patch16_224", {"dynamic_img_size": True, "depth": 1}, ("dynamic_img_size=True",)),
         ("resnet10t", {"output_stride": 5}, ("output_stride=5",)),
         ("swin_tiny_patch4_window7_224", {"img_size": 100}, ("192 x 13 x 13", "192 x 12.5 x 12.5")),
-        (None, {}, ("can't make None",)),
+        (None, {}, ("name is None",)),
     ],
 )
 def test_what_is_no_pyramid_of_an_image_is_refused(name: Any, options: dict[str, Any], parts: tuple[str, ...]) -> None:
