@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from src.errors import DenseSiamError
+from src.overrides import override
 
 
 class StrangeObjectsError(DenseSiamError):
@@ -108,7 +109,7 @@ def load(path: str | Path) -> nn.Module:
     if checkpoint["config"]["task"]["_target_"] == "src.tasks.pretrain.Pretrain":
         raise DenseSiamError(
             f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
-            f"python -m src.export ckpt_path={path} output=encoder.pth"
+            f"python -m src.export {override('ckpt_path', path)} output=encoder.pth"
         )
     task = OmegaConf.create(task_config(checkpoint["config"]))
     state = cast(dict[str, Tensor], checkpoint["state_dict"])
