@@ -33,7 +33,7 @@ from src.provenance import origin
 from src.rehearsal import measure
 from src.scores import Scored, print_scores, write_scores
 from src.tasks.scoring import is_scored, score
-from src.trainers import check_trainer, make_trainer
+from src.trainers import check_loggers, check_trainer, make_trainer
 
 GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
@@ -80,6 +80,7 @@ def train(config: DictConfig) -> float:
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
     check_trainer(plain["trainer"])
+    check_loggers(plain["logger"])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
 
     protocol: Protocol = instantiate(config.protocol)

@@ -87,6 +87,10 @@ def check_trainer(values: Mapping[str, Any]) -> None:
     for key in NUMBERS:
         if key in present:
             check_number(f"trainer.{key}", present[key], low=0)
+    if present.get("limit_val_batches", 1.0) == 0:
+        raise DenseSiamError(
+            "trainer.limit_val_batches is 0: expected something to score; probe=unscored scores nothing"
+        )
     for key in FLAGS:
         if key in present:
             check_flag(f"trainer.{key}", present[key])
@@ -101,6 +105,22 @@ def check_trainer(values: Mapping[str, Any]) -> None:
     if isinstance(present.get("strategy"), str):
         check_choice("trainer.strategy", present["strategy"], STRATEGIES)
     check_devices(present.get("accelerator", "auto"), present.get("devices", "auto"))
+
+
+def check_loggers(loggers: Mapping[str, Any]) -> None:
+    """Refuse names and folders of loggers that are no text, which they would only use when something is logged.
+
+    Args:
+        loggers: of `conf/logger/`, by their names; null for one that is switched off.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    for name, values in loggers.items():
+        for key in ("save_dir", "name", "project"):
+            value = (values or {}).get(key)
+            if value is not None and not isinstance(value, str):
+                check_text(f"logger.{name}.{key}", value, "or null")
 
 
 def check_devices(accelerator: Any, devices: Any) -> None:

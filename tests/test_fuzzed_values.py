@@ -8,7 +8,10 @@ import random
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
+from src.command_line import explained
 from src.errors import DenseSiamError, plain_errors
 from src.train import train
 from tests.composing import composed
@@ -171,16 +174,14 @@ def test_a_value_runs_or_is_refused_in_one_line(
     base: str, override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where relative paths such as paths.output=abc go
+    said, score = "", math.nan
     try:
         config = composed(tmp_path / "run", *BASES[base], override)
-    except Exception:  # Hydra's own refusals: see test_command_line.py
-        return
-    try:
         with plain_errors():
             score = train(config)
     except DenseSiamError as error:
         said = str(error)
-    else:
-        said = ""
-        assert math.isnan(score) or 0 <= score <= 100
+    except (HydraException, OmegaConfBaseException) as error:
+        said = str(DenseSiamError(explained(error, [*BASES[base], override], "train")))
     assert "\n" not in said
+    assert math.isnan(score) or 0 <= score <= 100

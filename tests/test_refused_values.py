@@ -73,6 +73,7 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("trainer.precision=x", "trainer can't be made from its values: Precision 'x' is invalid"),
         ("+trainer.strange=1", "unexpected keyword argument 'strange'"),
         ("+model.neck.strange=1", "unexpected keyword argument 'strange'"),
+        ("logger.csv.name=[a]", "logger.csv.name is ['a']: expected a text, or null"),
         ("paths.output=", "paths.output is empty, as a shell variable that is not set leaves it"),
     ],
 )
@@ -164,3 +165,8 @@ def test_devices_are_counted(devices: object) -> None:
 def test_the_data_deals_itself_out() -> None:
     refusal(lambda: check_trainer({"max_epochs": 1, "use_distributed_sampler": True}), "use_distributed_sampler")
     check_trainer({"max_steps": 3, "use_distributed_sampler": False, "devices": "auto", "max_epochs": None})
+
+
+def test_make_demo_names_its_experiment() -> None:
+    text = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    assert "-m src.train experiment=demo $(ARGS)" in text

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from src.checkpoints.reading import first_line, read_checkpoint
 from src.checkpoints.rebuilding import check_parts, rebuild
 from src.errors import DenseSiamError
+from src.overrides import override
 
 REBUILT = ("data", "model", "probe", "protocol", "task")  # groups of a stored config; others are never built
 
@@ -32,7 +33,7 @@ def load(path: str | Path) -> nn.Module:
     if task.get("_target_") == "src.tasks.pretrain.Pretrain":
         raise DenseSiamError(
             f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
-            f"python -m src.export ckpt_path={path} output=encoder.pth"
+            f"python -m src.export {override('ckpt_path', path)} output=encoder.pth"
         )
     if task.get("_target_") == "src.tasks.segment.Segment":
         network: nn.Module = rebuild(part_of(task, "network", path))(losses=())

@@ -3,7 +3,9 @@
 Names of the release are those of ZwwWayne/DenseSiam, commit 99f8ce1; PiCIE's are those of janghyuncho/PiCIE.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,7 +147,6 @@ def _first(names: Sequence[str], count: int = 3) -> str:
 
 def _extraction(path: str | Path) -> str:
     """A command that reads a file with its program's own classes and writes only its weights."""
-    code = (
-        f"f = torch.load({str(path)!r}, 'cpu', weights_only=False); torch.save(f.get('state_dict', f), 'weights.pth')"
-    )
-    return f'python -c "import torch; {code}"'
+    read = f'torch.load({json.dumps(str(path), ensure_ascii=False)}, "cpu", weights_only=False)'
+    code = f'import torch; f = {read}; torch.save(f.get("state_dict", f), "weights.pth")'
+    return f"python -c {shlex.quote(code)}"

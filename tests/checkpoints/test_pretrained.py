@@ -1,6 +1,7 @@
 """Weights of the authors' release, of PiCIE and of our own runs: everything lands in its place, or is reported."""
 
 import json
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
@@ -249,7 +250,7 @@ def test_our_own_weights_give_the_same_network(started: Any, wrapped: bool) -> N
     ],
 )
 def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path, content: Any, found: str) -> None:
-    path = tmp_path / "weights.pth"
+    path = tmp_path / "its (own) weights.pth"
     torch.save(content, path)
     network = densesiam()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -271,6 +272,7 @@ def test_a_file_with_other_objects_says_how_to_save_its_weights_alone(
     torch.save({"meta": {"best": np.float64(41.5)}, "state_dict": state}, path)
     message = refusal(lambda: start_from(densesiam(), path), path, "holds numpy.", "if you trust who made it")
     monkeypatch.chdir(tmp_path)
-    exec(message.split('python -c "')[1].removesuffix('"'))  # as the message says
+    _, _, code = shlex.split(message[message.index("python -c ") :])
+    exec(code)  # as the message says
     report = start_from(densesiam(), "weights.pth")
     assert list(report.matched) == list(state)
