@@ -103,23 +103,43 @@ class RegionHead(nn.Module):
     def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map masks and features of the same points to u and v of Eq. 5.
 
-        The sum of Eq. 4 and the first layer of g' are both linear, so that layer may come first: with few points, many
-        regions and wide features that takes a fraction of the arithmetic.
-
         Args:
             z: (B, N, K, K) projector logits; features: (B, in_channels, K, K).
 
         Returns:
             u and v, both (B, N, channels).
         """
-        first, *rest = self.projector
-        points, weight = z.shape[2] * z.shape[3], cast(Tensor, first.weight)
-        if layer_first(regions=z.shape[1], points=points, width=weight.shape[1], out=weight.shape[0]):
-            hidden = region_embeddings(z, F.conv2d(features, weight[:, :, None, None])).to(weight.dtype).mT
-        else:
-            hidden = along_regions([first], region_embeddings(z, features).to(weight.dtype).mT)
-        v = along_regions(rest, hidden)
+        first = cast(nn.Linear, self.projector[0])
+        points = z.shape[2] * z.shape[3]
+        early = layer_first(regions=z.shape[1], points=points, width=first.in_features, out=first.out_features)
+        v = projected_early(self.projector, z, features) if early else projected(self.projector, z, features)
         return along_regions(self.predictor, v).mT, v.mT
+
+
+def projected(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
+    """v = g'(e) of the region embeddings e (Eq. 4), as the paper has it.
+
+    Args:
+        projector: g', whose first layer is linear without bias.
+        z: (B, N, K, K) projector logits; features: (B, in_channels, K, K).
+
+    Returns:
+        (B, channels, N).
+    """
+    e = region_embeddings(z, features).mT
+    return along_regions(projector, e.to(next(projector.parameters()).dtype))
+
+
+def projected_early(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
+    """The same as `projected`, with the first layer of g' on the points and the sum of Eq. 4 after it.
+
+    Both are linear, so their order does not matter to the result. With few points, many regions and wide features this
+    one takes a fraction of the arithmetic.
+    """
+    first, *rest = projector
+    weight = cast(Tensor, first.weight)
+    at_points = F.conv2d(features, weight[:, :, None, None])
+    return along_regions(rest, region_embeddings(z, at_points).mT.to(weight.dtype))
 
 
 def along_regions(layers: Iterable[nn.Module], regions: Tensor) -> Tensor:

@@ -162,18 +162,19 @@ class DenseSiam(DenseFeatures):
         Args:
             images: (B, 3, H, W) one view of each image.
             boxes: (B, 4) where the overlap lies in it, see `src.geometry`.
-            with_regions: whether RegionSim is awake.
+            with_regions: whether RegionSim is active.
         """
         features = self.features(images)
         size = self.points(features)
-        early, overlap_alone = self.grid_position == "before_projector", self.global_region == "intersection"
         region_head = self.region_head if with_regions else None
-        head = (
-            self.head if with_regions or self.losses != {"image", "region"} else None
-        )  # masks alone sleep with regions
-        readers = (early and head, region_head, overlap_alone and self.image_head)
-        sampled = sample_boxes(features, boxes, size) if any(readers) else features
-        dense_input = sampled if early else features
+        masks_only = self.losses == {"image", "region"}  # the projector then has no other use than RegionSim's masks
+        head = None if masks_only and not with_regions else self.head
+        grid_first = self.grid_position == "before_projector"
+        overlap_only = self.global_region == "intersection" and self.image_head is not None
+        is_sampled = (grid_first and head is not None) or region_head is not None or overlap_only
+        sampled = sample_boxes(features, boxes, size) if is_sampled else features
+        dense_input = sampled if grid_first else features
+
         z, dense, aux, regions, image = None, None, None, None, None
         if head is not None:
             z, dense = head(dense_input, boxes, size, self.grid_position)
@@ -182,5 +183,5 @@ class DenseSiam(DenseFeatures):
         if region_head is not None:
             regions = Pair(*region_head(z, sampled))
         if self.image_head is not None:
-            image = Pair(*self.image_head((sampled if overlap_alone else features).mean((2, 3))))
+            image = Pair(*self.image_head((sampled if overlap_only else features).mean((2, 3))))
         return View(z, dense, aux, regions, image)
