@@ -20,6 +20,7 @@ from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
 from src.provenance import config_hash, file_record
+from src.run_folder import in_own_folder
 from src.scores import Scored, print_difference, print_scores, write_scores
 from src.tasks.pretrain import Pretrain
 from src.tasks.probes import LinearlyProbed, ProbeSettings
@@ -33,6 +34,7 @@ def main(config: DictConfig) -> float:
         return evaluate(config)
 
 
+@in_own_folder(resumes=False)
 def evaluate(config: DictConfig) -> float:
     """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
 

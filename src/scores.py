@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from src.disk import cannot_write, write_whole
 from src.intervals import Interval
 
 COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
@@ -85,6 +86,9 @@ def write_scores(
     Undefined scores become null. `difference` is that of the first two rows, if they were compared; `origin` is what
     the scored network was made from, see `src.provenance`; `label_free` are the criteria of the last epoch, if there
     are any, see `src.criteria`.
+
+    Raises:
+        DenseSiamError: the file can't be written.
     """
     document = {
         "scores": {label: {name: _finite(value) for name, value in row.scores.items()} for label, row in rows.items()},
@@ -100,7 +104,13 @@ def write_scores(
         "config": dict(config),
         "origin": dict(origin),
     }
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    try:
+        write_whole(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise cannot_write(
+            path, error, "the scores are printed above; make room, and src.evaluate writes them"
+        ) from error
 
 
 def environment() -> dict[str, Any]:

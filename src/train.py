@@ -19,16 +19,18 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.callbacks import ConfigInCheckpoint, Throughput
-from src.checkpoints import read_checkpoint
 from src.console import hush_libraries
+from src.continuation import go_on, start_at
 from src.criteria_monitor import LabelFreeCriteria
 from src.errors import DenseSiamError, plain_errors
 from src.foreign import start_from
+from src.loggers import Csv
 from src.memory import forget_peak, peak_memory
 from src.preview import plan_of, print_preview
 from src.protocol import Protocol
 from src.provenance import origin
 from src.rehearsal import measure
+from src.run_folder import in_own_folder
 from src.scores import Scored, print_scores, write_scores
 from src.tasks.scoring import score
 
@@ -58,6 +60,7 @@ def check_sweep(config: DictConfig) -> None:
         )
 
 
+@in_own_folder(resumes=True)
 def train(config: DictConfig) -> float:
     """Print what the run will cost, score the network as it starts and the floors, train, score again, and report.
 
@@ -79,11 +82,13 @@ def train(config: DictConfig) -> float:
         )
     if config.ckpt_path is not None and config.weights is not None:
         raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
-    if config.ckpt_path is not None:
-        read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
+    start = None if config.ckpt_path is None else start_at(config.ckpt_path)
     started = time.perf_counter()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    if start is not None:
+        plain["ckpt_path"] = str(start.path)
+    resumed = {} if start is None else go_on(start, plain)
 
     protocol: Protocol = instantiate(config.protocol)
     data = instantiate(config.data, protocol=protocol, _convert_="all")
@@ -94,7 +99,7 @@ def train(config: DictConfig) -> float:
     if config.ckpt_path is None:
         task.network.fit_neck(some_training_images(config, data))
     taken_over = start_from(task.network, config.weights) if config.weights is not None else None
-    throughput, made_from = Throughput(), origin(plain)
+    throughput, made_from = Throughput(), origin(plain) | resumed
     callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
@@ -103,6 +108,8 @@ def train(config: DictConfig) -> float:
     output = Path(config.paths.output)
 
     for each in trainer.loggers:
+        if start and isinstance(each, Csv):
+            each.go_on_from(start.step)
         each.log_hyperparams(plain)
     if taken_over and trainer.is_global_zero:
         print(taken_over)
@@ -113,7 +120,7 @@ def train(config: DictConfig) -> float:
 
     rows = before_training(config, trainer, task, data)
     forget_peak()
-    trainer.fit(task, data, ckpt_path=config.ckpt_path)
+    trainer.fit(task, data, ckpt_path=plain["ckpt_path"])
     peak = peak_memory(trainer.strategy.root_device)
     if data.val is not None:
         rows |= score(trainer, task, data, "after training")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from src.errors import DenseSiamError
+from src.finite import NotFiniteError
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
 from src.protocol import Protocol
@@ -31,7 +32,7 @@ class PairModule(ScoredModule):
         clustering_seconds: that went into clustering, outside of the steps, since training began; 0 without any.
 
     Raises:
-        DenseSiamError: on training: a loss that is not finite.
+        NotFiniteError: on training: a loss that is not finite.
     """
 
     network: DenseFeatures
@@ -59,7 +60,7 @@ class PairModule(ScoredModule):
         total = torch.stack(list(weighted.values())).sum()
         if not torch.isfinite(total):
             terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise DenseSiamError(
+            raise NotFiniteError(
                 f"the loss is not finite at step {self.global_step}: {terms}; "
                 "lower the learning rate or train in float32"
             )
