@@ -16,7 +16,7 @@ def amount(size: int) -> str:
 
 def free_bytes(folder: Path) -> int:
     """Free disk where a folder is, or will be made."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     return shutil.disk_usage(existing).free
 
 

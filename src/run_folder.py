@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -75,23 +75,28 @@ def own_folder(folder: Path, ckpt_path: str | None) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+", encoding="utf-8")
+        file = (folder / LOCK).open("ab+", buffering=0)
     except OSError as error:
         raise cannot_write(folder, error, OTHER) from error
     with file:
         if not lock(file):
             file.seek(0)
-            raise DenseSiamError(f"{folder} is in use by another run, {file.read().strip() or 'just started'}: {OTHER}")
+            raise DenseSiamError(
+                f"{folder} is in use by another run, {file.read().decode() or 'just started'}: {OTHER}"
+            )
         found = next((path for pattern in RESULTS for path in sorted(folder.glob(pattern))), None)
         inside = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
         if found and not inside:
             raise DenseSiamError(f"{folder} holds another run's {found.relative_to(folder)}: {OTHER}")
         file.truncate(0)
-        print(f"process {os.getpid()} on {platform.node()}", file=file, flush=True)
+        try:
+            file.write(f"process {os.getpid()} on {platform.node()}".encode())
+        except OSError as error:
+            raise cannot_write(folder, error, f"make room, or {OTHER}") from error
         yield
 
 
-def lock(file: IO[str]) -> bool:
+def lock(file: FileIO) -> bool:
     """Lock a file for this process, without waiting; False if another has locked it."""
     try:
         if fcntl is not None:

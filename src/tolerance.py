@@ -5,6 +5,7 @@ from types import TracebackType
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from src.disk import disk_error_behind
 from src.errors import DenseSiamError
 
 
@@ -25,6 +26,7 @@ class WarnOnce(AbstractContextManager["WarnOnce", bool]):
             return False
         if not self.warned:
             self.warned = True
-            said = " ".join(str(error).split()) or type(error).__name__
+            fault = disk_error_behind(error) or error
+            said = " ".join(str(fault).split()) or type(fault).__name__
             rank_zero_warn(f"can't write {self.what} ({said}): the run goes on without, and warns no more")
         return True
