@@ -43,18 +43,28 @@ NOT_SET = "not set"
 
 
 class Start(NamedTuple):
-    """A checkpoint to go on from: where it is, what it holds, and the step that it was written after."""
+    """Where a run goes on.
+
+    Attributes:
+        path: of the checkpoint.
+        step: that it was written after.
+        begun: epochs that had begun by then.
+        config: that it was trained with, plain containers.
+        resumed: when the run was resumed before, see `go_on`.
+    """
 
     path: Path
-    checkpoint: dict[str, Any]
     step: int
+    begun: int
+    config: Mapping[str, Any]
+    resumed: list[dict[str, Any]]
 
 
 def start_at(path: str) -> Start:
     """Read the checkpoint to go on from. In place of a damaged `last.ckpt` it is the `previous.ckpt` beside it.
 
     Raises:
-        DenseSiamError: see `read_checkpoint`.
+        DenseSiamError: see `read_checkpoint`; or the file doesn't say after which step it was written.
     """
     try:
         found, checkpoint = Path(path), read_checkpoint(path)
@@ -65,8 +75,14 @@ def start_at(path: str) -> Start:
         if previous is None or not is_damaged(path):
             raise
         found, checkpoint = previous, read_checkpoint(previous)
-        rank_zero_warn(f"{error}; going on from {found} instead, which holds step {checkpoint['global_step']}")
-    return Start(found, checkpoint, checkpoint["global_step"])
+        rank_zero_warn(f"{error}; going on from {found} instead, which holds step {checkpoint.get('global_step')}")
+    step, epoch = checkpoint.get("global_step"), checkpoint.get("epoch")
+    if type(step) is not int or type(epoch) is not int:
+        raise DenseSiamError(
+            f"{found} has global_step {step!r} and epoch {epoch!r}: expected numbers, to go on from there; "
+            f"start a new run from its weights with weights={found}"
+        )
+    return Start(found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []))
 
 
 def is_damaged(path: str) -> bool:
@@ -92,11 +108,14 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DenseSiamError: naming values that must not change, see `FIXED`: the checkpoint's own would win over them.
     """
-    changed = changes(start.checkpoint["config"], config)
+    before, after = (flat(effective(each)) for each in (start.config, config))
+    names = sorted({*before, *after} - {"ckpt_path"}, key=lambda name: (name.count("."), name))
+    pairs = {name: [before.get(name, NOT_SET), after.get(name, NOT_SET)] for name in names}
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     refused = [name for name in changed if is_fixed(name, changed)]
     faults = [f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused[:SHOWN]]
     faults += [f"{len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
-    faults += schedule_faults(start, config)
+    faults += schedule_faults(before, after, start.begun)
     if faults:
         raise DenseSiamError(
             f"{start.path} was trained otherwise: found {', '.join(faults)}; expected the values that it has; "
@@ -104,16 +123,7 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
         )
     said = "".join(f", {name}={new} (was {old})" for name, (old, new) in changed.items())
     rank_zero_only(print)(f"Going on from {start.path} after step {start.step}{said}")
-    earlier = start.checkpoint.get("origin", {}).get("resumed", [])
-    return {"resumed": [*earlier, {"step": start.step, "changed": changed}]}
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Dotted name -> [old, new] of the values that count and differ between two configs, the outer ones first."""
-    before, after = (flat(effective(each)) for each in (old, new))
-    names = sorted({*before, *after} - {"ckpt_path"}, key=lambda name: (name.count("."), name))
-    pairs = {name: [before.get(name, NOT_SET), after.get(name, NOT_SET)] for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return {"resumed": [*start.resumed, {"step": start.step, "changed": changed}]}
 
 
 def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:
@@ -122,31 +132,35 @@ def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:
     return within(name, FIXED) and not within(name, FREE) and not copied
 
 
-def schedule_faults(start: Start, config: Mapping[str, Any]) -> list[str]:
-    """What of the epochs behind the checkpoint would have been otherwise, had the run been as long from the start."""
-    old, begun = start.checkpoint["config"], start.checkpoint["epoch"] + 1
-    lengths = [{name: each["trainer"].get(name) for name in ("max_epochs", "max_steps")} for each in (old, config)]
-    if config["task"].get("schedule") == "cosine" and lengths[0] != lengths[1]:
-        name = next(name for name, value in lengths[0].items() if value != lengths[1][name])
-        was = f"trainer.{name}={lengths[1][name]} (was {lengths[0][name]})"
-        return [f"{was}, which the cosine of the learning rate follows from the first step on"]
-    before, after = first_region_epoch(old), first_region_epoch(config)
-    if min(before, begun) == min(after, begun):
+def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: int) -> list[str]:
+    """What of the epochs behind a checkpoint would have been otherwise under another length of the run.
+
+    Args:
+        before, after: both configs by dotted names.
+        begun: epochs behind the checkpoint, the one that it is from included.
+    """
+    for name in ("trainer.max_epochs", "trainer.max_steps"):
+        old, new = before.get(name), after.get(name)
+        if after.get("task.schedule") == "cosine" and old != new:
+            return [f"{name}={new} (was {old}), which the cosine of the learning rate follows from the first step on"]
+    first, now = first_region_epoch(before), first_region_epoch(after)
+    if min(first, begun) == min(now, begun):
         return []
-    epochs = lengths[1]["max_epochs"]
-    same = "null" if before == math.inf else f"{(before + 0.5) / epochs:.4g}"
-    return [
-        f"RegionSim from epoch {after} of {epochs} on (was {before}; task.region_start={same} keeps that)",
-    ]
+    epochs = after["trainer.max_epochs"]
+    same = "null" if first == math.inf else f"{(first + 0.5) / epochs:.4g}"
+    return [f"RegionSim from epoch {now} of {epochs} on (was {first}; task.region_start={same} keeps that)"]
 
 
 def first_region_epoch(config: Mapping[str, Any]) -> float:
-    """The epoch, counted from 0, that RegionSim begins in; infinite for never, and for values that the task refuses."""
-    start, epochs = config["task"].get("region_start"), config["trainer"].get("max_epochs")
-    weight = config["task"]["loss_weights"].get("region")
-    if not weight or type(start) not in (int, float) or not math.isfinite(start):
+    """The epoch, counted from 0, that RegionSim begins in; infinite for never, and for values that the task refuses.
+
+    Args:
+        config: by dotted names.
+    """
+    start, epochs = config.get("task.region_start"), config.get("trainer.max_epochs")
+    if not config.get("task.loss_weights.region") or not isinstance(start, int | float) or not math.isfinite(start):
         return math.inf
-    return math.floor(start * epochs) if type(epochs) is int and epochs > 0 else math.inf
+    return math.floor(start * epochs) if isinstance(epochs, int) and epochs > 0 else math.inf
 
 
 def within(name: str, places: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from hashlib import sha256
 from io import FileIO
@@ -24,7 +24,6 @@ except ImportError:  # not on Windows; there the names alone keep runs apart
 Command = Callable[[DictConfig], float]
 OTHER = "choose another folder with paths.output=DIR"
 LOCK = ".run"  # the file that a run holds a lock on; it stays, as removing it would let two runs in
-RESULTS = ("scores.json", "csv/metrics.csv", "checkpoints/*.ckpt", "*.ckpt")
 LAUNCHED = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
 
 
@@ -49,7 +48,11 @@ def in_own_folder(resumes: bool) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def held(config: DictConfig) -> float:
-            with own_folder(Path(config.paths.output), config.ckpt_path if resumes else None):
+            if not isinstance(config.paths.output, str) or not config.paths.output:
+                raise DenseSiamError(f"paths.output is {config.paths.output!r}: expected a folder to write to")
+            ckpt_path = str(config.ckpt_path) if resumes and config.ckpt_path is not None else None
+            checkpoints = OmegaConf.select(config, "callbacks.checkpoint.dirpath")
+            with own_folder(Path(config.paths.output), ckpt_path, checkpoints):
                 return command(config)
 
         return held
@@ -58,7 +61,7 @@ def in_own_folder(resumes: bool) -> Callable[[Command], Command]:
 
 
 @contextmanager
-def own_folder(folder: Path, ckpt_path: str | None) -> Iterator[None]:
+def own_folder(folder: Path, ckpt_path: str | None = None, checkpoints: str | None = None) -> Iterator[None]:
     """Hold a folder that no other run writes to or has left results in. Process 0 does so for all.
 
     The lock is the system's: it goes with the process, however that ends. Some network file systems have none.
@@ -66,6 +69,7 @@ def own_folder(folder: Path, ckpt_path: str | None) -> Iterator[None]:
     Args:
         folder: made if there is none.
         ckpt_path: to go on from; a run that goes on from a checkpoint in the folder may use it again.
+        checkpoints: where they are written, if that is elsewhere.
 
     Raises:
         DenseSiamError: the folder is another run's, or can't be written.
@@ -73,27 +77,59 @@ def own_folder(folder: Path, ckpt_path: str | None) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0):
         yield
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("ab+", buffering=0)
-    except OSError as error:
-        raise cannot_write(folder, error, OTHER) from error
-    with file:
+    with opened(folder) as file:
         if not lock(file):
-            file.seek(0)
             raise DenseSiamError(
                 f"{folder} is in use by another run, {file.read().decode() or 'just started'}: {OTHER}"
             )
-        found = next((path for pattern in RESULTS for path in sorted(folder.glob(pattern))), None)
-        inside = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
-        if found and not inside:
-            raise DenseSiamError(f"{folder} holds another run's {found.relative_to(folder)}: {OTHER}")
-        file.truncate(0)
+        check_free(folder, Path(checkpoints or folder / "checkpoints"), ckpt_path)
+        sign(file, folder)
         try:
-            file.write(f"process {os.getpid()} on {platform.node()}".encode())
-        except OSError as error:
-            raise cannot_write(folder, error, f"make room, or {OTHER}") from error
-        yield
+            yield
+        finally:
+            unlock(file)
+
+
+def opened(folder: Path) -> FileIO:
+    """The file to lock in a folder, read from its start and written at its end.
+
+    Raises:
+        DenseSiamError: the folder can't be made, or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).touch()
+        return (folder / LOCK).open("rb+", buffering=0)
+    except OSError as error:
+        raise cannot_write(folder, error, OTHER) from error
+
+
+def check_free(folder: Path, checkpoints: Path, ckpt_path: str | None) -> None:
+    """Refuse a folder that holds results of a run, other than the one to go on with; arguments as in `own_folder`.
+
+    Raises:
+        DenseSiamError: naming such a result.
+    """
+    resumed = None if ckpt_path is None else Path(ckpt_path).resolve()
+    if resumed and any(resumed.is_relative_to(place.resolve()) for place in (folder, checkpoints)):
+        return
+    results = [folder / "scores.json", folder / "csv" / "metrics.csv", *sorted(checkpoints.glob("*.ckpt"))]
+    found = next((path for path in results if path.exists()), None)
+    if found:
+        raise DenseSiamError(f"{found} is another run's: {OTHER}")
+
+
+def sign(file: FileIO, folder: Path) -> None:
+    """Say in the file who holds it, for the message to others.
+
+    Raises:
+        DenseSiamError: the disk is full.
+    """
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}".encode())
+    except OSError as error:
+        raise cannot_write(folder, error, f"make room, or {OTHER}") from error
 
 
 def lock(file: FileIO) -> bool:
@@ -106,3 +142,10 @@ def lock(file: FileIO) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def unlock(file: FileIO) -> None:
+    """Give a lock back, also where loader processes still have the file open."""
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -82,7 +82,7 @@ def train(config: DictConfig) -> float:
         )
     if config.ckpt_path is not None and config.weights is not None:
         raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
-    start = None if config.ckpt_path is None else start_at(config.ckpt_path)
+    start = None if config.ckpt_path is None else start_at(str(config.ckpt_path))
     started = time.perf_counter()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

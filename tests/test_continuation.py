@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from src.continuation import Start, first_region_epoch, go_on, start_at
+from src.runs import flat
 from tests.composing import composed
 from tests.refusals import refusal
 
@@ -33,7 +34,7 @@ def plain(*overrides: str) -> dict[str, Any]:
 
 def start(*overrides: str, epoch: int = 9) -> Start:
     """A checkpoint of a run under these overrides, written in or after an epoch counted from 0."""
-    return Start(Path("run/last.ckpt"), {"config": plain(*overrides), "epoch": epoch, "origin": {}}, 70)
+    return Start(Path("run/last.ckpt"), 70, epoch + 1, plain(*overrides), [])
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,7 @@ def test_what_changes_is_said_and_recorded(capsys: pytest.CaptureFixture[str]) -
     assert record == {"resumed": [{"step": 70, "changed": changed}]}
     said = "Going on from run/last.ckpt after step 70, data.root=/b (was /a), trainer.max_epochs=30 (was 20)\n"
     assert capsys.readouterr().out == said
-    first.checkpoint["origin"] = record
-    again = go_on(first._replace(step=80), first.checkpoint["config"])
+    again = go_on(first._replace(step=80, resumed=record["resumed"]), first.config)
     assert again["resumed"] == [*record["resumed"], {"step": 80, "changed": {}}]
 
 
@@ -156,8 +156,8 @@ def test_the_epochs_of_regionsim_stay(before: tuple[Any, Any], after: tuple[Any,
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "[1]", "null"])
 def test_what_the_task_will_refuse_is_left_to_it(value: str) -> None:
-    assert first_region_epoch(plain(f"task.region_start={value}")) == float("inf")
-    assert first_region_epoch(plain(f"trainer.max_epochs={value}")) == float("inf")
+    assert first_region_epoch(flat(plain(f"task.region_start={value}"))) == float("inf")
+    assert first_region_epoch(flat(plain(f"trainer.max_epochs={value}"))) == float("inf")
 
 
 def saved(path: Path, step: int) -> Path:
@@ -167,13 +167,13 @@ def saved(path: Path, step: int) -> Path:
 
 def test_a_damaged_last_is_replaced_by_the_one_before(tmp_path: Path) -> None:
     last, previous = saved(tmp_path / "last.ckpt", 6), saved(tmp_path / "previous.ckpt", 4)
-    assert start_at(str(last))[::2] == (last, 6)
+    assert start_at(str(last))[:3] == (last, 6, 1)
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.warns(UserWarning, match=r"can't read .*last\.ckpt .*going on from .*previous\.ckpt instead.* step 4"):
-        assert start_at(str(last))[::2] == (previous, 4)
+        assert start_at(str(last))[:2] == (previous, 4)
     last.unlink()
     with pytest.warns(UserWarning, match=r"no file .*last\.ckpt.*going on from .*previous\.ckpt instead.* step 4"):
-        assert start_at(str(last))[::2] == (previous, 4)
+        assert start_at(str(last))[:2] == (previous, 4)
     previous.write_bytes(b"also damaged")
     refusal(lambda: start_at(str(last)), f"can't read {previous}")
     previous.unlink()
@@ -186,3 +186,15 @@ def test_only_a_damaged_one_is_replaced(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "last.ckpt")
     refusal(lambda: start_at(str(tmp_path / "last.ckpt")), "holds no config")
     refusal(lambda: start_at(str(tmp_path / "best.ckpt")), "there is no file")
+
+
+def test_a_checkpoint_without_a_step_is_refused(tmp_path: Path) -> None:
+    torch.save({"config": plain(), "state_dict": {}, "epoch": 0}, tmp_path / "last.ckpt")
+    refusal(lambda: start_at(str(tmp_path / "last.ckpt")), "global_step None and epoch 0", "weights=")
+
+
+def test_how_often_it_was_resumed_is_read(tmp_path: Path) -> None:
+    resumed = [{"step": 3, "changed": {}}]
+    kept = {"config": plain(), "state_dict": {}, "epoch": 0, "global_step": 4, "origin": {"resumed": resumed}}
+    torch.save(kept, tmp_path / "last.ckpt")
+    assert start_at(str(tmp_path / "last.ckpt")).resumed == resumed

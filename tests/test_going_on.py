@@ -83,7 +83,7 @@ def test_the_folder_of_a_finished_run_is_left_alone(command: Any, straight: Path
     name, asked = {train: ("train", TINY), evaluate: ("evaluate", [f"ckpt_path={straight}/checkpoints/last.ckpt"])}[
         command
     ]
-    refusal(lambda: command(composed(straight, *asked, name=name)), f"{straight} holds another run's scores.json")
+    refusal(lambda: command(composed(straight, *asked, name=name)), f"{straight}/scores.json is another run's")
     assert {path: path.read_bytes() for path in straight.rglob("*") if path.is_file()} == before
 
 

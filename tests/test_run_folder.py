@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from src import run_folder
+from src.errors import DenseSiamError
 from src.run_folder import in_own_folder, own_folder, run_id
 from tests.composing import CONF, composed
 from tests.refusals import refusal
@@ -64,10 +65,31 @@ def test_results_of_another_run_are_left_alone(left: str, tmp_path: Path) -> Non
     folder = tmp_path / "run"
     (folder / left).parent.mkdir(parents=True)
     (folder / left).touch()
-    refusal(lambda: held(folder), f"{folder} holds another run's {left}: choose another folder with paths.output=DIR")
+    refusal(lambda: held(folder), f"{folder / left} is another run's: choose another folder with paths.output=DIR")
     elsewhere = tmp_path / "run2" / "checkpoints" / "last.ckpt"
-    refusal(lambda: held(folder, elsewhere), "holds another run's")
+    refusal(lambda: held(folder, elsewhere), "is another run's")
     held(folder, folder / "checkpoints" / "last.ckpt")  # to go on with the run itself
+
+
+def test_checkpoints_elsewhere_are_looked_at(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "disk"
+    elsewhere.mkdir()
+    last = elsewhere / "last.ckpt"
+    with own_folder(tmp_path / "first", None, str(elsewhere)):
+        last.touch()
+    with (
+        pytest.raises(DenseSiamError, match=r"disk/last\.ckpt is another run's"),
+        own_folder(tmp_path / "second", None, str(elsewhere)),
+    ):
+        pass
+    with own_folder(tmp_path / "first", str(last), str(elsewhere)):
+        pass
+
+
+@pytest.mark.parametrize("value", ["null", "3", "''"])
+def test_an_output_that_is_no_folder_is_refused(value: str, tmp_path: Path) -> None:
+    command = in_own_folder(resumes=True)(lambda config: 1.0)
+    refusal(lambda: command(composed(tmp_path, f"paths.output={value}")), "paths.output is ", "expected a folder")
 
 
 def test_a_link_into_the_folder_is_in_the_folder(tmp_path: Path) -> None:
@@ -110,12 +132,12 @@ def test_a_command_holds_its_folder(resumes: bool, tmp_path: Path) -> None:
         return 1.0
 
     assert command(composed(tmp_path)) == 1.0
-    refusal(lambda: command(composed(tmp_path)), "holds another run's scores.json")
+    refusal(lambda: command(composed(tmp_path)), "scores.json is another run's")
     again = composed(tmp_path, f"ckpt_path={tmp_path}/checkpoints/last.ckpt")
     if resumes:
         assert command(again) == 1.0
     else:
-        refusal(lambda: command(again), "holds another run's scores.json")
+        refusal(lambda: command(again), "scores.json is another run's")
 
 
 def test_runs_of_the_same_second_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
