@@ -91,7 +91,7 @@ def own_folder(folder: Path, ckpt_path: str | None = None, checkpoints: str | No
 
 
 def opened(folder: Path) -> FileIO:
-    """The file to lock in a folder, read from its start and written at its end.
+    """The file to lock in a folder, open for reading and writing.
 
     Raises:
         DenseSiamError: the folder can't be made, or written.
