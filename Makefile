@@ -18,7 +18,7 @@ help: ## Print this list
 setup: .venv/.installed ## Make .venv and install the tested versions into it (PYTHON=python3.12 for another Python)
 
 demo: .venv/.installed ## Train and score on the embedded scenes, no data needed (ARGS='seed=1' for overrides)
-	$(BIN)/python -m src.train $(ARGS)
+	$(BIN)/python -m src.train experiment=demo $(ARGS)
 
 test: .venv/.installed ## Run the tests (WORKERS=4 processes, ARGS='-k losses' for pytest)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from src.data.listing import RACY_NS, SUFFIXES, list_images
+from src.data.formats import SUFFIXES
+from src.data.listing import RACY_NS, list_images
 
 PER_FOLDER, BATCH_SIZE, MB = 1000, 512, 1e6
 RUNS = (  # what is listed how, and how the workers are started; later starts find what the first one left

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
+from src.checks import check_int, check_text
 from src.pictures import contact_sheet
 from src.tolerance import WarnOnce
 
@@ -138,6 +139,7 @@ class Unreadable(Callback):
     """
 
     def __init__(self, file: str) -> None:
+        check_text("callbacks.unreadable.file", file)
         self.file, self.tolerated = Path(file), WarnOnce(file)
         self.training: set[str] = set()
         self.scoring: set[str] = set()
@@ -204,6 +206,8 @@ class Pictures(Callback):
     """
 
     def __init__(self, folder: str, num_images: int) -> None:
+        check_text("callbacks.pictures.folder", folder)
+        check_int("callbacks.pictures.num_images", num_images, high=1000)
         self.folder, self.num_images = Path(folder), num_images
         self.tolerated = WarnOnce(f"pictures in {folder}")
         self.rows: list[tuple[Tensor, Tensor, Tensor]] = []

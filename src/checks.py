@@ -1,10 +1,13 @@
 """Checks of single values that a config may hold: of the right type, finite, in range."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from src.errors import DenseSiamError
+from src.overrides import override
+
+MAY_BE_EMPTY = ("logger.csv.name", "logger.tensorboard.name")  # Lightning's word for no further folder
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
@@ -87,12 +90,89 @@ def check_span(
     Raises:
         DenseSiamError: no list of two numbers, out of range, or the first is the larger.
     """
-    if not isinstance(value, list | tuple) or len(value) != 2:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
         raise DenseSiamError(f"{name} is {value!r}: expected two numbers, [smallest, largest]")
     for one in value:
         check_number(name, one, low=low, high=high, above=above)
     if value[0] > value[1]:
         raise DenseSiamError(f"{name} is {list(value)}: expected the smallest number first, [smallest, largest]")
+
+
+def check_seed(name: str, value: Any) -> None:
+    """Refuse a value that is no seed for the generators of torch, numpy and scikit-learn.
+
+    Raises:
+        DenseSiamError: no whole number of 32 bits.
+    """
+    check_int(name, value, high=2**32 - 1)
+
+
+def check_text(name: str, value: Any, otherwise: str = "") -> None:
+    """Refuse a value that is no text, or has no letter in it.
+
+    Args:
+        name: of the value in the config, such as `data.val_split`.
+        value: what was given.
+        otherwise: what else the caller allows, for the message.
+
+    Raises:
+        DenseSiamError: it is empty or something else; a number is shown as it has to be typed.
+    """
+    if isinstance(value, str) and value.strip():
+        return
+    typed = f"; as a text it is {override(name, str(value))}" if type(value) in (int, float) else ""
+    raise DenseSiamError(f"{name} is {value!r}: expected a text{_also(otherwise)}{typed}")
+
+
+def check_keys(name: str, value: Any, keys: Collection[str]) -> None:
+    """Refuse what is no mapping with these keys.
+
+    Raises:
+        DenseSiamError: naming those that are missing or strange.
+    """
+    if not isinstance(value, Mapping):
+        raise DenseSiamError(f"{name} is {value!r}: expected values of {', '.join(keys)}")
+    strange, missing = [str(key) for key in value if key not in keys], [key for key in keys if key not in value]
+    if strange or missing:
+        found = " and ".join(
+            f"{what} {', '.join(names)}" for what, names in (("has", strange), ("lacks", missing)) if names
+        )
+        raise DenseSiamError(f"{name} {found}: expected {', '.join(keys)}")
+
+
+def check_filled(config: Any, key: str = "") -> None:
+    """Refuse a config with an empty text in it: so a shell leaves `data.root=$DIR` where DIR is not set.
+
+    Args:
+        config: plain containers, interpolations resolved.
+        key: where they stand in the whole config.
+
+    Raises:
+        DenseSiamError: naming the value.
+    """
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            check_filled(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(config, str) and not config.strip() and key not in MAY_BE_EMPTY:
+        raise DenseSiamError(
+            f"{key} is empty, as a shell variable that is not set leaves it: give a value, or {key}=null for none"
+        )
+
+
+def check_made(name: str, value: Any, kind: type | Callable[[Any], bool], hint: str) -> None:
+    """Refuse a value where the config should have had something constructed.
+
+    Args:
+        name: of the value in the config, such as `model.encoder`.
+        value: what was given.
+        kind: its class, or `callable`.
+        hint: how it is chosen, for the message.
+
+    Raises:
+        DenseSiamError: it is something else.
+    """
+    if not (isinstance(value, kind) if isinstance(kind, type) else kind(value)):
+        raise DenseSiamError(f"{name} is {value!r}, from which nothing can be made: choose it with {hint}")
 
 
 def _also(otherwise: str) -> str:

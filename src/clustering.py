@@ -4,14 +4,16 @@ Centroids come from a sample of pixels; the category of a pixel is its nearest c
 the paper's comparisons rest on (PiCIE, Cho et al. 2021, and earlier ones) in its plainest form.
 """
 
-from typing import Literal, get_args
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.buffers import Float32Buffers
 from src.checks import check_choice
 from src.errors import DenseSiamError
 
@@ -43,6 +45,17 @@ def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) 
     return rows.transpose(1, 2).reshape(batch * per_image, channels)
 
 
+def check_backend(name: str, backend: Any) -> None:
+    """Refuse a backend that is unknown or not installed.
+
+    Raises:
+        DenseSiamError: naming the choices, or the package.
+    """
+    check_choice(name, backend, get_args(Backend))
+    if backend == "faiss" and find_spec("faiss") is None:
+        raise DenseSiamError(f"{name}=faiss needs faiss: pip install 'densesiam[faiss]'")
+
+
 def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend = "sklearn") -> Tensor:
     """Fit k-means on the CPU.
 
@@ -59,7 +72,7 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
     Raises:
         DenseSiamError: too few rows, non-finite values, an unknown backend or one that is not installed.
     """
-    check_choice("clustering.backend", backend, get_args(Backend))
+    check_backend("clustering.backend", backend)
     if len(rows) < num_clusters:
         raise DenseSiamError(
             f"expected at least {num_clusters} feature rows for {num_clusters} clusters, found {len(rows)}: "
@@ -79,10 +92,8 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
 
 
 def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor:
-    try:
-        import faiss
-    except ImportError as error:
-        raise DenseSiamError("clustering.backend=faiss needs faiss: pip install 'densesiam[faiss]'") from error
+    import faiss
+
     kmeans = faiss.Kmeans(
         values.shape[1],
         num_clusters,
@@ -96,12 +107,13 @@ def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor
     return torch.from_numpy(np.array(kmeans.centroids))
 
 
-class NearestCentroid(nn.Module):
+class NearestCentroid(Float32Buffers):
     """Logits whose argmax is the nearest centroid in squared Euclidean distance: (B, C, H, W) -> (B, N, H, W) float32.
 
     As |x - c|^2 = |x|^2 - (2 c.x - |c|^2), the logit 2 c.x - |c|^2 is a 1x1 convolution. Pixels and centroids are both
     shifted by the mean centroid first, which moves no distance and keeps small differences between large features.
-    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained.
+    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained, and stay
+    float32.
     """
 
     centroids: Tensor

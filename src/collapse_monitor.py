@@ -8,8 +8,8 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from src.checks import check_flag, check_int, check_number
 from src.collapse import BranchStatistics, Health
-from src.errors import DenseSiamError
 
 CATEGORICAL = ("dense", "aux")  # branches whose channels are pseudo-categories
 ADVICE = (
@@ -40,15 +40,11 @@ class CollapseMonitor(Callback):
     def __init__(
         self, rows_per_view: int, min_spread: float, min_effective_rank: float, min_images: int, stop: bool
     ) -> None:
-        expectations = (
-            ("rows_per_view", rows_per_view, rows_per_view >= 1, "1 or more"),
-            ("min_spread", min_spread, 0 <= min_spread <= 1, "0 to 1"),
-            ("min_effective_rank", min_effective_rank, min_effective_rank >= 0, "0 or more"),
-            ("min_images", min_images, min_images >= 1, "1 or more"),
-        )
-        for name, value, right, expected in expectations:
-            if not right:
-                raise DenseSiamError(f"callbacks.collapse.{name} is {value}: expected {expected}")
+        check_int("callbacks.collapse.rows_per_view", rows_per_view, low=1)
+        check_number("callbacks.collapse.min_spread", min_spread, low=0, high=1)
+        check_number("callbacks.collapse.min_effective_rank", min_effective_rank, low=0)
+        check_int("callbacks.collapse.min_images", min_images, low=1)
+        check_flag("callbacks.collapse.stop", stop)
         self.rows_per_view, self.min_images, self.stop = rows_per_view, min_images, stop
         self.min_spread, self.min_effective_rank = min_spread, min_effective_rank
         self.branches: dict[str, BranchStatistics] = {}

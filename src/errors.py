@@ -1,17 +1,24 @@
-"""The one exception for mistakes of the user."""
+"""The one exception for mistakes of the user, and what turns those that a library finds into it."""
 
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
+from types import TracebackType
 
 from hydra.errors import CompactHydraException, InstantiationException
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+STRANGE_ARGUMENT = re.compile(r"unexpected keyword argument|missing \d+ required|multiple values for")
+LOST_PROCESS = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe", re.IGNORECASE)
 
 
 class DenseSiamError(CompactHydraException):
     """A mistake the user can correct: a wrong value, a missing file, numbers that do not fit together.
 
-    The message is one line and says what was expected, what was found and what to do. Hydra prints it without a
-    traceback and exits with code 1. Mistakes in the code itself stay ordinary exceptions.
+    The message is one line and says what was expected, what was found and what to do. It is printed without a
+    traceback, and the program exits with code 1. Mistakes in the code itself stay ordinary exceptions.
     """
 
     def __init__(self, message: str) -> None:
@@ -23,26 +30,79 @@ class DenseSiamError(CompactHydraException):
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Take off Hydra's wrapping of what a constructor raised, and turn strange or missing arguments into one line.
+    """Turn what a library says of a user's mistake into one line, and leave the errors of our own code as they are.
 
-    So too Ctrl-C outside of training, which ends the program with code 1.
+    Hydra's wrapping of what a constructor raised is taken off. Ctrl-C outside of training ends the program with code 1.
     """
     try:
         yield
     except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, TypeError):
-            raise DenseSiamError(" ".join(str(error).split())) from error
-        if isinstance(cause, ModuleNotFoundError):
-            raise DenseSiamError(f"{cause}; the extras are: pip install 'densesiam[timm,tensorboard]'") from error
-        if isinstance(cause, MissingMandatoryValue):
-            raise DenseSiamError(_no_value(cause)) from None
-        raise (cause or error) from None
-    except KeyboardInterrupt:
-        raise SystemExit("Stopped") from None
+        raise _of_construction(error) from None
     except MissingMandatoryValue as error:
         raise DenseSiamError(_no_value(error)) from None  # Hydra would print OmegaConf's lines as well
+    except OmegaConfBaseException as error:
+        raise DenseSiamError(f"the config can't be read: {_on_one_line(error)}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped") from None
+    except Exception as error:
+        if _is_misconfiguration(error):
+            raise DenseSiamError(f"Lightning can't do what the config says: {_on_one_line(error)}") from None
+        if _is_lost_process(error):
+            raise DenseSiamError(
+                "another process of this run has ended, so that this one can't go on: expected all of them to run to "
+                "the end; what the other one said stands above, or the system has killed it (memory)"
+            ) from None
+        raise
+
+
+def _of_construction(error: InstantiationException) -> BaseException:
+    """What is to be raised in the place of Hydra's exception."""
+    cause: BaseException = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        error, cause = cause, cause.__cause__
+    if isinstance(cause, DenseSiamError):
+        return cause
+    if isinstance(cause, ModuleNotFoundError):
+        return DenseSiamError(f"{cause}; the extras are: pip install 'densesiam[timm,tensorboard]'")
+    if isinstance(cause, MissingMandatoryValue):
+        return DenseSiamError(_no_value(cause))
+    strange = isinstance(cause, TypeError) and STRANGE_ARGUMENT.search(str(cause)) is not None
+    if cause is not error and not strange and _passed_our_code(cause.__traceback__):
+        return cause
+    found = re.search(r"full_key: (\S+)", str(error))
+    key = found[1] if found else "a part of the config"
+    said = _on_one_line(cause) if cause is not error else _on_one_line(error).split("full_key: ")[0].strip()
+    return DenseSiamError(f"{key} can't be made from its values: {said}; set them otherwise")
+
+
+def _passed_our_code(traceback: TracebackType | None) -> bool:
+    """Whether one of our own functions stood between Hydra's call and the error: those check their values."""
+    return any(str(frame.f_globals.get("__name__")).startswith("src.") for frame, _ in walk_tb(traceback))
+
+
+def _is_misconfiguration(error: Exception) -> bool:
+    """Whether Lightning refuses its arguments: with its own exception, or in a part of it that calls none of ours.
+
+    A program that runs without Lightning need not import it for this.
+    """
+    module = sys.modules.get("lightning.fabric.utilities.exceptions")
+    if module is not None and isinstance(error, module.MisconfigurationException):
+        return True
+    names = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    after = names[names.index("lightning") :] if "lightning" in names else []
+    return isinstance(error, TypeError | ValueError) and after[-1:] == ["lightning"] and "src" not in after
+
+
+def _is_lost_process(error: Exception) -> bool:
+    """Whether a process of several finds that another one is gone."""
+    module = sys.modules.get("torch.distributed")
+    several = module is not None and module.is_available() and module.is_initialized()
+    return several and isinstance(error, RuntimeError | ConnectionError) and bool(LOST_PROCESS.search(str(error)))
 
 
 def _no_value(error: MissingMandatoryValue) -> str:
     return f"{error.full_key} has no value: set {error.full_key}=..."
+
+
+def _on_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -6,25 +6,30 @@ linear probe on its frozen features, see `LinearlyProbed`.
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
-import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.checkpoints import read_checkpoint, task_config
+from src.checkpoints.loading import fill, part_of, read_rebuildable
+from src.checkpoints.reading import check_plain
+from src.checkpoints.rebuilding import rebuild, targets
+from src.checks import check_filled, check_text
+from src.command_line import run
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.intervals import ImageMatrices, paired_difference
 from src.protocol import Protocol
 from src.provenance import config_hash, file_record
-from src.run_folder import in_own_folder
 from src.scores import Scored, print_difference, print_scores, write_scores
 from src.tasks.pretrain import Pretrain
-from src.tasks.probes import LinearlyProbed, ProbeSettings
+from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
 from src.tasks.scoring import score
+from src.trainers import make_trainer
+from src.training.run_folder import in_own_folder
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -49,28 +54,39 @@ def evaluate(config: DictConfig) -> float:
         DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
     """
     started = time.perf_counter()
-    checkpoint = read_checkpoint(config.ckpt_path)
-    checkpoints = {"checkpoint": checkpoint}
+    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
+    check_text("ckpt_path", config.ckpt_path)
     if config.baseline_path is not None:
-        checkpoints["baseline"] = read_checkpoint(config.baseline_path)
-    setting = as_asked(checkpoint["config"], config)
-    protocol: Protocol = instantiate(setting.protocol)
-    data = instantiate(setting.data, protocol=protocol, _convert_="all")
-    if "_target_" in setting.probe:
-        data = instantiate(setting.probe, data=data, _convert_="all")
+        check_text("baseline_path", config.baseline_path, "or null for none")
+    check_probes("linear_probe", settings)
+    check_filled(OmegaConf.to_container(config, resolve=True))
+    paths = {"checkpoint": config.ckpt_path}
+    if config.baseline_path is not None:
+        paths["baseline"] = config.baseline_path
+    asked = asked_for(config)
+    named = targets(asked)
+    checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
+    for each in checkpoints.values():
+        check_plain(each.get("origin"))  # goes into scores.json
+    setting = merged(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
+    protocol: Protocol = rebuild(setting["protocol"], named)
+    data = rebuild(setting["data"], named, protocol=protocol)
+    if "_target_" in setting["probe"]:
+        data = rebuild(setting["probe"], named, data=data)
     if data.val is None:
         raise DenseSiamError(
             "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "
             "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
         )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
-    trainer: lightning.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False, _convert_="all")
+    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=False)
 
     rows: dict[str, Scored] = {}
     matrices: list[ImageMatrices] = []
-    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
-    for label, each in checkpoints.items():
-        task = task_of(each, data.classes, protocol)
+    for label, path in paths.items():
+        stored = part_of(checkpoints[label]["config"], "task", path)
+        task = rebuild(stored, classes=data.classes, protocol=protocol)
+        fill(task, checkpoints[label]["state_dict"], path)
         task.name = label  # of its pictures
         rows |= score(trainer, task, data, label)
         matrices.append(task.scoring.matrices)
@@ -80,9 +96,8 @@ def evaluate(config: DictConfig) -> float:
     difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
 
     if trainer.is_global_zero:
-        described = {**data.describe(), "images": matrices[0].counts.shape[0], **protocol.describe()}
-        used = cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
-        used |= {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
+        described = {**data.describe(), **matrices[0].counted(), **protocol.describe()}
+        used = setting | {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
         if "checkpoint, linear probe" in rows:
             described["probes"] = f"linear (not matched), fitted on {len(data.fitted_on)} images, {data.fitted_on}"
             used["linear_probe"] = dict(settings)
@@ -91,44 +106,47 @@ def evaluate(config: DictConfig) -> float:
         print_difference(difference)
         cost = {"seconds": time.perf_counter() - started}
         made_from: dict[str, Any] = {"config": config_hash(used)}
-        for (label, each), path in zip(checkpoints.items(), (config.ckpt_path, config.baseline_path), strict=False):
-            made_from[label] = {**file_record(path), "origin": each.get("origin")}
+        for label, path in paths.items():
+            made_from[label] = {**file_record(path), "origin": checkpoints[label].get("origin")}
         write_scores(output / "scores.json", rows, described, cost, used, made_from, difference)
         print(f"scores and pictures in {output}")
     return rows["checkpoint"].scores["mIoU"]
 
 
-def as_asked(trained: dict[str, Any], config: DictConfig) -> DictConfig:
-    """The checkpoint's config with the data and protocol that the command line asks for."""
-    # Unresolved, as its values may refer to the checkpoint's.
+def asked_for(config: DictConfig) -> dict[str, Any]:
+    """What the command line says of data, probe and protocol, unresolved: it may refer to values of the checkpoint."""
     unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
-    asked = {group: unresolved[group] for group in ("data", "probe", "protocol")}
-    if "_target_" in asked["data"]:
-        asked["data"]["views"] = trained["data"]["views"]  # of the training: `protocol=paper` takes its size from them
-        if "_target_" in trained["probe"] and "_target_" not in asked["probe"]:
+    return {group: unresolved[group] for group in ("data", "probe", "protocol")}
+
+
+def merged(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The checkpoint's config with the data, probe and protocol that the command line asks for, resolved.
+
+    Args:
+        trained: the config in the checkpoint.
+        asked: see `asked_for`.
+        path: of the checkpoint, for the messages.
+
+    Raises:
+        DenseSiamError: data without a probe for a checkpoint of pre-training; a group that the stored config lacks.
+    """
+    stored = {group: part_of(trained, group, path) for group in ("data", "probe", "protocol")}
+    wanted = {
+        group: {key: value for key, value in values.items() if value is not None} for group, values in asked.items()
+    }
+    if "_target_" in wanted["data"]:  # another data set, not other values of the same
+        if "_target_" in stored["probe"] and "_target_" not in wanted["probe"]:
             raise DenseSiamError(
                 "a checkpoint of pre-training is scored on its probe set, not on data: set probe=labelled_folder "
                 "probe.root=DIR, or with data=... probe=own_labels"
             )
-    for group in ("data", "probe"):
-        if "_target_" in asked[group]:  # another data set, not other values of the same
-            trained = {**trained, group: asked[group]}
-    return cast(DictConfig, OmegaConf.merge(trained, {group: present(values) for group, values in asked.items()}))
-
-
-def present(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that are not null."""
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def task_of(checkpoint: dict[str, Any], classes: Any, protocol: Protocol) -> Any:
-    """The trained task of a checkpoint, to be scored on these classes under this protocol."""
-    task = instantiate(
-        OmegaConf.create(task_config(checkpoint["config"])), classes=classes, protocol=protocol, _convert_="all"
-    )
-    task.load_state_dict(checkpoint["state_dict"])
-    return task
+        views = part_of(stored["data"], "views", path)  # `protocol=paper` takes its size from them
+        stored["data"], wanted["data"] = {**asked["data"], "views": views}, {}
+    if "_target_" in wanted["probe"]:
+        stored["probe"] = asked["probe"]
+    setting = OmegaConf.merge(dict(trained, **stored), wanted)
+    return cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "evaluate")

@@ -6,7 +6,6 @@ The file is a plain state dict under the names of torchvision or timm; what it w
 import inspect
 import io
 import json
-import shlex
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
@@ -16,19 +15,24 @@ from typing import Any, NamedTuple
 import hydra
 import torch
 import torchvision
-from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.checkpoints import encoder_config, read_checkpoint
+from src.checkpoints.loading import part_of, read_rebuildable
+from src.checkpoints.reading import check_plain
+from src.checkpoints.rebuilding import constructor, rebuild
+from src.checks import check_flag, check_text
+from src.command_line import run
 from src.console import hush_libraries
 from src.disk import amount, free_bytes
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
+from src.overrides import override, spelled
 from src.provenance import file_record
 from src.scores import environment
 
 PREFIX = "network.encoder.backbone."
+SUFFIXES = (".pth", ".pt")
 
 
 class Counterpart(NamedTuple):
@@ -66,14 +70,20 @@ def export(config: DictConfig) -> None:
         DenseSiamError: no such checkpoint, or one without a whole encoder; a file that can't be written, that exists
             and is not to be replaced, or that is the checkpoint itself.
     """
-    if type(config.overwrite) is not bool:
-        raise DenseSiamError(f"overwrite is {config.overwrite!r}: expected true or false")
-    if config.output is None or str(config.output).endswith("/"):
-        raise DenseSiamError(f"output is {config.output!r}: expected the path of a file, such as encoder.pth")
-    source, output = Path(str(config.ckpt_path)), Path(str(config.output))
-    checkpoint = read_checkpoint(source)
+    check_flag("overwrite", config.overwrite)
+    check_text("ckpt_path", config.ckpt_path)
+    check_text("output", config.output, "the path of a file, such as encoder.pth")
+    source, output = Path(config.ckpt_path), Path(config.output)
+    if config.output.endswith("/") or output.suffix.lower() not in SUFFIXES:
+        raise DenseSiamError(
+            f"output is {config.output!r}: expected the path of a file that ends in {' or '.join(SUFFIXES)}, as it is "
+            "a state dict that torch.load reads, and nothing else"
+        )
+    checkpoint = read_rebuildable(source)
+    for entry in ("epoch", "global_step", "origin"):  # they go into the record
+        check_plain(checkpoint.get(entry))
     encoder, state = encoder_of(checkpoint, source)
-    encoder_config = checkpoint["config"]["model"]["encoder"]
+    encoder_config = part_of(part_of(checkpoint["config"], "model", source), "encoder", source)
     counterpart = counterpart_of(encoder_config, state, output)
     buffer = io.BytesIO()  # given a path, torch.save writes its name into the file: the hash would change with it
     torch.save(state, buffer)
@@ -106,11 +116,11 @@ def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, di
     """
     entries: dict[str, Tensor] = checkpoint["state_dict"]
     state = {name.removeprefix(PREFIX): value for name, value in entries.items() if name.startswith(PREFIX)}
-    if not state or "encoder" not in checkpoint["config"].get("model", {}):
+    if not state:
         raise DenseSiamError(
             f"{source} holds no encoder: expected a run's checkpoint, with entries such as {PREFIX}..."
         )
-    encoder: Encoder = instantiate(encoder_config(checkpoint["config"]), _convert_="all")
+    encoder: Encoder = rebuild(part_of(part_of(checkpoint["config"], "model", source), "encoder", source))
     load_weights(encoder.backbone, state, str(source))
     return encoder, state
 
@@ -123,7 +133,7 @@ def counterpart_of(encoder: Mapping[str, Any], state: Mapping[str, Tensor], outp
         state: its entries.
         output: the file that holds them.
     """
-    function = get_method(encoder["_target_"])
+    function = constructor(encoder["_target_"])
     parameters = inspect.signature(function).parameters
     settings = {
         key: value
@@ -181,8 +191,9 @@ def write(files: Mapping[Path, bytes], source: Path, overwrite: bool) -> None:
 
 def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
     """What was written, what it lacks, and how it is loaded here and elsewhere."""
-    settings = [f"{key}={str(value).replace(' ', '')}" for key, value in counterpart.settings.items()]
-    here = " ".join(shlex.quote(f"model.encoder.{each}") for each in (f"weights={output}", *settings))
+    settings = [f"{key}={spelled(value)}" for key, value in counterpart.settings.items()]
+    values = {"weights": output, **counterpart.settings}
+    here = " ".join(override(f"model.encoder.{key}", value) for key, value in values.items())
     lines = [
         f"{output}: {entries} entries of {counterpart.library}'s {counterpart.name}; their record is {output}.json"
     ]
@@ -195,4 +206,4 @@ def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "export")

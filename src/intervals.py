@@ -9,7 +9,7 @@ too well, and the interval can lie above the score.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +48,16 @@ class ImageMatrices(NamedTuple):
         """(C, N) sum over the images, each counted as often as `weights` (images,) says."""
         flat = np.asarray(weights @ self.counts)
         return torch.from_numpy(flat.reshape(len(self.categories), -1))
+
+    def counted(self) -> dict[str, Any]:
+        """What the scores are of, for their protocol: `images`, and the names of the `absent classes` if there are any.
+
+        A class is absent if no counted pixel is labelled with it.
+        """
+        images = self.counts.shape[0]
+        pixels = self.matrix(np.ones(images, np.int64)).sum(dim=1).tolist()
+        absent = [category.name for category, count in zip(self.categories, pixels, strict=True) if not count]
+        return {"images": images, **({"absent classes": ", ".join(absent)} if absent else {})}
 
     def scores(self, weights: NDArray[np.int64]) -> dict[str, float]:
         """`src.metrics.scores` of `matrix`."""

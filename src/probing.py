@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.buffers import Float32Buffers
 from src.clustering import sample_pixels
 from src.errors import DenseSiamError
 from src.metrics import class_iou, confusion_matrix
@@ -72,10 +73,10 @@ def sample_cells(
     return Cells(rows[:, :channels], rows[:, channels:-1], rows[:, -1])
 
 
-class LinearProbe(nn.Module):
+class LinearProbe(Float32Buffers):
     """A linear classifier at each place: (B, C, h, w) -> logits (B, K, h, w) float32, whatever the features are.
 
-    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained.
+    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained, and stay float32.
     """
 
     weight: Tensor
@@ -151,17 +152,12 @@ def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) ->
 
     Args:
         cells: of all images one after another, so that nearly no image is on both sides.
-        candidates: see `fit_linear`; a single one is taken as it is, and of equals the first.
+        candidates: one or more, see `fit_linear`; a single one is taken as it is, and of equals the first.
         max_iterations: see `fit_linear`.
 
     Raises:
-        DenseSiamError: there is no candidate; see `fit_linear`.
+        DenseSiamError: see `fit_linear`.
     """
-    if not candidates:
-        raise DenseSiamError(
-            "task.probes.l2 is empty, or linear_probe.l2 of src.evaluate: expected one or more numbers from 0, such as "
-            "[0.01, 0.1]"
-        )
     if len(candidates) == 1:
         return candidates[0]
     cut, classes = len(cells.features) * 3 // 4, cells.shares.shape[1]

@@ -2,10 +2,11 @@
 
 from typing import Literal, get_args
 
-from src.errors import DenseSiamError
+from src.checks import check_choice, check_flag, check_int, check_text
 from src.metrics import Matching
 
 Head = Literal["main", "aux"]
+SMALLEST, LARGEST = 16, 8192  # pixels of a side: below, deep encoders have nothing left to look at
 
 
 class Protocol:
@@ -37,17 +38,14 @@ class Protocol:
         release_blocks: bool,
         resamples: int,
     ) -> None:
-        given: object = side  # a config holds anything
-        if given != "own" and not (type(given) is int and given > 0):
-            raise DenseSiamError(f"protocol.side is {given!r}: expected pixels, or own for each image's own size")
-        for key, value, choices in (("matching", matching, get_args(Matching)), ("head", head, get_args(Head))):
-            if value not in choices:
-                raise DenseSiamError(f"protocol.{key} is {value!r}: choose one of {', '.join(choices)}")
+        check_text("protocol.name", name)
+        if side != "own":
+            check_int("protocol.side", side, SMALLEST, LARGEST, otherwise="or own for each image's own size")
+        check_choice("protocol.matching", matching, get_args(Matching))
+        check_choice("protocol.head", head, get_args(Head))
         for key, switch in (("crop", crop), ("flip", flip), ("release_blocks", release_blocks)):
-            if type(switch) is not bool:
-                raise DenseSiamError(f"protocol.{key} is {switch!r}: expected true or false")
-        if type(resamples) is not int or resamples < 0:
-            raise DenseSiamError(f"protocol.resamples is {resamples!r}: expected a number of draws, or 0 for none")
+            check_flag(f"protocol.{key}", switch)
+        check_int("protocol.resamples", resamples, high=1_000_000)
         self.name, self.side, self.crop, self.flip = name, side, crop, flip
         self.matching, self.head, self.release_blocks, self.resamples = matching, head, release_blocks, resamples
 

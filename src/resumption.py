@@ -16,9 +16,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from src.checks import check_int
+from src.checks import check_int, check_text
 from src.errors import DenseSiamError
 from src.finite import NotFiniteError
+from src.overrides import override
 
 
 class RandomStates(Callback):
@@ -84,8 +85,9 @@ class LastCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None) -> None:
+        check_text("callbacks.checkpoint.dirpath", dirpath)
         if every_n_steps is not None:
-            check_int("callbacks.checkpoint.every_n_steps", every_n_steps, 1, otherwise="or null for never")
+            check_int("callbacks.checkpoint.every_n_steps", every_n_steps, low=1, otherwise="or null for never")
         super().__init__(dirpath, "last", enable_version_counter=False, save_on_train_epoch_end=True)
         self.every_n_steps = every_n_steps
         self.signal: int | None = None
@@ -164,8 +166,9 @@ class LastCheckpoint(ModelCheckpoint):
         if not step:
             return "Stopped before a checkpoint was written"
         if isinstance(exception, NotFiniteError):  # the same command would come to the same step again
-            return f"{path} holds step {step}, all finite: a new run at a lower rate starts there with weights={path}"
-        return f"{path} holds step {step}: the same command with ckpt_path={path} goes on from there"
+            start = override("weights", path)
+            return f"{path} holds step {step}, all finite: a new run at a lower learning rate starts there with {start}"
+        return f"{path} holds step {step}: the same command with {override('ckpt_path', path)} goes on from there"
 
 
 @rank_zero_only

@@ -83,7 +83,8 @@ def write_scores(
 ) -> None:
     """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
 
-    Undefined scores become null. `difference` is that of the first two rows, if they were compared; `origin` is what
+    Undefined scores become null, and nothing in the other arguments keeps the file from being written. `difference` is
+    that of the first two rows, if they were compared; `origin` is what
     the scored network was made from, see `src.provenance`; `label_free` are the criteria of the last epoch, if there
     are any, see `src.criteria`.
 
@@ -91,26 +92,47 @@ def write_scores(
         DenseSiamError: the file can't be written.
     """
     document = {
-        "scores": {label: {name: _finite(value) for name, value in row.scores.items()} for label, row in rows.items()},
+        "scores": {label: row.scores for label, row in rows.items()},
         "intervals": {
-            label: {name: [_finite(one.low), _finite(one.high)] for name, one in row.intervals.items()}
-            for label, row in rows.items()
+            label: {name: [one.low, one.high] for name, one in row.intervals.items()} for label, row in rows.items()
         },
-        **({"difference": {name: [_finite(v) for v in one] for name, one in difference.items()}} if difference else {}),
-        **({"label_free": {name: _finite(value) for name, value in label_free.items()}} if label_free else {}),
-        "protocol": dict(protocol),
-        "cost": dict(cost),
+        **({"difference": {name: list(one) for name, one in difference.items()}} if difference else {}),
+        **({"label_free": label_free} if label_free else {}),
+        "protocol": protocol,
+        "cost": cost,
         "environment": environment(),
-        "config": dict(config),
-        "origin": dict(origin),
+        "config": spelled_out(config),
+        "origin": spelled_out(origin),
     }
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(storable(document), indent=2, allow_nan=False) + "\n"
     try:
         write_whole(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        raise cannot_write(
-            path, error, "the scores are printed above; make room, and src.evaluate writes them"
-        ) from error
+        advice = "the scores are printed above; make room, and src.evaluate writes them"
+        raise cannot_write(path, error, advice) from error
+
+
+def storable(value: Any) -> Any:
+    """A value as JSON can hold it, whatever it is: null for a number that is not finite, text for what JSON has not.
+
+    What hours of training have given must not be lost to one value of the config.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): storable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(entry) for entry in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def spelled_out(value: Any) -> Any:
+    """A config with the numbers that are not finite as text, so that they are not taken for null."""
+    if isinstance(value, Mapping):
+        return {key: spelled_out(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled_out(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def environment() -> dict[str, Any]:
@@ -130,7 +152,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

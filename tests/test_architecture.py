@@ -13,13 +13,15 @@ ENTRY_POINTS = {"train", "evaluate", "predict", "export", "report"}
 # needs a line of its own. No line contains "data" but its own, none contains "entry point".
 ARROWS = {
     "leaf": {"leaf"},
+    "checkpoints": {"checkpoints", "leaf"},
+    "training": {"training", "checkpoints", "leaf"},
     "callbacks": {"leaf"},
-    "models": {"models", "leaf"},
+    "models": {"models", "checkpoints", "leaf"},
     "data": {"data", "leaf"},
     "tasks": {"tasks", "models", "leaf"},
     "tables": {"tables", "leaf"},
     "baselines": {"baselines", "tasks", "models", "leaf"},
-    "entry point": {"callbacks", "tasks", "models", "leaf"},
+    "entry point": {"callbacks", "training", "tasks", "models", "checkpoints", "leaf"},
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }
 OUTSIDE = {"tests", "scripts", "conf"}

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from src.evaluate import evaluate
 from src.provenance import file_hash
@@ -11,7 +13,14 @@ from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "preview_steps=0", "floors=none"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=1",
+    "preview_steps=0",
+    "floors=none",
+]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 
@@ -101,3 +110,16 @@ def test_another_data_set(checkpoints: list[Path], labelled_root: Path, tmp_path
 def test_data_without_labels_is_refused(checkpoints: list[Path], labelled_root: Path, tmp_path: Path) -> None:
     arguments = ["data=folder", f"data.root={labelled_root}", "data.index_cache=null"]
     refusal(lambda: evaluated(tmp_path, checkpoints[0], *arguments), "no labels", "data=labelled_folder")
+
+
+def test_classes_that_never_occur_stand_beside_the_score(
+    checkpoints: list[Path], labelled_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mask of 0 and 255 leaves one class to score, which anything can get right."""
+    for path in (labelled_root / "labels" / "val").iterdir():
+        values = np.asarray(Image.open(path))
+        Image.fromarray(np.where(values == 0, 0, 255).astype(np.uint8)).save(path)
+    with pytest.warns(UserWarning, match=r"2 of 3 classes never occur in the 3 label maps .*: ground, object; 255"):
+        found = evaluated(tmp_path, checkpoints[0], "data=labelled_folder", f"data.root={labelled_root}")
+    assert found["protocol"]["absent classes"] == "ground, object"
+    assert "absent classes: ground, object" in capsys.readouterr().out

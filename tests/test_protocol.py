@@ -53,7 +53,7 @@ def test_the_papers_side_is_that_of_the_views(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"side": 0}, ["protocol.side is 0", "expected pixels, or own"]),
+        ({"side": 0}, ["protocol.side is 0", "expected a whole number", "or own"]),
         ({"side": -32}, ["protocol.side is -32"]),
         ({"side": 32.5}, ["protocol.side is 32.5"]),
         ({"side": "32"}, ["protocol.side is '32'"]),
@@ -61,7 +61,7 @@ def test_the_papers_side_is_that_of_the_views(tmp_path: Path) -> None:
         ({"side": None}, ["protocol.side is None"]),
         ({"matching": "best"}, ["protocol.matching is 'best'", "choose one of hungarian, majority"]),
         ({"head": "auxiliary"}, ["protocol.head is 'auxiliary'", "choose one of main, aux"]),
-        ({"resamples": -1}, ["protocol.resamples is -1", "0 for none"]),
+        ({"resamples": -1}, ["protocol.resamples is -1", "expected a whole number from 0"]),
     ],
 )
 def test_refusals(changes: dict[str, Any], expected: list[str]) -> None:
@@ -106,11 +106,11 @@ def test_what_differs_is_described_differently() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("protocol.resamples=2.5", "expected a number of draws"),
-        ("protocol.resamples=many", "expected a number of draws"),
+        ("protocol.resamples=2.5", "expected a whole number"),
+        ("protocol.resamples=many", "expected a whole number"),
         ("protocol.crop=maybe", "protocol.crop is 'maybe': expected true or false"),
         ("protocol.flip=1", "protocol.flip is 1"),
-        ("protocol.side=true", "expected pixels, or own"),
+        ("protocol.side=true", "protocol.side is True: expected a whole number"),
     ],
 )
 def test_values_of_another_kind_are_refused(override: str, expected: str, tmp_path: Path) -> None:

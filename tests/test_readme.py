@@ -49,7 +49,7 @@ def test_training_commands_run(command: list[str], labelled_root: Path, coco_roo
     root = coco_root if "experiment=coco_seg" in command else labelled_root
     filled = [argument.replace("data.root=DIR", f"data.root={root}") for argument in command]
     cache = f"paths.cache={tmp_path / 'cache'}"
-    train(composed(tmp_path, *filled, cache, *(["debug=tiny"] if filled else TINY)))
+    train(composed(tmp_path, *filled, cache, *(TINY if "experiment=demo" in command else ["debug=tiny"])))
     assert (tmp_path / "scores.json").is_file()
 
 
@@ -109,7 +109,7 @@ def test_several_gpus_are_one_word(tmp_path: Path) -> None:
         trainer = composed(tmp_path, *command).trainer
         assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
         assert [each["_target_"] for each in trainer.plugins] == [
-            "src.whole_files.WholeFiles",
+            "src.training.whole_files.WholeFiles",
             "src.sync.SyncBatchNorm",
         ]
 
@@ -139,7 +139,7 @@ def test_printing_the_config_shows_the_papers_settings() -> None:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What a tiny run leaves, where the README has a made-up path."""
     output = tmp_path_factory.mktemp("run")
-    train(composed(output, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
+    train(composed(output, "experiment=demo", *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
     return str(output / "checkpoints" / "last.ckpt")
 
 

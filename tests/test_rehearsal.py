@@ -125,7 +125,14 @@ def test_a_run_is_the_same_with_and_without_a_rehearsal(make_trainer: Any, tmp_p
 
 def test_every_loss_of_a_segmentation_run_is_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the run itself, whose RegionSim sleeps at first, goes as it would have gone."""
-    tiny = ["debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32", "trainer.max_epochs=2"]
+    tiny = [
+        "experiment=demo",
+        "debug=tiny",
+        "data.train_scenes=8",
+        "data.val_scenes=5",
+        "data.scene_size=32",
+        "trainer.max_epochs=2",
+    ]
     config = composed(tmp_path, *tiny, "trainer.fast_dev_run=false", "task.region_start=0.5")
     make = partial(instantiate, config.trainer, _convert_="all")
     awake: list[set[str]] = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from src.checkpoints import read_tensors
+from src.checkpoints.reading import read_tensors
 from src.resumption import LastCheckpoint, RandomStates, random_states, set_random_states
 from tests.refusals import refusal
 from tests.resuming import AtStep, Rows, Run, differences, failing, run, signalled

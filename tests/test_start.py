@@ -12,7 +12,14 @@ from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2", "floors=none", "protocol.resamples=0"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=2",
+    "floors=none",
+    "protocol.resamples=0",
+]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 

@@ -18,7 +18,14 @@ from tests.composing import composed
 from tests.resuming import differences
 
 ROOT = Path(__file__).parents[1]
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=3", "score_before=false", "floors=none"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=3",
+    "score_before=false",
+    "floors=none",
+]
 TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "task.region_start=0.5"]
 
 

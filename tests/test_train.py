@@ -11,14 +11,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.checkpoints import load, read_checkpoint
+from src.checkpoints import load
+from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError, plain_errors
 from src.evaluate import evaluate
 from src.train import train
 from tests.composing import composed
 
 ROOT = Path(__file__).parents[1]
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2"]
+TINY = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2"]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 
 

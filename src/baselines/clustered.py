@@ -15,14 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.checks import check_choice
-from src.clustering import Backend, fit_centroids, sample_pixels
+from src.buffers import Float32Buffers
+from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
+from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures
+from src.models.siamese import MOST_CATEGORIES
+from src.optim import MakeOptimizer, check_optimizer
 from src.protocol import Protocol
-from src.tasks.pairs import MakeOptimizer, PairModule, resolved_weights
+from src.tasks.pairs import PairModule, resolved_weights
 from src.tasks.scoring import Scoring
 
 
@@ -42,6 +45,21 @@ class Clustering(TypedDict):
     scored_images: int
     backend: Backend
     seed: int
+
+
+def check_clustering(clustering: Clustering) -> None:
+    """Refuse values that are out of their range.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    name = "task.clustering"
+    check_keys(name, clustering, Clustering.__annotations__)
+    check_number(f"{name}.share", clustering["share"], above=0, high=1)
+    check_int(f"{name}.pixels_per_image", clustering["pixels_per_image"], low=1)
+    check_int(f"{name}.scored_images", clustering["scored_images"], low=1)
+    check_seed(f"{name}.seed", clustering["seed"])
+    check_backend(f"{name}.backend", clustering["backend"])
 
 
 class ClusteredOptions(TypedDict):
@@ -87,9 +105,10 @@ class ClusteredModule(PairModule):
         network, clustering, protocol = options["network"], options["clustering"], options["protocol"]
         clusters = {"main": options["num_categories"], "aux": options["num_aux_categories"]}
         balance = options["balance"]
-        check_choice("balance", balance, WEIGHTINGS)
-        if not 0 < clustering["share"] <= 1:
-            raise DenseSiamError(f"task.clustering.share is {clustering['share']}: expected a share above 0, up to 1")
+        check_choice("task.balance", balance, WEIGHTINGS)
+        check_clustering(clustering)
+        check_optimizer(options["optimizer"])
+        check_made("task.network", network, DenseFeatures, "model=fpn")
         weights = head_weights(options["loss_weights"], clusters["main"], clusters["aux"])
         if protocol.head not in weights:
             raise DenseSiamError(
@@ -209,7 +228,7 @@ class ClusteredModule(PairModule):
             self.share(self.scored)
 
 
-class Centroids(nn.Module):
+class Centroids(Float32Buffers):
     """Centroids of each clustered view as classifiers without parameters; buffers, saved but not trained.
 
     Attributes:
@@ -247,9 +266,11 @@ def head_weights(
     Raises:
         DenseSiamError: other heads than `main` and `aux`, no weight at all, or one that is no number from 0.
     """
-    strange = sorted(set(loss_weights) - {"main", "aux"})
+    check_keys("task.loss_weights", loss_weights, ("main", "aux"))
+    check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
+    check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
     used = frozenset(head for head, weight in loss_weights.items() if weight != 0)
-    if strange or not used:
+    if not used:
         raise DenseSiamError(
             f"task.loss_weights is {dict(loss_weights)}: expected weights of main and aux, one of them above 0"
         )

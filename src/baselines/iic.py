@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.baselines.clustered import head_weights
+from src.checks import check_int, check_made
 from src.errors import DenseSiamError
 from src.metrics import Category
 from src.models.dense import DenseFeatures
+from src.optim import MakeOptimizer, check_optimizer
 from src.protocol import Protocol
-from src.tasks.pairs import Embeddings, MakeOptimizer, PairModule
+from src.tasks.pairs import Embeddings, PairModule
 from src.tasks.scoring import Scoring
 
 
@@ -48,8 +50,9 @@ class IIC(PairModule):
         optimizer: MakeOptimizer,
         protocol: Protocol,
     ) -> None:
-        if type(radius) is not int or radius < 0:
-            raise DenseSiamError(f"task.radius is {radius}: expected a whole number of grid points from 0")
+        check_int("task.radius", radius, high=32)
+        check_optimizer(optimizer)
+        check_made("task.network", network, DenseFeatures, "model=fpn")
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         channels = {"main": num_categories, "aux": num_aux_categories}
         if protocol.head not in weights:

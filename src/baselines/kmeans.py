@@ -7,10 +7,12 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from src.checks import check_int, check_made, check_seed, check_text
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
 from src.metrics import Category
 from src.models.encoder import Encoder
 from src.models.necks import joined
+from src.models.siamese import MOST_CATEGORIES
 from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule, Scoring
 
@@ -28,6 +30,7 @@ class DeepestMaps(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
+        check_made("floors.*.features.encoder", encoder, Encoder, "model/encoder=resnet18")
         self.encoder = encoder.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -37,6 +40,7 @@ class DeepestMaps(nn.Module):
 
 def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
     """The encoder of this config with `weights=None`: its random start, the same for the same seed."""
+    check_seed("floors.*.features.encoder.seed", seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder: Encoder = instantiate(config, weights=None)
@@ -66,6 +70,11 @@ class KMeans(ScoredModule):
         protocol: Protocol,
         name: str,
     ) -> None:
+        check_made("floors.*.features", features, nn.Module, "floors=colour")
+        check_int("floors.*.num_clusters", num_clusters, low=2, high=MOST_CATEGORIES)
+        check_int("floors.*.pixels_per_image", pixels_per_image, low=1)
+        check_seed("floors.*.seed", seed)
+        check_text("floors.*.name", name)
         super().__init__(Scoring(classes, num_clusters, protocol.matching), protocol, name)
         self.features, self.num_clusters = features, num_clusters
         self.pixels_per_image, self.seed = pixels_per_image, seed

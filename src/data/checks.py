@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
-from numpy.typing import NDArray
-
+from src.checks import check_text
+from src.data.images import LabelledImages
 from src.errors import DenseSiamError
+from src.overrides import override
 
 
 def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
@@ -17,21 +15,26 @@ def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
     Raises:
         DenseSiamError: it is no folder; the message says what was expected in it.
     """
-    given: object = root  # a config holds anything
-    folder = Path(root) if isinstance(given, str) else None
-    if folder is None or not folder.is_dir():
+    check_text(key, root)
+    folder = Path(root)
+    if not folder.is_dir():
         raise DenseSiamError(f"{key} is {root!r}, which is no folder: expected {layout} in it; set {key}=DIR")
     return folder
 
 
 def require_list(name: str, value: Sequence[str]) -> None:
-    """Refuse one word where a list of words is expected, as its letters would be taken for the list; and repetitions.
+    """Refuse what is no list of words: one word, whose letters would be taken for the list; numbers; and repetitions.
 
     Raises:
-        DenseSiamError: it is one word, or has one twice.
+        DenseSiamError: it is something else, is empty, or has a word twice.
     """
-    if isinstance(value, str):
-        raise DenseSiamError(f"{name} is {value!r}: expected a list, {name}=[{value}]")
+    given: object = value  # a config holds anything
+    if isinstance(given, str | int | float):
+        raise DenseSiamError(f"{name} is {given!r}: expected a list, {override(name, [str(given)])}")
+    if not isinstance(given, list | tuple) or not given:
+        raise DenseSiamError(f"{name} is {given!r}: expected a list of one or more names")
+    for each in given:
+        check_text(name, each)
     if len(set(value)) < len(value):
         raise DenseSiamError(f"{name} is [{','.join(value)}]: expected each name once; take out what is repeated")
 
@@ -49,10 +52,17 @@ def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:
         )
 
 
-def warn_of_overlap(train: NDArray[Any], val: NDArray[Any]) -> None:
-    """Warn of images, given by their names, that are both trained on and scored."""
-    shared = np.intersect1d(train, val)
-    if len(shared):
-        rank_zero_warn(
-            f"images both trained on and scored: {len(shared)}, such as {shared[0]}; no scores of unseen images"
-        )
+def require_own_labels(images: LabelledImages) -> None:
+    """Refuse images that share a label file: it would count several times.
+
+    Raises:
+        DenseSiamError: some do; the message names the first two.
+    """
+    used: dict[str, int] = {}
+    for index in range(len(images)):
+        first = used.setdefault(images.name(index), index)
+        if first != index:
+            raise DenseSiamError(
+                f"{images.image_name(first)} and {images.image_name(index)} share the labels {images.name(index)}: "
+                "expected one image for each label file; remove or rename one of them"
+            )

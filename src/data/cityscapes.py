@@ -7,10 +7,13 @@ from typing import Unpack
 import numpy as np
 from PIL import Image
 
-from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
+from src.checks import check_text
+from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
 from src.data.images import IGNORE_INDEX, open_image, open_label
+from src.data.overlap import shared_files, warn_of_overlap
+from src.data.regular import files_in
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -69,13 +72,17 @@ class CityscapesImages:
 
     def _listed(self, split: str) -> list[str]:
         images = self.root / "leftImg8bit"
-        paths = sorted(path for path in (images / split).glob(f"*/[!.]*{IMAGE}") if path.name != f"{BLACK}{IMAGE}")
-        if not paths:
-            found = "it has none" if (images / split).is_dir() else "there is no such folder"
-            raise DenseSiamError(
-                f"expected images CITY/NAME{IMAGE} in {images / split}, but {found}: expected {LAYOUT}"
-            )
-        return [path.relative_to(images).as_posix().removesuffix(IMAGE) for path in paths]
+        folder = images / split
+        names = [
+            f"{city.relative_to(images).as_posix()}/{name.removesuffix(IMAGE)}"
+            for city in sorted(folder.glob("*"))
+            for name in files_in(city)
+            if name.endswith(IMAGE) and name != f"{BLACK}{IMAGE}"
+        ]
+        if not names:
+            found = "it has none" if folder.is_dir() else "there is no such folder"
+            raise DenseSiamError(f"expected images CITY/NAME{IMAGE} in {folder}, but {found}: expected {LAYOUT}")
+        return names
 
     def _require_labels(self) -> None:
         paths = [Path(self.name(index)) for index in range(len(self))]
@@ -127,6 +134,7 @@ class Cityscapes(TwoViewData):
     ) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_splits", train_splits)
+        check_text("data.val_split", val_split)
         if val_split == "test":
             raise DenseSiamError("data.val_split is test, whose labels are not public: set data.val_split=val or train")
         classes, _ = scheme(num_classes)
@@ -134,7 +142,7 @@ class Cityscapes(TwoViewData):
 
         def train() -> CityscapesImages:
             images = CityscapesImages(folder, train_splits, num_classes, labelled=False)
-            warn_of_overlap(images.names, val.names)
+            warn_of_overlap(images.names[shared_files(images, val)])
             return images
 
         super().__init__(train=train, val=val, classes=classes, **loading)

@@ -9,11 +9,14 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 
-from src.data.checks import existing_root, require_files, warn_of_overlap
+from src.checks import check_text
+from src.data.checks import existing_root, require_files
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
 from src.data.images import IGNORE_INDEX, open_image, open_label
 from src.data.listing import read_list
+from src.data.overlap import shared_files, warn_of_overlap
+from src.data.regular import files_in
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -70,7 +73,7 @@ def chosen_ids(choice: str, split: str, folder: Path) -> list[str]:
     if choice == "curated":
         return curated_ids(split)
     if choice == "all":
-        return sorted(path.stem for path in folder.glob("[!.]*.jpg"))
+        return image_ids(folder)
     if not Path(choice).is_file():
         raise DenseSiamError(
             f"data.{split}_list is {choice!r}, which is no file: expected curated, all, or a file with one id per line"
@@ -80,6 +83,11 @@ def chosen_ids(choice: str, split: str, folder: Path) -> list[str]:
     if len(ids) < len(entries):
         rank_zero_warn(f"{choice} names {len(entries) - len(ids)} images twice: each is used once")
     return ids
+
+
+def image_ids(folder: Path) -> list[str]:
+    """The ids of all images in a folder, sorted."""
+    return sorted(name.removesuffix(".jpg") for name in files_in(folder) if name.endswith(".jpg"))
 
 
 class CocoImages:
@@ -101,7 +109,7 @@ class CocoImages:
         self.num_classes = num_classes
         _, self.class_of = scheme(num_classes)
         ids = chosen_ids(choice, split, self.folder)
-        present = {path.stem for path in self.folder.glob("*.jpg")}
+        present = set(image_ids(self.folder))
         missing = [image_id for image_id in ids if image_id not in present]
         self.what = f"{choice} images" if choice in ("curated", "all") else f"images listed in {choice}"
         if len(missing) == len(ids):
@@ -157,12 +165,16 @@ class CocoStuff(TwoViewData):
 
     def __init__(self, root: str, num_classes: int, train_list: str, val_list: str, **loading: Unpack[Loading]) -> None:
         folder = existing_root(root, LAYOUT)
+        check_text("data.train_list", train_list)
+        check_text("data.val_list", val_list)
         classes, _ = scheme(num_classes)
         val = CocoImages(folder, "val", val_list, num_classes, labelled=True)
 
         def train() -> CocoImages:
             images = CocoImages(folder, "train", train_list, num_classes, labelled=False)
-            warn_of_overlap(images.ids, val.ids)
+            shared = np.isin(images.ids, val.ids)  # the same image, be it a copy
+            shared[shared_files(images, val)] = True
+            warn_of_overlap(images.ids[shared])
             return images
 
         super().__init__(train=train, val=val, classes=classes, **loading)

@@ -7,7 +7,9 @@ from typing import Any, TypedDict, get_args
 import lightning
 import torch
 
+from src.checks import check_choice, check_int, check_made, check_seed
 from src.data.images import Images, LabelledImages
+from src.data.occurrence import warn_of_absent_classes
 from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.scored import ScoredImages, WholeImages
@@ -15,6 +17,8 @@ from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.metrics import Category
 from src.protocol import Protocol
+
+MOST_WORKERS = 1024
 
 
 class Loading(TypedDict):
@@ -44,7 +48,7 @@ class TwoViewData(lightning.LightningDataModule):
             it out of the scores; `src.callbacks.Unreadable` counts and names them.
 
     Raises:
-        DenseSiamError: an unknown `on_corrupt`; on first use: fewer training images than a batch, or a batch that the
+        DenseSiamError: a value out of its range; on first use: fewer training images than a batch, or a batch that the
             processes can't share; on resuming in the middle of an epoch: other images, batch size or seed than before.
     """
 
@@ -61,12 +65,16 @@ class TwoViewData(lightning.LightningDataModule):
         on_corrupt: OnCorrupt,
     ) -> None:
         super().__init__()
-        if on_corrupt not in get_args(OnCorrupt):
-            raise DenseSiamError(f"data.on_corrupt is {on_corrupt!r}: choose one of {', '.join(get_args(OnCorrupt))}")
+        check_choice("data.on_corrupt", on_corrupt, get_args(OnCorrupt))
+        check_made("data.views", views, callable, "data/views=crop_and_whole")
+        check_int("data.batch_size", batch_size, low=1)
+        check_int("data.num_workers", num_workers, high=MOST_WORKERS)
+        check_seed("data.seed", seed)
         self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
         self.protocol, self.on_corrupt = protocol, on_corrupt
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.resumed: dict[str, int] | None = None
+        self.labels_checked = False
 
     @cached_property
     def train(self) -> Images:
@@ -80,9 +88,15 @@ class TwoViewData(lightning.LightningDataModule):
         return images
 
     def setup(self, stage: str) -> None:
-        """List the training images where they are needed, so that what is wrong with them shows early."""
+        """List the training images where they are needed, so that what is wrong with them shows early.
+
+        The first time, warn of classes that the labels to score do not have, see `warn_of_absent_classes`.
+        """
         if stage == "fit":
             _ = self.train
+        if self.val is not None and not self.labels_checked:
+            self.labels_checked = True
+            warn_of_absent_classes(self.val, self.classes)
 
     def describe(self) -> dict[str, Any]:
         """What is scored, to be printed with every score."""

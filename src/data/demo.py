@@ -4,8 +4,11 @@ from typing import Unpack
 
 from PIL import Image
 
+from src.checks import check_int
 from src.data.datamodule import Loading, TwoViewData
 from src.data.scenes import CLASSES, render
+
+MOST_SCENES = 100_000  # all of them are kept in memory
 
 
 class SceneImages:
@@ -46,6 +49,9 @@ class Scenes(TwoViewData):
         train_scenes, val_scenes: how many.
         scene_size: side at which they are rendered, in pixels.
         loading: see `TwoViewData`; the seed does not change the scenes.
+
+    Raises:
+        DenseSiamError: a value out of its range.
     """
 
     def __init__(
@@ -55,6 +61,9 @@ class Scenes(TwoViewData):
         scene_size: int,
         **loading: Unpack[Loading],
     ) -> None:
+        check_int("data.train_scenes", train_scenes, low=1, high=MOST_SCENES)
+        check_int("data.val_scenes", val_scenes, low=1, high=MOST_SCENES)
+        check_int("data.scene_size", scene_size, low=8, high=1024)
         super().__init__(
             train=lambda: SceneImages(0, train_scenes, scene_size),
             val=SceneImages(1, val_scenes, scene_size),

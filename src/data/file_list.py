@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.regular import open_regular
 from src.errors import DenseSiamError
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError)  # what reading something else than a whole index raises
@@ -115,7 +116,7 @@ def reopen(root: Path, path: Path, checksum: int) -> FileList:
 
 def _map(path: Path, root: Path) -> tuple[FileList, mmap.mmap]:
     """The list in an index, and the mapped file, to be read on from where the names end."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     head = json.loads(mapped.readline())
     ends = np.frombuffer(mapped, np.int64, head["files"], mapped.tell())

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from PIL import Image
 
+from src.checks import check_text
 from src.data.datamodule import Loading, TwoViewData
 from src.data.file_list import FileList
 from src.data.images import open_image
@@ -46,6 +47,11 @@ class Folder(TwoViewData):
     def __init__(
         self, root: str, images: str, layout: str, list: str | None, index_cache: str | None, **loading: Unpack[Loading]
     ) -> None:
+        check_text("data.root", root)
+        check_text("data.images", images)
+        for name, path in (("data.list", list), ("data.index_cache", index_cache)):
+            if path is not None:
+                check_text(name, path, "or null for none")
         folder = Path(root) / images
         if not folder.is_dir():
             raise DenseSiamError(
@@ -55,6 +61,6 @@ class Folder(TwoViewData):
         def files() -> FileImages:
             if list is not None:
                 return FileImages(listed_images(folder, read_list(Path(list))))
-            return FileImages(list_images(folder, Path(index_cache) if index_cache else None))
+            return FileImages(list_images(folder, None if index_cache is None else Path(index_cache)))
 
         super().__init__(train=files, val=None, classes=(), **loading)

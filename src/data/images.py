@@ -5,18 +5,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from src.data.formats import FORMATS
+from src.data.regular import open_regular
 from src.errors import DenseSiamError
 
 IGNORE_INDEX = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 DIM = 4096  # 12-bit values in a 16-bit file end below it
+LOSSY = ("JPEG", "MPO", "WEBP")
 PADDING = 64  # zeros at least that an interrupted download leaves: it comes in blocks
 CUT_BEYOND = 8  # sides longer than this many times the shorter one are cut before they are resized
 
@@ -70,8 +73,6 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with _opened(path) as file:
-            if file.format in ("JPEG", "MPO") and _ends_in_zeros(path):
-                raise ValueError("its end is zeros, as an interrupted download leaves it")
             upright = ImageOps.exif_transpose(file)
             return _rgb(upright, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
@@ -81,27 +82,34 @@ def open_image(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image file, closed afterwards whatever happens.
 
-    Pillow's warnings are left out: of damaged EXIF data, which is no damage to the image, and of large images.
+    Pillow's warnings are left out: of damaged EXIF data, which is no damage to the image, and of large images. More
+    than twice its `MAX_IMAGE_PIXELS`, which are 178,956,970 pixels, it refuses by the header alone.
     """
-    with warnings.catch_warnings(), path.open("rb") as content:
+    with warnings.catch_warnings(), open_regular(path) as content:
         warnings.simplefilter("ignore")
-        with Image.open(content) as image:
+        with Image.open(content, formats=tuple(FORMATS)) as image:
+            if image.format in ("JPEG", "MPO") and _ends_in_zeros(content):
+                raise ValueError("its end is zeros, as an interrupted download leaves it")
             yield image
 
 
-def _ends_in_zeros(path: Path) -> bool:
+def _ends_in_zeros(content: BinaryIO) -> bool:
     """Whether a JPEG stops before its last marker and zeros follow: its decoder would fill the rest with grey.
 
     Fewer than `PADDING` zeros may end what a camera appends after that marker, such as a film.
     """
-    with path.open("rb") as file:
-        file.seek(-min(PADDING, file.seek(0, os.SEEK_END)), os.SEEK_END)
-        if any(file.read()):
+    here = content.tell()
+    try:
+        content.seek(-min(PADDING, content.seek(0, os.SEEK_END)), os.SEEK_END)
+        if any(content.read()):
             return False
-    return not path.read_bytes().rstrip(b"\0").endswith(b"\xff\xd9")
+        content.seek(0)
+        return not content.read().rstrip(b"\0").endswith(b"\xff\xd9")
+    finally:
+        content.seek(here)  # where Pillow goes on
 
 
 def _rgb(image: Image.Image, format: str | None) -> Image.Image:
@@ -119,24 +127,31 @@ def _rgb(image: Image.Image, format: str | None) -> Image.Image:
 
 
 def open_label(path: Path) -> Image.Image:
-    """Read an 8-bit label map without changing its values.
+    """Read a PNG's 8-bit values, or its indices into a palette, without changing them.
+
+    Grey of fewer bits is refused, as its values say two things: 1 of 4 bits is stored as 1 and shown as 17 of 255, and
+    which of both is the class depends on the program that wrote the file.
 
     Raises:
         UnreadableFileError: the file can't be decoded.
-        DenseSiamError: it is no single-channel 8-bit image, or a JPEG.
+        DenseSiamError: it is no PNG, has several channels, or grey of other than 8 bits.
     """
     try:
-        with _opened(path) as file:
-            file.load()
-            label, lossy = file, file.format == "JPEG"
+        with _opened(path) as label:
+            kind, stored = label.format, str(label.tile[0].args) if label.tile else ""  # as Pillow names the bits
+            label.load()
     except Exception as error:
         raise UnreadableFileError(
             f"can't read the labels {path} ({_said(error)}): replace or remove the file"
         ) from error
-    if lossy:
-        raise DenseSiamError(f"labels {path} are a JPEG, which changes the values: expected PNG; export them again")
+    expected = "expected 8 bit, one channel, its values classes; export them again"
+    if kind != "PNG":
+        lossy = ", which changes the values" if kind in LOSSY else ""
+        raise DenseSiamError(f"labels {path} are a {kind}{lossy}: expected PNG; export them again")
     if label.mode not in ("L", "P"):
-        raise DenseSiamError(f"labels {path} have mode {label.mode}: expected 8 bit, one channel, its values classes")
+        raise DenseSiamError(f"labels {path} have mode {label.mode}: {expected}")
+    if label.mode == "L" and stored != "L":
+        raise DenseSiamError(f"labels {path} have {stored.removeprefix('L;')} bits for a grey value: {expected}")
     return label
 
 

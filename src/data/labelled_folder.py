@@ -1,19 +1,20 @@
 """A folder of images with label maps of the same names."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
 from PIL import Image
 
-from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
+from src.checks import check_text
+from src.data.checks import existing_root, require_files, require_list, require_own_labels
+from src.data.classes import read_classes
 from src.data.datamodule import Loading, TwoViewData
+from src.data.formats import SUFFIXES
 from src.data.images import open_image, open_label
-from src.data.listing import SUFFIXES
+from src.data.overlap import shared_files, warn_of_overlap
+from src.data.regular import files_in
 from src.errors import DenseSiamError
-from src.metrics import Category
 
 LAYOUT = "images/<split>/NAME.jpg|png, labels/<split>/NAME.png and classes.json"
 
@@ -27,7 +28,7 @@ class FolderImages:
         labelled: whether every image must have its labels.
 
     Raises:
-        DenseSiamError: a folder is missing or empty, or an image has no labels.
+        DenseSiamError: a folder is missing or empty, an image has no labels, or two share them.
     """
 
     def __init__(self, root: Path, splits: Sequence[str], labelled: bool) -> None:
@@ -36,6 +37,7 @@ class FolderImages:
         if labelled:
             paths = [self.label_path(index) for index in range(len(self))]
             require_files(paths, "label files", "add them or remove the images")
+            require_own_labels(self)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,11 +84,12 @@ class LabelledFolder(TwoViewData):
     ) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_splits", train_splits)
+        check_text("data.val_split", val_split)
         val = FolderImages(folder, [val_split], labelled=True)
 
         def train() -> FolderImages:
             images = FolderImages(folder, train_splits, labelled=False)
-            warn_of_overlap(np.array([str(path) for path in images.paths]), np.array([str(path) for path in val.paths]))
+            warn_of_overlap(map(images.image_name, shared_files(images, val)))
             return images
 
         super().__init__(train=train, val=val, classes=read_classes(folder / "classes.json"), **loading)
@@ -98,28 +101,8 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         DenseSiamError: no such folder, or no image in it.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    paths = [folder / name for name in files_in(folder) if name.lower().endswith(SUFFIXES)]
     if not paths:
         found = "it has none" if folder.is_dir() else "there is no such folder"
         raise DenseSiamError(f"expected images in {folder}, but {found}: the layout is {LAYOUT}")
     return paths
-
-
-def read_classes(path: Path) -> tuple[Category, ...]:
-    """Read `classes.json`: a list of {"id", "name", "kind"}, ids from 0 without a gap, kinds `stuff` or `thing`.
-
-    Raises:
-        DenseSiamError: missing or otherwise.
-    """
-    expected = 'expected a list of {"id": 0, "name": "sky", "kind": "stuff" or "thing"}, ids from 0 without a gap'
-    try:
-        entries = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda entry: entry["id"])
-        classes = tuple(Category(entry["name"], entry["kind"]) for entry in entries)
-        numbered = [entry["id"] for entry in entries] == list(range(len(entries)))
-    except FileNotFoundError as error:
-        raise DenseSiamError(f"there is no {path}: {expected}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DenseSiamError(f"can't read {path} ({type(error).__name__}: {error}): {expected}") from error
-    if not (numbered and classes and all(category.kind in ("stuff", "thing") for category in classes)):
-        raise DenseSiamError(f"{path} is not as expected: {expected}")
-    return classes

@@ -14,9 +14,10 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from src.data.file_list import FileList, read_index, write_index
+from src.data.formats import SUFFIXES
+from src.data.regular import read_text
 from src.errors import DenseSiamError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 RACY_NS = 2_000_000_000  # a file system's clock may be this coarse: what changes right after a listing can look older
 
 
@@ -132,7 +133,7 @@ def read_list(path: Path) -> list[str]:
     """
     expected = "expected UTF-8 text, one file name a line"
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        lines = [line.strip() for line in read_text(path).split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise DenseSiamError(f"can't read the list {path} ({error}): {expected}") from error
     names: Counter[str] = Counter()  # keeps their order

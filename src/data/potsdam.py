@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import loadmat
 
-from src.data.checks import existing_root, require_files, require_list, warn_of_overlap
+from src.checks import check_text
+from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
 from src.data.facts import facts, mapped
 from src.data.images import UnreadableFileError
 from src.data.listing import read_list
+from src.data.overlap import shared_files, warn_of_overlap
+from src.data.regular import open_regular
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -42,7 +45,8 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
         DenseSiamError: it holds no such array.
     """
     try:
-        content = loadmat(path)
+        with open_regular(path) as file:
+            content = loadmat(file)  # type: ignore[arg-type] # its stubs know of paths alone
     except Exception as error:  # damaged bytes make it raise nearly anything
         said = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableFileError(f"can't read {path} ({said}): unpack it again or remove it") from error
@@ -128,12 +132,13 @@ class Potsdam(TwoViewData):
     def __init__(self, root: str, train_lists: Sequence[str], val_list: str, **loading: Unpack[Loading]) -> None:
         folder = existing_root(root, LAYOUT)
         require_list("data.train_lists", train_lists)
+        check_text("data.val_list", val_list)
         classes, _ = scheme()
         val = PotsdamImages(folder, [val_list], labelled=True)
 
         def train() -> PotsdamImages:
             images = PotsdamImages(folder, train_lists, labelled=False)
-            warn_of_overlap(images.ids, val.ids)
+            warn_of_overlap(images.ids[shared_files(images, val)])
             return images
 
         super().__init__(train=train, val=val, classes=classes, **loading)

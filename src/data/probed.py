@@ -6,12 +6,14 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from src.data.checks import existing_root, require_list, warn_of_overlap
+from src.checks import check_text
+from src.data.checks import existing_root, require_list, require_own_labels
+from src.data.classes import read_classes
 from src.data.datamodule import TwoViewData
 from src.data.images import Images, LabelledImages
-from src.data.labelled_folder import LAYOUT, FolderImages, read_classes
+from src.data.labelled_folder import LAYOUT, FolderImages
+from src.data.occurrence import warn_of_absent_classes
+from src.data.overlap import shared_files, warn_of_overlap
 from src.data.reading import Loader
 from src.errors import DenseSiamError
 from src.metrics import Category
@@ -57,6 +59,12 @@ class Probed(TwoViewData):
         """The labelled images that probes are fitted on."""
         return self.list_fitted_on()
 
+    def setup(self, stage: str) -> None:
+        first = not self.labels_checked
+        super().setup(stage)
+        if first:
+            warn_of_absent_classes(self.fitted_on, self.classes)
+
     def describe(self) -> dict[str, Any]:
         return {
             **super().describe(),
@@ -82,6 +90,7 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     """
     folder = existing_root(root, LAYOUT, key="probe.root")
     require_list("probe.train_splits", train_splits)
+    check_text("probe.val_split", val_split)
     if val_split in train_splits:
         raise DenseSiamError(
             f"probe.train_splits is [{','.join(train_splits)}] and probe.val_split {val_split}: expected the probe "
@@ -89,9 +98,10 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
         )
     fitted_on = FolderImages(folder, train_splits, labelled=True)
     val = FolderImages(folder, [val_split], labelled=True)
+    warn_of_overlap(map(fitted_on.image_name, shared_files(fitted_on, val)), "fitted on")
 
     def train() -> Images:
-        warn_of_shared_files(data.train, val)
+        warn_of_overlap(map(data.train.image_name, shared_files(data.train, val)))
         return data.train
 
     return Probed(data, train, lambda: fitted_on, val, read_classes(folder / "classes.json"))
@@ -119,6 +129,7 @@ def own_labels(data: TwoViewData) -> Probed:
                 f"probe=own_labels, but {len(missing)} of {len(data.train)} training images have no labels, such as "
                 f"{missing[0]}: set probe=labelled_folder probe.root=DIR, with probe.train_splits those that have them"
             )
+        require_own_labels(data.train)
         return data.train
 
     return Probed(data, lambda: data.train, fitted_on, data.val, data.classes)
@@ -129,15 +140,3 @@ def unscored(data: TwoViewData) -> TwoViewData:
     hidden = copy(data)
     hidden.val, hidden.classes = None, ()
     return hidden
-
-
-def warn_of_shared_files(train: Images, val: Images) -> None:
-    """Warn of image files that are both trained on and scored.
-
-    Only names that occur among the scored images are turned into whole paths: there may be a million others.
-    """
-    scored = [os.path.abspath(val.image_name(index)) for index in range(len(val))]
-    names = {os.path.basename(path) for path in scored}
-    listed = (train.image_name(index) for index in range(len(train)))
-    alike = [os.path.abspath(path) for path in listed if os.path.basename(path) in names]
-    warn_of_overlap(np.array(alike, dtype=str), np.array(scored))

@@ -1,8 +1,7 @@
 """Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
-from math import inf
 from typing import Any, Protocol
 
 import torch
@@ -11,11 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from src.checks import check_int, check_made, check_number, check_span
 from src.data.images import centre_square, to_tensor
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.errors import DenseSiamError
 from src.geometry import Crop, overlap_boxes
+from src.protocol import LARGEST, SMALLEST
 
 
 class TwoViews(Protocol):
@@ -44,7 +45,18 @@ def colour_augmentation(
         brightness, contrast, saturation, hue: strengths of the jitter, applied together in random order.
         jitter_probability, grey_probability, blur_probability: of each part.
         blur_sigma: smallest and largest standard deviation, in pixels of the view.
+
+    Raises:
+        DenseSiamError: a value out of its range.
     """
+    place = "data.views.colour"
+    for name, strength in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
+        check_number(f"{place}.{name}", strength, low=0, high=100)
+    check_number(f"{place}.hue", hue, low=0, high=0.5)
+    check_number(f"{place}.jitter_probability", jitter_probability, low=0, high=1)
+    check_number(f"{place}.grey_probability", grey_probability, low=0, high=1)
+    check_number(f"{place}.blur_probability", blur_probability, low=0, high=1)
+    check_span(f"{place}.blur_sigma", blur_sigma, above=0, high=100)
     kernel = 2 * max(1, round(3 * blur_sigma[1])) + 1
     return v2.Compose(
         [
@@ -65,6 +77,33 @@ def view(image: Image.Image, crop: Crop, size: int, colour: v2.Transform) -> Ten
     return coloured.contiguous()  # greyscale repeats one channel without copying it
 
 
+def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None:
+    """Refuse what both kinds of views are told, where it is out of its range.
+
+    Raises:
+        DenseSiamError: the first such value.
+    """
+    check_int("data.views.size", size, SMALLEST, LARGEST)
+    check_number("data.views.flip_probability", flip_probability, low=0, high=1)
+    check_made("data.views.colour", colour, callable, "the values of data.views.colour")
+    reach = max(
+        (kernel // 2 for each in within(colour) if isinstance(each, v2.GaussianBlur) for kernel in each.kernel_size),
+        default=0,
+    )
+    if reach >= size:
+        raise DenseSiamError(
+            f"data.views.colour.blur_sigma blurs over {reach} pixels to each side, and the views have {size}: expected "
+            "less; lower it with the size"
+        )
+
+
+def within(transform: Any) -> Iterator[Any]:
+    """A transform, and those that it applies."""
+    yield transform
+    for inner in getattr(transform, "transforms", ()):
+        yield from within(inner)
+
+
 class CropAndWhole:
     """The views for segmentation: a random square crop, perhaps mirrored, and the whole centre-cropped image.
 
@@ -76,11 +115,14 @@ class CropAndWhole:
         crop_scale: smallest and largest side of the crop as a share of the whole square's.
         flip_probability: of mirroring the crop.
         colour: applied to each view separately.
+
+    Raises:
+        DenseSiamError: a value out of its range.
     """
 
     def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
-        if len(crop_scale) != 2 or not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise DenseSiamError(f"crop_scale is {list(crop_scale)}: expected 0 < smallest <= largest <= 1")
+        check_view(size, flip_probability, colour)
+        check_span("data.views.crop_scale", crop_scale, above=0, high=1)
         self.size = size
         self.smallest, self.largest = crop_scale
         self.flip_probability, self.colour = flip_probability, colour
@@ -127,18 +169,12 @@ class TwoCrops:
         flip_probability: float,
         colour: v2.Transform,
     ) -> None:
+        check_view(size, flip_probability, colour)
+        check_span("data.views.scale", scale, above=0, high=1)
+        check_span("data.views.ratio", ratio, low=0.01, high=100)
+        check_number("data.views.min_overlap", min_overlap, low=0, below=1)
+        check_int("data.views.max_redraws", max_redraws, high=1000)
         self.scale, self.ratio = tuple(scale), tuple(ratio)
-        expectations = (
-            ("size", size, size >= 1, "1 pixel or more"),
-            ("scale", list(scale), len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1, "0 < smallest <= largest <= 1"),
-            ("ratio", list(ratio), len(ratio) == 2 and 0 < ratio[0] <= ratio[1] < inf, "0 < smallest <= largest"),
-            ("min_overlap", min_overlap, 0 <= min_overlap < 1, "a share of the smaller crop's side, 0 <= share < 1"),
-            ("max_redraws", max_redraws, max_redraws >= 0, "0 or more"),
-            ("flip_probability", flip_probability, 0 <= flip_probability <= 1, "0 to 1"),
-        )
-        for name, value, right, expected in expectations:
-            if not right:
-                raise DenseSiamError(f"{name} is {value}: expected {expected}")
         self.size, self.min_overlap, self.max_redraws = size, min_overlap, max_redraws
         self.flip_probability, self.colour = flip_probability, colour
 

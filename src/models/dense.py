@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from src.errors import DenseSiamError
+from src.checks import check_int, check_made
 from src.geometry import sample_boxes
 from src.models.encoder import Encoder
 from src.models.necks import Neck
@@ -20,16 +20,15 @@ class DenseFeatures(nn.Module):
         grid_size: K; None for one point per cell of the neck's map, 0 for no point at all.
 
     Raises:
-        DenseSiamError: K is no whole number from 0.
+        DenseSiamError: K is no whole number from 0; an encoder or a neck that is something else.
     """
 
     def __init__(self, encoder: Encoder, neck: Callable[[Sequence[int]], Neck], grid_size: int | None = None) -> None:
         super().__init__()
-        if grid_size is not None and (type(grid_size) is not int or grid_size < 0):
-            raise DenseSiamError(
-                f"grid_size is {grid_size}: expected a whole number from 1, null for one point per cell, or 0 for no "
-                "pixel loss"
-            )
+        if grid_size is not None:
+            check_int("model.grid_size", grid_size, high=256, otherwise="or null for one point per cell")
+        check_made("model.encoder", encoder, Encoder, "model/encoder=resnet18")
+        check_made("model.neck", neck, callable, "model/neck=fpn")
         self.encoder, self.neck, self.grid_size = encoder, neck(encoder.channels), grid_size
 
     def features(self, images: Tensor) -> Tensor:

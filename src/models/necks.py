@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.checks import check_flag, check_int
 from src.clustering import sample_pixels
 from src.errors import DenseSiamError
 from src.pca import principal_components
+
+MOST_CHANNELS = 16384
 
 
 class Neck(nn.Module):
@@ -41,6 +44,7 @@ class SimplifiedFPN(Neck):
 
     def __init__(self, in_channels: Sequence[int], channels: int = 128) -> None:
         super().__init__()
+        check_int("model.neck.channels", channels, 1, MOST_CHANNELS)
         self.channels = channels
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, kernel_size=1) for width in in_channels)
 
@@ -92,8 +96,12 @@ class PrincipalComponents(Neck):
         pixels_per_image: int = 256,
     ) -> None:
         super().__init__()
+        check_int("model.neck.deepest", deepest, low=1)
+        check_int("model.neck.channels", channels, low=1)
+        check_int("model.neck.pixels_per_image", pixels_per_image, low=1)
+        check_flag("model.neck.frozen", frozen)
         width = sum(in_channels[-deepest:])
-        if not 1 <= channels <= width:
+        if channels > width:
             raise DenseSiamError(
                 f"model.neck.channels is {channels}: expected 1 to {width} principal components, as many as the "
                 f"encoder's {deepest} deepest maps have channels together"

@@ -5,16 +5,17 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
-from src.checks import check_choice
+from src.checks import check_choice, check_int
 from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.models.dense import DenseFeatures
 from src.models.encoder import Encoder
 from src.models.heads import ImageHead, RegionHead, predictor, projector
-from src.models.necks import Neck
+from src.models.necks import MOST_CHANNELS, Neck
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
 GlobalRegion = Literal["image", "intersection"]
+MOST_CATEGORIES = 32767  # the clusters of points are kept in 16 bits
 
 
 class Pair(NamedTuple):
@@ -117,8 +118,14 @@ class DenseSiam(DenseFeatures):
         losses: Collection[str] = (),
     ) -> None:
         super().__init__(encoder, neck, grid_size)
-        check_choice("grid_position", grid_position, get_args(GridPosition))
-        check_choice("global_region", global_region, get_args(GlobalRegion))
+        check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
+        check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
+        if hidden_channels is not None:
+            check_int("model.hidden_channels", hidden_channels, 1, MOST_CHANNELS, "or null for the neck's")
+        check_int("model.image_channels", image_channels, 1, MOST_CHANNELS)
+        check_int("model.image_bottleneck", image_bottleneck, 1, MOST_CHANNELS)
+        check_choice("model.grid_position", grid_position, get_args(GridPosition))
+        check_choice("model.global_region", global_region, get_args(GlobalRegion))
         if grid_size == 0 and global_region == "intersection":
             raise DenseSiamError(
                 "global_region=intersection is the mean of K x K points, but grid_size is 0: set grid_size=7, and "

@@ -1,14 +1,15 @@
 """Training on pairs of views: one step, whatever the losses are, and the bookkeeping of processes."""
 
-import math
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from src.checks import check_number
 from src.errors import DenseSiamError
 from src.finite import NotFiniteError
 from src.losses import valid_mean
@@ -16,7 +17,7 @@ from src.models.dense import DenseFeatures
 from src.protocol import Protocol
 from src.tasks.scoring import ScoredModule, Scoring
 
-MakeOptimizer = Callable[[Iterable[Mapping[str, Any]]], torch.optim.Optimizer]
+NAMED = 4  # images in a message, at most
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
 
@@ -43,6 +44,27 @@ class PairModule(ScoredModule):
         super().__init__(scoring, protocol, name)
         self.network, self.weights = network, dict(weights)
         self.clustering_seconds = 0.0
+        self.warned_of_one_colour = False
+
+    def setup(self, stage: str) -> None:
+        """Take on the precision of the run, and let batches keep theirs.
+
+        Weights of a checkpoint are read before Lightning would convert the task, so that those of float64 would be
+        rounded. Boxes are the only floats of a batch: bfloat16 would move them by up to 1/512 of a view.
+
+        Raises:
+            DenseSiamError: Lightning would read other training images than the data deals out.
+        """
+        trainer: Any = self.trainer  # Lightning sets these without declaring them
+        if trainer.overfit_batches:
+            raise DenseSiamError(
+                f"trainer.overfit_batches is {trainer.overfit_batches}: it would replace the sampler that views are "
+                "drawn by; for a few batches an epoch set +trainer.limit_train_batches=2 and "
+                "+trainer.limit_val_batches=2, and for few images a smaller data set"
+            )
+        plugin = trainer.precision_plugin
+        plugin.convert_module(self)
+        plugin.convert_input = lambda batch: batch
 
     @abstractmethod
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
@@ -54,16 +76,28 @@ class PairModule(ScoredModule):
         """
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """The weighted sum of the losses on a batch of view pairs: `loss`, and `embeddings`, see `compare`."""
+        """The weighted sum of the losses on a batch of view pairs: `loss`, and `embeddings`, see `compare`.
+
+        A batch of a single colour counts nothing. Nothing can be learned from it: without differences the gradient of
+        batch norm is 0, but what is computed are rounding errors over the square root of its epsilon, layer by layer.
+        """
         losses, embeddings = self.compare(batch)
         weighted = {name: self.weights[name] * value for name, value in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
         if not torch.isfinite(total):
             terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+            precision = self.trainer.precision
+            exact = precision in ("32-true", "64-true")
             raise NotFiniteError(
-                f"the loss is not finite at step {self.global_step}: {terms}; "
-                "lower the learning rate or train in float32"
+                f"the loss is not finite at step {self.global_step}: {terms}, for {self.names(batch)}; lower the "
+                f"learning rate{'' if exact else f', or set trainer.precision=32-true instead of {precision}'}"
             )
+        if of_one_colour(batch["views"]):
+            total = 0.0 * total
+            if not self.warned_of_one_colour:
+                said = f"at step {self.global_step} a whole batch is of one colour and counts nothing"
+                warnings.warn(f"{said}: {self.names(batch)}. This is said once", stacklevel=1)
+            self.warned_of_one_colour = True
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
         self.log("loss/total", total, prog_bar=True, sync_dist=True)
@@ -73,6 +107,13 @@ class PairModule(ScoredModule):
         shares = {"views/redrawn": redrawn, "views/invalid": invalid}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
         return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
+
+    def names(self, batch: dict[str, Any]) -> str:
+        """What a message calls the images of a batch: their paths, or their numbers where the data is not known."""
+        trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
+        numbers, data = batch["index"].tolist(), trainer.datamodule
+        some = ", ".join(str(number) if data is None else data.train.image_name(number) for number in numbers[:NAMED])
+        return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
 
     def rehearsal(self) -> Self:
         """A copy with every loss awake from the first step, to measure what a run takes at most."""
@@ -92,6 +133,13 @@ class PairModule(ScoredModule):
         return reduced
 
 
+def of_one_colour(views: Sequence[Tensor]) -> bool:
+    """Whether all pixels of all images (B, C, H, W) are alike."""
+    colour = views[0][:1, :, :1, :1]
+    alike = (bool((part == colour).all()) for part in (views[0][:1], *views))  # most often the first image says no
+    return all(alike)
+
+
 def resolved_weights(
     loss_weights: Mapping[str, float | str], used: Collection[str], balanced: Mapping[str, float]
 ) -> dict[str, float]:
@@ -105,7 +153,7 @@ def resolved_weights(
     Raises:
         DenseSiamError: a weight that is neither a number from 0 nor, where it may be, `balanced`.
     """
-    otherwise = f", or 'balanced' for {' and '.join(balanced)}"
+    otherwise = f"or 'balanced' for {' and '.join(balanced)}"
     return {
         name: balanced[name]
         if loss_weights[name] == "balanced" and name in balanced
@@ -114,7 +162,7 @@ def resolved_weights(
     }
 
 
-def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float:
+def checked_weight(name: str, weight: Any, otherwise: str = "") -> float:
     """The weight of a loss, a finite number from 0.
 
     Args:
@@ -122,8 +170,7 @@ def checked_weight(name: str, weight: float | str, otherwise: str = "") -> float
         otherwise: what else would have been allowed, for the message.
 
     Raises:
-        DenseSiamError: it is none.
+        DenseSiamError: it is something else.
     """
-    if isinstance(weight, str) or not (math.isfinite(weight) and weight >= 0):
-        raise DenseSiamError(f"loss_weights.{name} is {weight!r}: expected a number from 0{otherwise}")
+    check_number(f"task.loss_weights.{name}", weight, low=0, otherwise=otherwise)
     return float(weight)

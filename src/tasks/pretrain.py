@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from src.checks import check_choice
+from src.checks import check_choice, check_flag, check_made
 from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
 from src.losses import cosine_distance, similarity_loss
@@ -18,7 +18,7 @@ from src.models.siamese import DenseSiam, Pair, View
 from src.optim import cosine
 from src.protocol import Protocol
 from src.tasks.pairs import checked_weight
-from src.tasks.probes import ProbeSettings, fit_chosen, frozen_features, labelled_cells
+from src.tasks.probes import ProbeSettings, check_probes, fit_chosen, frozen_features, labelled_cells
 from src.tasks.scoring import Scoring
 from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
@@ -59,7 +59,10 @@ class Pretrain(SiameseModule):
         protocol: Protocol,
         **comparison: Unpack[Comparison],
     ) -> None:
-        check_choice("schedule", schedule, ("cosine", "constant"))
+        check_choice("task.schedule", schedule, ("cosine", "constant"))
+        check_flag("task.constant_predictor_lr", constant_predictor_lr)
+        check_probes("task.probes", probes)
+        check_made("task.network", network, callable, "model=pretraining")
         model = network(losses=used_losses(loss_weights, comparison["region_start"], LOSSES))
         weights = {name: checked_weight(name, loss_weights[name]) for name in sorted(model.losses)}
         if not weights:

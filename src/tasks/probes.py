@@ -13,6 +13,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from src.checks import check_int, check_keys, check_number, check_seed
+from src.errors import DenseSiamError
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.probing import Cells, LinearProbe, choose_l2, fit_linear, sample_cells
@@ -36,9 +38,29 @@ class ProbeSettings(TypedDict):
     seed: int
 
 
+def check_probes(name: str, settings: Any) -> None:
+    """Refuse settings of probes that are out of their range.
+
+    Args:
+        name: of them in the config.
+        settings: see `ProbeSettings`.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    check_keys(name, settings, ProbeSettings.__annotations__)
+    check_int(f"{name}.cells_per_image", settings["cells_per_image"], low=1)
+    check_int(f"{name}.max_iterations", settings["max_iterations"], low=1)
+    check_seed(f"{name}.seed", settings["seed"])
+    if not isinstance(settings["l2"], list | tuple) or not settings["l2"]:
+        raise DenseSiamError(f"{name}.l2 is {settings['l2']!r}: expected a list of numbers from 0, such as [0.01,0.1]")
+    for number in settings["l2"]:
+        check_number(f"{name}.l2", number, low=0)
+
+
 @torch.no_grad()
 def frozen_features(network: DenseFeatures, images: Tensor) -> Tensor:
-    """f of images (B, 3, H, W) in float32 whatever the run's precision, so that probes are fitted and scored alike."""
+    """f of images (B, 3, H, W) without autocast, so that probes are fitted and scored alike."""
     with torch.autocast(images.device.type, enabled=False):
         features: Tensor = network.features(images)
     return features
@@ -111,6 +133,7 @@ class LinearlyProbed(ScoredModule):
         protocol: Protocol,
         name: str,
     ) -> None:
+        check_probes("linear_probe", settings)
         unmatched = copy(protocol)
         unmatched.release_blocks = False  # they are of matched clusters
         super().__init__(Scoring(classes, len(classes), "identity"), unmatched, name)

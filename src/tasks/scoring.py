@@ -36,6 +36,17 @@ class Scoring(nn.Module):
         self.scores: dict[str, float] = {}
         self.matrices: ImageMatrices | None = None
 
+    def surplus(self) -> str:
+        """What to say where one-to-one matching leaves clusters without a class; nothing elsewhere."""
+        left = self.num_clusters - len(self.classes)
+        if not self.classes or self.matching != "hungarian" or left <= 0:
+            return ""
+        return (
+            f"{self.num_clusters} pseudo-categories for {len(self.classes)} classes: {left} match none, their pixels "
+            f"count as wrong; model.num_categories={len(self.classes)} has one for each, protocol.matching=majority "
+            "matches all"
+        )
+
     def reset(self) -> None:
         """Forget what was counted; the last scores stay."""
         self.metric.reset()
@@ -139,8 +150,19 @@ class ScoredModule(lightning.LightningModule):
             self.scoring.scores |= release_block_scores(metric.total, metric.mapping, things)
 
 
+def is_scored(trainer: lightning.Trainer, data: Any) -> bool:
+    """Whether there are labelled images, and `trainer.limit_val_batches` leaves some of them."""
+    return data.val is not None and trainer.limit_val_batches != 0
+
+
 def score(trainer: lightning.Trainer, module: ScoredModule, data: Any, label: str) -> dict[str, Scored]:
-    """Validate a module on data: a row under this label, and one for everything else of it that is scored."""
+    """Validate a module on data: a row under this label, and one for everything else of it that is scored.
+
+    Raises:
+        DenseSiamError: there is nothing to score.
+    """
+    if not is_scored(trainer, data):
+        raise DenseSiamError("nothing would be scored: expected labels, and trainer.limit_val_batches above 0")
     trainer.validate(module, data, verbose=False)
     scorings = {label: module.scoring, **{f"{label}, {name}": each for name, each in module.further.items()}}
     return {name: each.scored(module.protocol.resamples) for name, each in scorings.items()}

@@ -6,7 +6,7 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor
 
-from src.checks import check_choice
+from src.checks import check_choice, check_made
 from src.errors import DenseSiamError
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
 from src.metrics import Category
@@ -45,8 +45,9 @@ class Segment(SiameseModule):
         protocol: Protocol,
         **comparison: Unpack[Comparison],
     ) -> None:
-        check_choice("seg_weighting", seg_weighting, WEIGHTINGS)
+        check_choice("task.seg_weighting", seg_weighting, WEIGHTINGS)
         used = used_losses(loss_weights, comparison["region_start"], LOSSES)
+        check_made("task.network", network, callable, "model=fpn")
         model = network(losses=used)
         if model.losses != used:
             raise DenseSiamError(

@@ -1,18 +1,21 @@
-"""What both tasks of the Siamese network share: how its views are compared, and when RegionSim is awake."""
+"""What both tasks of the Siamese network share: how its views are compared, and from when on RegionSim counts."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypedDict
 
+import lightning
 import torch
 from torch import Tensor, nn
 
-from src.checks import check_choice
+from src.checks import check_choice, check_flag, check_keys, check_number
 from src.errors import DenseSiamError
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
+from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
 from src.protocol import Protocol
-from src.tasks.pairs import Embeddings, MakeOptimizer, PairModule
+from src.tasks.pairs import Embeddings, PairModule
 from src.tasks.scoring import Scoring
 
 
@@ -20,7 +23,8 @@ class Comparison(TypedDict):
     """How the views are compared and the network is optimised, alike in both tasks.
 
     Keys:
-        region_start: RegionSim is awake while epoch / max_epochs is at least this; None for never (Table 4f).
+        region_start: RegionSim counts from this share of the epochs on, see `first_region_epoch`; None for never
+            (Table 4f).
         distance: of the pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
         stop_gradient: on the target side of Eq. 1, for images, pixels and `region_loss=similarity`.
         region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
@@ -38,6 +42,21 @@ class Comparison(TypedDict):
     optimizer: MakeOptimizer
 
 
+def check_comparison(comparison: Comparison) -> None:
+    """Refuse values that are out of their range; `used_losses` sees to `region_start`.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    check_choice("task.distance", comparison["distance"], DISTANCES)
+    check_choice("task.region_loss", comparison["region_loss"], ("contrastive", "similarity"))
+    check_number("task.region_temperature", comparison["region_temperature"], low=1e-4, high=1e4)
+    check_flag("task.stop_gradient", comparison["stop_gradient"])
+    check_flag("task.region_normalise", comparison["region_normalise"])
+    check_flag("task.region_stop_gradient", comparison["region_stop_gradient"])
+    check_optimizer(comparison["optimizer"])
+
+
 class SiameseModule(PairModule):
     """Trains a network by comparing its two views; the subclass says with which losses.
 
@@ -48,8 +67,8 @@ class SiameseModule(PairModule):
         scoring, protocol, name: see `PairModule`.
 
     Raises:
-        DenseSiamError: an unknown distance or region loss; on training: see `PairModule`; batch norm over a single
-            value.
+        DenseSiamError: a value of the comparison that is out of its range; on training: see `PairModule`; batch norm
+            over a single value.
     """
 
     network: DenseSiam
@@ -64,8 +83,7 @@ class SiameseModule(PairModule):
         name: str,
     ) -> None:
         super().__init__(network, weights, scoring, protocol, name)
-        check_choice("distance", comparison["distance"], DISTANCES)
-        check_choice("region_loss", comparison["region_loss"], ("contrastive", "similarity"))
+        check_comparison(comparison)
         self.comparison = comparison
         self.region_start = comparison["region_start"]
         self.asleep: list[nn.Module] = []
@@ -124,11 +142,24 @@ class SiameseModule(PairModule):
         """Whether RegionSim counts in this epoch."""
         if self.region_start is None or "region" not in self.weights:
             return False
-        if not self.trainer.max_epochs or self.trainer.max_epochs < 0:
+        if self.region_start == 0:
+            return True
+        epochs = epochs_of(self.trainer)
+        if epochs is None:
             raise DenseSiamError(
-                "region_start is a share of the epochs: set trainer.max_epochs, or region_start=0 or null"
+                "region_start is a share of the epochs: set trainer.max_epochs or trainer.max_steps, or region_start=0 "
+                "or null"
             )
-        return self.current_epoch / self.trainer.max_epochs >= self.region_start
+        return self.current_epoch >= first_region_epoch(self.region_start, epochs)
+
+
+def epochs_of(trainer: lightning.Trainer) -> int | None:
+    """How many epochs a run has, the last one perhaps in part; None if neither epochs nor steps end it."""
+    ends = [trainer.max_epochs] if trainer.max_epochs is not None and trainer.max_epochs > 0 else []
+    if trainer.max_steps >= 0 and math.isfinite(trainer.num_training_batches):
+        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        ends.append(math.ceil(trainer.max_steps / steps_per_epoch))
+    return min(ends, default=None)
 
 
 def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
@@ -169,20 +200,17 @@ def used_losses(
     Raises:
         DenseSiamError: a weight with another name than these, a start outside 0 to 1, or nothing to train on.
     """
-    strange = sorted(set(loss_weights) - set(known))
-    if strange:
-        raise DenseSiamError(f"loss_weights has {', '.join(strange)}: expected only {', '.join(known)}")
+    check_keys("task.loss_weights", loss_weights, known)
+    if region_start is not None:
+        check_number("task.region_start", region_start, low=0, below=1, otherwise="or null for never")
     used = frozenset(name for name, weight in loss_weights.items() if weight != 0)
     if region_start is None:
         used -= {"region"}
-    elif not 0 <= region_start < 1:
-        raise DenseSiamError(
-            f"region_start is {region_start}: expected a share of the epochs, from 0 to below 1, or null for never"
-        )
     if not used:
         raise DenseSiamError("every loss weight is 0: give one of " + ", ".join(known) + " a weight")
     if used == {"region"} and region_start:
         raise DenseSiamError(
-            f"the region loss is alone and sleeps until {region_start} of the epochs: set region_start=0"
+            f"the region loss is alone and counts only from {region_start} of the epochs on, with nothing to train on "
+            "before: set region_start=0"
         )
     return used

@@ -57,7 +57,7 @@ def make_task(method: type[ClusteredModule], **changes: Any) -> Any:
         "loss_weights": {"main": "balanced", "aux": "balanced"},
         "balance": "frequency",
         "clustering": CLUSTERING,
-        "optimizer": partial(adam, lr=1e-3, weight_decay=0),
+        "optimizer": adam(lr=1e-3, weight_decay=0),
         "protocol": paper(),
     }
     return method(**(options | changes))

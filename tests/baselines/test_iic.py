@@ -101,7 +101,7 @@ def make_task(**changes: Any) -> IIC:
         "classes": CLASSES,
         "loss_weights": {"main": "balanced", "aux": "balanced"},
         "radius": 0,
-        "optimizer": partial(adam, lr=1e-2, weight_decay=0),
+        "optimizer": adam(lr=1e-2, weight_decay=0),
         "protocol": paper(),
     }
     return IIC(**(options | changes))

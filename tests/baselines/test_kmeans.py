@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
-from src.checkpoints import read_checkpoint
+from src.checkpoints.reading import read_checkpoint
 from src.metrics import Category
 from src.models.encoder import resnet
 from src.train import train
@@ -156,6 +156,13 @@ def test_floors_all_scores_the_same_encoder_without_its_weights(tmp_path: Path) 
 
 def test_a_checkpoint_of_a_run_with_every_floor_loads(tmp_path: Path) -> None:
     """It keeps the floors' config, and a config that would call what isn't ours is refused."""
-    tiny = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "score_before=false", "floors=all"]
+    tiny = [
+        "experiment=demo",
+        "debug=tiny",
+        "trainer.fast_dev_run=false",
+        "trainer.max_epochs=1",
+        "score_before=false",
+        "floors=all",
+    ]
     train(composed(tmp_path, *tiny, "preview_steps=0"))
     assert "k-means on random features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["floors"]

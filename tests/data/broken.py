@@ -1,6 +1,7 @@
 """Image files that can't be read, are none or are left out, and what makes image files of any kind."""
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -99,6 +100,7 @@ UNREADABLE = [
     Sample("PNG whose second half is zeros", "zeros.png", half_zeros(png(NOISE))),
     Sample("empty file", "empty.jpg", b""),
     Sample("text named .jpg", "text.jpg", b"to be done\n"),
+    Sample("PostScript named .jpg", "script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n"),
     Sample("web page saved as .jpg", "page.jpg", b"<!DOCTYPE html><html><body>404 Not Found</body></html>"),
     Sample("header of 30,000 x 30,000 pixels", "bomb.png", raw_png(8, 2, 30_000, 30_000, [])),
     Sample("header of 10,000 x 10,000 pixels, no pixels", "large.png", raw_png(8, 2, 10_000, 10_000, [])),
@@ -106,7 +108,6 @@ UNREADABLE = [
     Sample("16-bit PNG with 12-bit values", "dim.png", png(Image.fromarray(np.uint16([[0, 4095], [300, 17]])))),
     Sample("32-bit integers", "whole.tif", encoded("TIFF", Image.fromarray(np.int32([[0, 9], [70_000, 1]])))),
     Sample("32-bit floating point", "float.tif", encoded("TIFF", Image.fromarray(np.float32([[0, 1], [0.5, 0.2]])))),
-    Sample("folder named .jpg", "folder.jpg", lambda path: path.mkdir()),
     Sample("link that leads nowhere", "link.jpg", lambda path: path.symlink_to("nowhere.jpg")),
     FORBIDDEN,
     Sample("disk that fails", "disk.png", lambda path: path.symlink_to("/proc/self/mem")),
@@ -117,4 +118,6 @@ LEFT_OUT = [
     Sample("macOS's `._NAME.jpg`", "._half.jpg", b"\0\5\x16\7"),
     Sample("Windows' `Thumbs.db`", "Thumbs.db", b"\xd0\xcf\x11\xe0"),
     Sample("name with another suffix (.heic, .txt)", "phone.heic", b"\0\0\0\x18ftypheic"),
+    Sample("folder named .jpg", "folder.jpg", lambda path: path.mkdir()),
+    Sample("FIFO named .jpg", "fifo.jpg", os.mkfifo),
 ]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from src.data.reading import OnCorrupt
 from src.errors import DenseSiamError
-from tests.data.broken import half, jpeg, png
+from tests.data.broken import encoded, half, jpeg, png, raw_png
 from tests.data.documented import quoted, require_documented, row
 from tests.data.odd import exif
 from tests.data.test_broken_inputs import data_of, folder_of
@@ -29,8 +29,10 @@ KINDS: dict[str, tuple[bytes | None, int | None]] = {
     "another size than the image": (png(Image.new("L", (31, 32))), None),
     "colours": (png(Image.new("RGB", (32, 32))), None),
     "1 bit": (png(Image.new("1", (32, 32))), None),
+    "grey of 2 or 4 bits": (raw_png(4, 0, 32, 32, [bytes(16)] * 32), None),
     "16 bit": (png(Image.fromarray(np.zeros((32, 32), np.uint16))), None),
     "a JPEG named .png": (jpeg(ZEROS), None),
+    "another kind of image named .png": (encoded("TIFF", ZEROS), None),
     "a value that is no class": (png(Image.new("L", (32, 32), 7)), None),
     "as stored, of an image that its EXIF data turns": (png(Image.new("L", (48, 32))), None),
 }

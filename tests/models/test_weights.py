@@ -194,3 +194,19 @@ def test_nothing_is_downloaded_unless_asked_for(monkeypatch: pytest.MonkeyPatch)
     again.efficientnet_lite0("pypi", frozen=False)
     with pytest.raises(AssertionError, match="network"):  # so that the checks above can fail
         urllib.request.urlopen("http://localhost")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hf-hub:someone/model", {}),
+        ("local-dir:/tmp/model", {}),
+        (["resnet10t"], {}),
+        ("resnet10t", {"checkpoint_path": "/tmp/weights.pth"}),
+        ("resnet10t", {"pretrained_cfg": {"file": "/tmp/weights.pth"}}),
+        ("resnet10t", {"cache_dir": "/tmp"}),
+        ("resnet10t", {"norm_layer": ["batchnorm"]}),
+    ],
+)
+def test_timm_is_given_no_address_and_no_path(name: Any, options: dict[str, Any]) -> None:
+    refusal(lambda: timm_features(name, None, False, **options), "model.encoder.")

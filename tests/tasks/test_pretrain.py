@@ -51,7 +51,7 @@ def make_task(**changes: Any) -> Pretrain:
         "region_temperature": 0.1,
         "region_normalise": True,
         "region_stop_gradient": False,
-        "optimizer": partial(sgd, base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
+        "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
     }
     return Pretrain(partial(DenseSiam, **values), **(options | changes))
 

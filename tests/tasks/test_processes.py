@@ -125,7 +125,7 @@ def with_fixed_statistics(task: SiameseModule, batch: dict[str, Any]) -> Siamese
 
 def steps_of(case: Case, share: slice, trainer: str) -> list[Step]:
     batches = [batch | {"valid": torch.tensor(case.valid)} for batch in test_pretrain.make_batches(2)]
-    slow = partial(sgd, base_lr=0.005, batch_size=256, momentum=0.9, weight_decay=1e-4)
+    slow = sgd(base_lr=0.005, batch_size=256, momentum=0.9, weight_decay=1e-4)
     task = with_fixed_statistics(case.make(region_start=0.5, optimizer=slow, **case.options), batches[0])
     return fit(task, batches, share, trainer)
 

@@ -9,6 +9,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from src.data.regular import open_regular
 from src.errors import DenseSiamError
 
 CHUNK = 1 << 20
@@ -62,8 +64,9 @@ def unpack(archive: Path, target: Path, free: Callable[[Path], int] = free_bytes
         free: gives the free space of a folder's disk, in bytes.
 
     Raises:
-        DenseSiamError: the archive is damaged or incomplete, wants to write outside the target, holds links or
-            devices, or is larger than the free space.
+        DenseSiamError: the archive is damaged or incomplete, wants to write outside the target, holds links, devices or
+            two entries that stand in each other's way, or is larger than the free space; a link below the target leads
+            elsewhere what would be written there.
     """
     opened = _zip_entries if archive.suffix.lower() == ".zip" else _tar_entries
     with ExitStack() as stack:
@@ -75,7 +78,11 @@ def unpack(archive: Path, target: Path, free: Callable[[Path], int] = free_bytes
                 f"can't open {archive}{size} ({_said(error)}): expected a complete archive; download it again"
             ) from error
         _check(archive, entries)
-        target.mkdir(parents=True, exist_ok=True)
+        _check_places(archive, entries, target)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DenseSiamError(f"can't make the folder {target} ({_said(error)}): choose another") from error
         waiting = [entry for entry in entries if _size(target / entry.name) != entry.size]
         needed, room = sum(entry.size for entry in waiting), free(target)
         if needed > room:
@@ -96,7 +103,7 @@ def _zip_entries(archive: Path) -> Iterator[list[Entry]]:
         kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made without Unix modes
         return Entry(info.filename, info.file_size, kind in (0, stat.S_IFREG), lambda: file.open(info))
 
-    with zipfile.ZipFile(archive) as file:
+    with open_regular(archive) as content, zipfile.ZipFile(content) as file:
         yield [entry(info) for info in file.infolist() if not info.is_dir()]
 
 
@@ -105,7 +112,7 @@ def _tar_entries(archive: Path) -> Iterator[list[Entry]]:
     def entry(member: tarfile.TarInfo) -> Entry:
         return Entry(member.name, member.size, member.isreg(), lambda: file.extractfile(member))
 
-    with tarfile.open(archive) as file:
+    with open_regular(archive) as content, tarfile.open(fileobj=content) as file:
         members = file.getmembers()
         file.fileobj.seek(file.offset)
         while chunk := file.fileobj.read(CHUNK):  # to the end, where a compressed one has its checksum
@@ -115,28 +122,48 @@ def _tar_entries(archive: Path) -> Iterator[list[Entry]]:
 
 
 def _check(archive: Path, entries: Sequence[Entry]) -> None:
-    """Refuse what isn't a plain file below the target, on any system."""
+    """Refuse what isn't a plain file below the target, on any system, and entries in each other's way."""
+    files = Counter(Path(entry.name) for entry in entries)
     for entry in entries:
         path = PureWindowsPath(entry.name)  # knows both separators and drive letters
+        place = Path(entry.name)
         if path.anchor or ".." in path.parts or not path.parts:
-            found, expected = "lies outside the target folder", "paths below it"
+            found, expected = "lies outside the target folder", "paths below it only"
+        elif "\0" in entry.name:
+            found, expected = "can't be the name of a file", "names that can"
         elif not entry.plain:
-            found, expected = "is a link or device", "plain files"
+            found, expected = "is a link or device", "plain files only"
+        elif files[place] > 1:
+            found, expected = f"it holds {files[place]} times", "each file once"
+        elif any(parent in files for parent in (*place.parents, _part_of(place))):
+            found, expected = "is in the way of another entry", "each place for one file or folder"
         else:
             continue
         raise DenseSiamError(
-            f"{archive} holds {entry.name!r}, which {found}: expected {expected} only; get the archive from its authors"
+            f"{archive} holds {entry.name!r}, which {found}: expected {expected}; get the archive from its authors"
         )
+
+
+def _check_places(archive: Path, entries: Sequence[Entry], target: Path) -> None:
+    """Refuse links below the target, which may itself be one: files would arrive where these lead."""
+    files = (Path(entry.name) for entry in entries)
+    for place in sorted({one for file in files for one in (file, *file.parents[:-1])}):
+        if os.path.islink(target / place):
+            raise DenseSiamError(
+                f"{target / place} is a link: expected a folder or file of {target} itself, as {archive} is unpacked "
+                "there; remove the link, or choose another folder"
+            )
 
 
 def _write(entry: Entry, archive: Path, path: Path, advance: Callable[[int], None]) -> None:
     """Write an entry as a whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
+    part = _part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         source = entry.open()
         assert source is not None  # as it would be for a folder
-        with source, part.open("wb") as file:
+        part.unlink(missing_ok=True)  # of a killed process, or a link, which is not followed
+        with source, part.open("xb") as file:
             while chunk := source.read(CHUNK):
                 file.write(chunk)
                 advance(len(chunk))
@@ -152,8 +179,13 @@ def _write(entry: Entry, archive: Path, path: Path, advance: Callable[[int], Non
             part.unlink()
 
 
+def _part_of(path: Path) -> Path:
+    """What a file is called while it is written."""
+    return path.with_name(f"{path.name}.part")
+
+
 def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+    return path.stat().st_size if os.path.isfile(path) else None  # which a name that is too long only makes false
 
 
 def _said(error: Exception) -> str:

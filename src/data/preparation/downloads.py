@@ -81,9 +81,10 @@ class Part:
         return self.pattern.rpartition("*")[2]
 
     def files(self, root: Path) -> list[Path]:
-        """The part's files below a root, sorted, without hidden and `broken` ones."""
+        """The part's regular files below a root, sorted, without hidden and `broken` ones."""
         paths = (root / self.folder).glob(self.pattern)
-        return sorted(path for path in paths if not path.name.startswith(".") and path.name not in self.broken)
+        seen = (path for path in paths if not path.name.startswith(".") and path.name not in self.broken)
+        return sorted(path for path in seen if path.is_file())
 
     def id_of(self, path: Path, root: Path) -> str:
         """The id of one of the files: its path below the folder, without the suffix."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from src.csv_rows import CsvRows, read_rows
-from src.loggers import Csv
+from src.training.csv_rows import CsvRows, read_rows
+from src.training.loggers import Csv
+from tests.full_disk import no_file_larger_than
 from tests.refusals import refusal
-from tests.test_whole_files import no_file_larger_than
 
 
 def logged(folder: Path, steps: range, **more: float) -> Csv:

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers.logger import Logger
 
 from src.callbacks import Unreadable
 from src.errors import DenseSiamError
-from src.loggers import Csv, TensorBoard, Wandb
 from src.tolerance import WarnOnce
+from src.training.loggers import Csv, TensorBoard, Wandb
 from tests.refusals import refusal
 
 

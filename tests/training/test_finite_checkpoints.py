@@ -78,6 +78,7 @@ def test_another_failure_is_not_hidden(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_a_rate_that_is_too_high(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = [
+        "experiment=demo",
         "trainer.accelerator=cpu",
         "data.train_scenes=64",
         "data.val_scenes=8",

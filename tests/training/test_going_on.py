@@ -10,16 +10,26 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
+from src.checkpoints import load
 from src.evaluate import evaluate
+from src.export import export
 from src.tasks.pairs import PairModule
 from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences
 
-TINY = ["debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=3", "floors=none", "task.region_start=0.5"]
+TINY = [
+    "experiment=demo",
+    "debug=tiny",
+    "trainer.fast_dev_run=false",
+    "trainer.max_epochs=3",
+    "floors=none",
+    "task.region_start=0.5",
+]
 TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "callbacks.checkpoint.every_n_steps=2"]
 
 
@@ -58,7 +68,9 @@ def test_a_run_goes_on_in_its_folder(straight: Path, tmp_path: Path) -> None:
         train(composed(tmp_path, *TINY))
     assert len(rows(tmp_path)) > 7
     last = tmp_path / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-1000])
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit, of a weight
+    last.write_bytes(content)
     with pytest.warns(UserWarning, match=r"going on from .*previous\.ckpt instead, which holds step 5"):
         train(composed(tmp_path, *TINY, f"ckpt_path={last}", "trainer.precision=32"))
     assert rows(tmp_path) == rows(straight)
@@ -94,7 +106,7 @@ def test_pictures_and_logs_that_cannot_be_written_end_no_run(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    monkeypatch.setattr("src.csv_rows.write_whole", full)
+    monkeypatch.setattr("src.training.csv_rows.write_whole", full)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(composed(tmp_path, *TINY))
@@ -123,3 +135,18 @@ def test_scores_that_cannot_be_written_are_printed(
         lambda: command(composed(tmp_path, *asked, name=what)), message, " free there): the scores are printed above"
     )
     assert "Scores in percent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["load", "evaluate", "export"])
+def test_a_damaged_checkpoint_is_refused_with_the_one_before(what: str, straight: Path, tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    content = bytearray((straight / "checkpoints" / "last.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1  # one bit, of a weight
+    last.write_bytes(content)
+    (tmp_path / "previous.ckpt").touch()
+    commands = {
+        "load": lambda: load(last),
+        "evaluate": lambda: evaluate(composed(tmp_path / "out", f"ckpt_path={last}", name="evaluate")),
+        "export": lambda: export(OmegaConf.create({"ckpt_path": str(last), "output": "e.pth", "overwrite": False})),
+    }
+    refusal(commands[what], f"{last} is damaged", f"the checkpoint before it is {tmp_path / 'previous.ckpt'}")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from src.checkpoints import StrangeObjectsError, read_tensors
+from src.checkpoints.reading import StrangeObjectsError, read_tensors
 from src.errors import DenseSiamError
 
 EXPECTED = "weights of this network, of the authors' release or of PiCIE"

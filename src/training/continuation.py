@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from src.checkpoints import StrangeObjectsError, read_checkpoint, read_tensors
+from src.checkpoints.reading import StrangeObjectsError, read_checkpoint, read_tensors
 from src.errors import DenseSiamError
+from src.optim import first_region_epoch
+from src.overrides import override
 from src.previous import previous_beside
 from src.provenance import effective
 from src.runs import flat
@@ -80,7 +82,7 @@ def start_at(path: str) -> Start:
     if type(step) is not int or type(epoch) is not int:
         raise DenseSiamError(
             f"{found} has global_step {step!r} and epoch {epoch!r}: expected numbers, to go on from there; "
-            f"start a new run from its weights with weights={found}"
+            f"start a new run from its weights with {override('weights', found)}"
         )
     return Start(found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []))
 
@@ -119,7 +121,7 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise DenseSiamError(
             f"{start.path} was trained otherwise: found {', '.join(faults)}; expected the values that it has; "
-            f"for a new run from its weights set weights={start.path} in place of ckpt_path"
+            f"for a new run from its weights set {override('weights', start.path)} in place of ckpt_path"
         )
     said = "".join(f", {name}={new} (was {old})" for name, (old, new) in changed.items())
     rank_zero_only(print)(f"Going on from {start.path} after step {start.step}{said}")
@@ -139,11 +141,14 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
         before, after: both configs by dotted names.
         begun: epochs behind the checkpoint, the one that it is from included.
     """
+    first, now = begin_of_regions(before), begin_of_regions(after)
+    cosine, regions = after.get("task.schedule") == "cosine", max(first, now) > 0
     for name in ("trainer.max_epochs", "trainer.max_steps"):
         old, new = before.get(name), after.get(name)
-        if after.get("task.schedule") == "cosine" and old != new:
+        if old != new and cosine:
             return [f"{name}={new} (was {old}), which the cosine of the learning rate follows from the first step on"]
-    first, now = first_region_epoch(before), first_region_epoch(after)
+        if old != new and regions and name == "trainer.max_steps" and min(first, now) < math.inf:
+            return [f"{name}={new} (was {old}), which the first epoch of RegionSim follows"]
     if min(first, begun) == min(now, begun):
         return []
     epochs = after["trainer.max_epochs"]
@@ -151,7 +156,7 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
     return [f"RegionSim from epoch {now} of {epochs} on (was {first}; task.region_start={same} keeps that)"]
 
 
-def first_region_epoch(config: Mapping[str, Any]) -> float:
+def begin_of_regions(config: Mapping[str, Any]) -> float:
     """The epoch, counted from 0, that RegionSim begins in; infinite for never, and for values that the task refuses.
 
     Args:
@@ -160,7 +165,9 @@ def first_region_epoch(config: Mapping[str, Any]) -> float:
     start, epochs = config.get("task.region_start"), config.get("trainer.max_epochs")
     if not config.get("task.loss_weights.region") or not isinstance(start, int | float) or not math.isfinite(start):
         return math.inf
-    return math.floor(start * epochs) if isinstance(epochs, int) and epochs > 0 else math.inf
+    if start == 0:
+        return 0
+    return first_region_epoch(start, epochs) if isinstance(epochs, int) and epochs > 0 else math.inf
 
 
 def within(name: str, places: tuple[str, ...]) -> bool:

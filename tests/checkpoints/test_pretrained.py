@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.foreign import Report, start_from
+from src.checkpoints.pretrained import Report, start_from
 from src.losses import contrastive_region_loss
 from src.models.encoder import Encoder, efficientnet_lite0, resnet
 from src.models.heads import RegionHead

@@ -1,12 +1,13 @@
 """Files that are no checkpoints: one line for each kind of damage, and nothing in them is executed."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from src.checkpoints import read_checkpoint, task_config
+from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError
 
 
@@ -100,9 +101,41 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     assert touched.exists()
 
 
-def test_the_network_is_rebuilt_without_the_file_its_encoder_started_from() -> None:
-    network = {"categories": 5, "encoder": {"name": "resnet18", "weights": "IMAGENET1K_V1"}}
-    config = {"task": {"region_start": 0.8, "network": network}, "model": network, "seed": 1}
-    rebuilt = {"categories": 5, "encoder": {"name": "resnet18", "weights": None}}
-    assert task_config(config) == {"region_start": 0.8, "network": rebuilt}
-    assert network["encoder"]["weights"] == "IMAGENET1K_V1"
+def test_a_flipped_byte_is_noticed_anywhere(good: Path) -> None:
+    content = good.read_bytes()
+    with zipfile.ZipFile(good) as archive:
+        parts = archive.infolist()
+    assert len(parts) > 4
+    for part in parts:  # tensors, the pickle, and torch's own small entries
+        if not part.file_size:
+            continue
+        header = content[part.header_offset : part.header_offset + 30]
+        start = part.header_offset + 30 + sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
+        for place in (start, start + part.file_size // 2, start + part.file_size - 1):
+            good.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            assert "damaged" in refusal_of_damage(good)
+    good.write_bytes(content)
+    read_checkpoint(good)
+
+
+def refusal_of_damage(path: Path) -> str:
+    with pytest.raises(DenseSiamError) as caught:
+        read_checkpoint(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_compressed_file_is_refused(good: Path) -> None:
+    """It could be a few kB that unpack to more than the memory."""
+    with zipfile.ZipFile(good) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    assert "compressed" in refusal_of_damage(good)
+
+
+def test_the_older_format_is_read(good: Path) -> None:
+    content = torch.load(good, weights_only=True)
+    torch.save(content, good, _use_new_zipfile_serialization=False)
+    assert read_checkpoint(good)["epoch"] == 3

@@ -8,9 +8,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.csv_rows import CsvRows
 from src.disk import cannot_write
 from src.tolerance import WarnOnce
+from src.training.csv_rows import CsvRows
 
 
 class Tolerant(Logger):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from src.checkpoints import read_tensors
+from src.checkpoints.reading import read_tensors
 from src.disk import cannot_write, write_whole
 from src.errors import DenseSiamError
 from src.finite import NotFiniteError, not_finite

@@ -8,15 +8,16 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from src.continuation import Start, first_region_epoch, go_on, start_at
 from src.runs import flat
+from src.training.continuation import Start, begin_of_regions, go_on, start_at
 from tests.composing import composed
 from tests.refusals import refusal
 
 
 @cache
 def groups(*overrides: str) -> DictConfig:
-    config = composed(Path("run"), *overrides)
+    experiment = () if any(each.startswith("experiment") for each in overrides) else ("experiment=demo",)
+    config = composed(Path("run"), *experiment, *overrides)
     OmegaConf.set_struct(config, value=False)
     return config
 
@@ -156,8 +157,8 @@ def test_the_epochs_of_regionsim_stay(before: tuple[Any, Any], after: tuple[Any,
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "[1]", "null"])
 def test_what_the_task_will_refuse_is_left_to_it(value: str) -> None:
-    assert first_region_epoch(flat(plain(f"task.region_start={value}"))) == float("inf")
-    assert first_region_epoch(flat(plain(f"trainer.max_epochs={value}"))) == float("inf")
+    assert begin_of_regions(flat(plain(f"task.region_start={value}"))) == float("inf")
+    assert begin_of_regions(flat(plain(f"trainer.max_epochs={value}"))) == float("inf")
 
 
 def saved(path: Path, step: int) -> Path:

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
-from src import run_folder
 from src.errors import DenseSiamError
-from src.run_folder import in_own_folder, own_folder, run_id
+from src.training import run_folder
+from src.training.run_folder import in_own_folder, own_folder, run_id
 from tests.composing import CONF, composed
 from tests.refusals import refusal
 

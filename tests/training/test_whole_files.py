@@ -1,9 +1,6 @@
 """Checkpoints on disk: whole at any time, finite, the one before kept, and one line when the disk is full."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,8 @@ from torch import Tensor
 
 from src.finite import NotFiniteError, not_finite
 from src.previous import hint, previous_beside
-from src.whole_files import WholeFiles
+from src.training.whole_files import WholeFiles
+from tests.full_disk import no_file_larger_than
 from tests.refusals import refusal
 
 
@@ -24,17 +22,6 @@ def state(step: int, weight: float = 1.0, **more: Any) -> dict[str, Any]:
 def step_of(path: Path) -> int:
     step: int = torch.load(path)["global_step"]
     return step
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """The system refuses to write more, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_one_before_is_kept_of_last_alone(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Keeping the epoch that the labels say is the best one."""
+
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
+
+from src.errors import DenseSiamError
+
+
+class BestByLabels(ModelCheckpoint):
+    """Keeps `best_by_labelled_miou.ckpt`, of the validation with the highest mIoU of whatever task is trained.
+
+    Args:
+        dirpath: folder of the file.
+
+    Raises:
+        DenseSiamError: on training: nothing is scored.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, "best_by_labelled_miou", mode="max", enable_version_counter=False)
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":  # a reference may be scored before
+            return
+        known: Any = trainer  # Lightning sets its datamodule without declaring it
+        if known.datamodule.val is None or not trainer.limit_val_batches:
+            raise DenseSiamError(
+                "best_by_labelled_miou keeps the epoch of the highest mIoU, but nothing is scored: expected labels, "
+                "such as probe=own_labels or data=labelled_folder, and trainer.limit_val_batches above 0; or set "
+                "callbacks=default"
+            )
+        self.monitor = f"{pl_module.name}/mIoU"
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        known: Any = trainer
+        if not (self.best_model_path or known.fast_dev_run):  # which writes no checkpoint at all
+            rank_zero_warn(
+                "best_by_labelled_miou has written nothing: no epoch of training was scored; lower "
+                "trainer.check_val_every_n_epoch"
+            )

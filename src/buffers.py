@@ -1,0 +1,24 @@
+"""Buffers that stay in float32, whatever the precision of a run."""
+
+from collections.abc import Callable
+from typing import Self
+
+from torch import Tensor, nn
+
+
+class Float32Buffers(nn.Module):
+    """A module whose own floating buffers keep their dtype and their values when it is converted.
+
+    `trainer.precision=bf16-true` converts every floating tensor of a task. Centroids and means lose what they are for
+    when they are rounded, and functions that promise float32 would meet another dtype. Parameters and the buffers of
+    modules inside are converted as usual; moving to another device works as usual.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        own = {name: value for name, value in self._buffers.items() if value is not None and value.is_floating_point()}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in own.items():
+            converted = self._buffers[name]
+            if converted is not None and converted.dtype != value.dtype:
+                self._buffers[name] = value.to(converted.device)
+        return self

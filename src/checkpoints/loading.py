@@ -1,0 +1,91 @@
+"""Loading a trained network for use."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from src.checkpoints.reading import first_line, read_checkpoint
+from src.checkpoints.rebuilding import check_parts, rebuild
+from src.errors import DenseSiamError
+
+REBUILT = ("data", "model", "probe", "protocol", "task")  # groups of a stored config; others are never built
+
+
+def load(path: str | Path) -> nn.Module:
+    """Load a trained network for use: a module in evaluation mode that maps images to logits.
+
+    Args:
+        path: a checkpoint of a segmentation run. It may come from a stranger, see docs/checkpoints.md.
+
+    Returns:
+        Maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the size.
+
+    Raises:
+        DenseSiamError: see `read_rebuildable` and `rebuild`; a checkpoint of pre-training; or the weights don't fit the
+            config.
+    """
+    checkpoint = read_rebuildable(path)
+    task = part_of(checkpoint["config"], "task", path)
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    if task.get("_target_") == "src.tasks.pretrain.Pretrain":
+        raise DenseSiamError(
+            f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
+            f"python -m src.export ckpt_path={path} output=encoder.pth"
+        )
+    if task.get("_target_") == "src.tasks.segment.Segment":
+        network: nn.Module = rebuild(part_of(task, "network", path))(losses=())
+        state = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+        state = {name: value for name, value in state.items() if name in network.state_dict()}
+    else:  # another method is its whole task
+        protocol = rebuild(part_of(checkpoint["config"], "protocol", path))
+        network = rebuild(task, classes=(), protocol=protocol)
+    return fill(network, state, path).eval()
+
+
+def read_rebuildable(path: str | Path, also: Collection[str] = ()) -> dict[str, Any]:
+    """Read a checkpoint whose network is to be rebuilt, see `read_checkpoint`.
+
+    Args:
+        path: of the file.
+        also: see `rebuild`.
+
+    Raises:
+        DenseSiamError: see `read_checkpoint` and `check_parts`.
+    """
+    checkpoint = read_checkpoint(path)
+    for group in REBUILT:
+        check_parts(checkpoint["config"].get(group), also)
+    return checkpoint
+
+
+def part_of(config: Mapping[str, Any], name: str, path: str | Path) -> Mapping[str, Any]:
+    """A group of a stored config.
+
+    Raises:
+        DenseSiamError: there is none of this name.
+    """
+    part = config.get(name)
+    if not isinstance(part, dict):
+        raise DenseSiamError(f"the config in {path} has no {name}: expected a checkpoint of src.train of this version")
+    return part
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> nn.Module:
+    """Give a rebuilt module the weights of its checkpoint, all of them.
+
+    Raises:
+        DenseSiamError: they don't fit; says which is the first that doesn't.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    if missing:
+        raise DenseSiamError(f"{path} lacks {len(missing)} weights of its network, the first is {missing[0]!r}")
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise DenseSiamError(
+            f"the weights in {path} don't fit the network that its config describes ({first_line(error)})"
+        ) from error
+    return module

@@ -1,0 +1,137 @@
+"""Reading what a run saved, a stranger's file perhaps: nothing in it is executed, and damage is noticed."""
+
+import re
+import zipfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.errors import DenseSiamError
+from src.previous import hint
+
+DEEPEST, LARGEST = 32, 100_000  # a config nests a few levels and has some hundred entries
+
+
+class StrangeObjectsError(DenseSiamError):
+    """A file holds objects that only the program which wrote it can rebuild, by running code."""
+
+
+def read_tensors(path: str | Path, expected: str) -> Any:
+    """Read a file that `torch.save` wrote, tensors and plain containers only; nothing in it is executed.
+
+    The arguments that other programs keep beside their weights (`argparse.Namespace`) are no more than a dict.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the messages.
+
+    Raises:
+        StrangeObjectsError: other objects than these.
+        DenseSiamError: no such file, another kind of file, or one whose bytes have changed since it was written.
+    """
+    if not Path(path).is_file():
+        raise DenseSiamError(f"there is no file {path}: expected {expected}{hint(Path(path))}")
+    try:
+        check_sums(Path(path))
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except DenseSiamError:
+        raise
+    except Exception as error:  # whatever the bytes make the unpickler stumble on
+        # Not what torch says: its advice is to load the file unsafely.
+        strange = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
+        if strange:
+            raise StrangeObjectsError(
+                f"can't read {path}: it holds {strange[1]}, not tensors and plain values alone; expected {expected}"
+            ) from error
+        raise DenseSiamError(
+            f"can't read {path} ({type(error).__name__}): expected {expected}, complete{hint(Path(path))}"
+        ) from error
+
+
+def check_sums(path: Path) -> None:
+    """Compare every part of a file with the checksum beside it, which `torch.load` does not.
+
+    `torch.save` writes a zip archive whose parts are not compressed. The older format has no checksums.
+
+    Raises:
+        DenseSiamError: a part is damaged, or compressed (a small file that unpacks to an enormous one).
+        zipfile.BadZipFile: the archive's own tables are damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise DenseSiamError(f"{path} is compressed, which torch.save never does: don't trust the file")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise DenseSiamError(
+            f"{path} is damaged: the checksum of its part {damaged} does not fit; take another copy of the file"
+            f"{hint(path)}"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, on one line."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that a training run wrote.
+
+    Returns:
+        Lightning's dict with the run's composed config under `config` and its weights under `state_dict`. What the
+        config names is checked before it is built, see `src.checkpoints.rebuilding`.
+
+    Raises:
+        DenseSiamError: see `read_tensors` and `check_plain`; or the file holds no config and weights.
+    """
+    expected = "a checkpoint of src.train such as outputs/.../checkpoints/last.ckpt"
+    checkpoint = read_tensors(path, expected)
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
+        raise DenseSiamError(f"{path} holds no config and state_dict: expected {expected}")
+    config, state = checkpoint["config"], checkpoint["state_dict"]
+    if not isinstance(config, dict):
+        raise DenseSiamError(f"the config in {path} is {type(config).__name__}, no dict: expected {expected}")
+    check_plain(config)
+    if not isinstance(state, dict) or not all(isinstance(name, str) and _dense(value) for name, value in state.items()):
+        raise DenseSiamError(f"the state_dict in {path} is no dict of tensors by name: expected {expected}")
+    return checkpoint
+
+
+def _dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def check_plain(content: Any) -> None:
+    """Refuse what is no config: anything but text, numbers, booleans, None, lists, tuples and dicts of these.
+
+    Raises:
+        DenseSiamError: another object, such as bytes; a key that is no text; an interpolation (`${...}`, which
+            OmegaConf resolves by calling functions); a container that holds itself, or is far larger than a config.
+    """
+    seen, waiting = 0, [(content, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > DEEPEST or seen > LARGEST:
+            raise DenseSiamError("the stored config is nested too deeply or too large: expected that of a run")
+        if isinstance(value, dict):
+            waiting += [(one, depth + 1) for pair in value.items() for one in pair]
+            strange = next((key for key in value if not isinstance(key, str)), None)
+            if strange is not None:
+                raise DenseSiamError(f"the stored config has a key of type {type(strange).__name__}: expected text")
+        elif isinstance(value, list | tuple):
+            waiting += [(one, depth + 1) for one in value]
+        elif isinstance(value, str) and "${" in value:
+            raise DenseSiamError(
+                f"the stored config has {value!r}, to be resolved: expected values; don't trust the file"
+            )
+        elif value is not None and not isinstance(value, str | int | float):
+            raise DenseSiamError(
+                f"the stored config holds {type(value).__name__}: expected text, numbers and containers"
+            )

@@ -1,0 +1,158 @@
+"""Rebuilding parts of a run from the config inside its checkpoint, which may come from a stranger.
+
+A config names what it is made of (`_target_`). Hydra would import any such name and call it, so that a config is as
+dangerous as a program. Here a name is looked up in `CONSTRUCTORS`, a literal list, and anything else is refused before
+anything is built.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from hydra.utils import get_object
+
+from src.checkpoints.reading import check_plain, first_line
+from src.errors import DenseSiamError
+
+# Every part of a run that is rebuilt from its checkpoint: the network, its task, how it is scored and on what.
+# Callbacks, loggers and trainers are never rebuilt. None of these runs a program or writes a file.
+CONSTRUCTORS = frozenset(
+    {
+        "src.baselines.deepcluster.DeepCluster",
+        "src.baselines.iic.IIC",
+        "src.baselines.picie.PiCIE",
+        "src.data.cityscapes.Cityscapes",
+        "src.data.coco_stuff.CocoStuff",
+        "src.data.demo.Scenes",
+        "src.data.folder.Folder",
+        "src.data.labelled_folder.LabelledFolder",
+        "src.data.potsdam.Potsdam",
+        "src.data.probed.labelled_folder",
+        "src.data.probed.own_labels",
+        "src.data.probed.unscored",
+        "src.data.views.CropAndWhole",
+        "src.data.views.TwoCrops",
+        "src.data.views.colour_augmentation",
+        "src.models.dense.DenseFeatures",
+        "src.models.encoder.efficientnet_lite0",
+        "src.models.encoder.resnet",
+        "src.models.encoder.timm_features",
+        "src.models.necks.DeepestMap",
+        "src.models.necks.PrincipalComponents",
+        "src.models.necks.SimplifiedFPN",
+        "src.models.siamese.DenseSiam",
+        "src.optim.adam",
+        "src.optim.sgd",
+        "src.protocol.Protocol",
+        "src.tasks.pretrain.Pretrain",
+        "src.tasks.segment.Segment",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.SGD",
+    }
+)
+SPECIAL = ("_target_", "_partial_", "_convert_")  # the keys of Hydra's own that say nothing dangerous
+
+
+def rebuild(config: Mapping[str, Any], also: Collection[str] = (), **given: Any) -> Any:
+    """Build what a stored config describes, inner parts first, as Hydra's `instantiate` would.
+
+    No weights are read: a checkpoint holds all of them, and the files that the run started from may be gone.
+
+    Args:
+        config: with `_target_`, plain containers.
+        also: further names that may be called, because the user's own command has named them.
+        given: arguments beside those of the config.
+
+    Returns:
+        what the constructor gives, or with `_partial_` a function that awaits its other arguments.
+
+    Raises:
+        DenseSiamError: a constructor that is not in the list; a config that is not plain, see `check_plain`; values
+            that the constructor refuses.
+    """
+    check_plain(config)
+    check_parts(config, also)
+    return _built(config, also, given)
+
+
+def targets(config: Any) -> frozenset[str]:
+    """The names of everything that a config, plain containers, would have built."""
+    return frozenset(str(part["_target_"]) for part in _parts(config))
+
+
+def _parts(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict with a `_target_`, in dicts, lists and tuples at any depth."""
+    if isinstance(config, Mapping) and "_target_" in config:
+        yield config
+    entries = config.values() if isinstance(config, Mapping) else config if isinstance(config, list | tuple) else ()
+    for entry in entries:
+        yield from _parts(entry)
+
+
+def check_parts(config: Any, also: Collection[str] = ()) -> None:
+    """Refuse a config that names another constructor than those of the list, at any depth.
+
+    Args:
+        config: see `check_plain`.
+        also: see `rebuild`.
+
+    Raises:
+        DenseSiamError: it does; or arguments without names.
+    """
+    for part in _parts(config):
+        constructor(part["_target_"], also)
+        strange = [key for key in part if key.startswith("_") and key not in SPECIAL]
+        if strange:
+            raise DenseSiamError(
+                f"the stored config gives {strange[0]} to {part['_target_']}: expected named arguments only"
+            )
+
+
+def _built(config: Any, also: Collection[str], given: Mapping[str, Any]) -> Any:
+    if isinstance(config, list | tuple):
+        return [_built(one, also, {}) for one in config]
+    if not isinstance(config, Mapping):
+        return config
+    arguments = {key: _built(value, also, {}) for key, value in config.items() if not key.startswith("_")}
+    if "_target_" not in config:
+        return arguments
+    if isinstance(arguments.get("weights"), str):
+        arguments["weights"] = None
+    build = constructor(config["_target_"], also)
+    if config.get("_partial_"):
+        return partial(build, **arguments, **given)
+    try:
+        return build(**arguments, **given)
+    except DenseSiamError:
+        raise
+    except Exception as error:  # whatever a stranger's values make a constructor stumble on
+        raise DenseSiamError(
+            f"can't rebuild {config['_target_']} from the stored config ({type(error).__name__}: {first_line(error)}): "
+            "expected a checkpoint of this version"
+        ) from error
+
+
+def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
+    """What a stored config calls by this name.
+
+    Args:
+        name: one of `CONSTRUCTORS`, or of `also`.
+        also: see `rebuild`.
+
+    Raises:
+        DenseSiamError: another name.
+    """
+    if not isinstance(name, str):
+        raise DenseSiamError(f"the stored config has a _target_ of type {type(name).__name__}: expected a name")
+    if name in also:
+        found: Callable[..., Any] = get_object(name)
+        return found
+    if name not in CONSTRUCTORS:
+        raise DenseSiamError(
+            f"the stored config wants to call {name}, which is none of the parts that a checkpoint may be rebuilt "
+            "from: it is not from a run of this version, or not to be trusted"
+        )
+    module, _, attribute = name.rpartition(".")
+    return vars(import_module(module))[attribute]

@@ -1,0 +1,53 @@
+"""Values as they can be typed on a command line."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+UNQUOTED = re.compile(r"[\w./+%@-]+", re.ASCII)
+
+
+def override(key: str, value: Any) -> str:
+    """`key=value`, quoted for the shell and for Hydra, so that it can be pasted behind a command.
+
+    Args:
+        key: of the config, such as `ckpt_path`.
+        value: text, a path, a number, a flag, None, or lists and mappings of these.
+    """
+    return shlex.quote(f"{key}={spelled(value)}")
+
+
+def spelled(value: Any) -> str:
+    """A value in Hydra's grammar, which reads it back as the same value; not yet quoted for the shell."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(spelled, value)) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    return str(value) if _is_plain(str(value)) else _quoted(str(value))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether Hydra reads a text without quotes as itself, and not as a number, a flag or something else."""
+    if not UNQUOTED.fullmatch(text):
+        return False
+    try:
+        return OverridesParser.create().parse_override(f"x={text}").value() == text
+    except HydraException:
+        return False
+
+
+def _quoted(text: str) -> str:
+    # OmegaConf resolves ${...}; a backslash keeps it, and those that stood before it have to be doubled then.
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    # Likewise Hydra's own escapes: of a quotation mark, and of backslashes before one.
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), literal) + '"'

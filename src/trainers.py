@@ -1,0 +1,126 @@
+"""Making the trainer: what Lightning would take without a word, or fail on hours later, is refused here."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+import lightning
+from hydra.utils import instantiate
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from omegaconf import DictConfig, OmegaConf
+
+from src.checks import check_choice, check_flag, check_int, check_number, check_text
+from src.errors import DenseSiamError
+
+MOST = {"max_epochs": 1_000_000, "max_steps": 1_000_000_000}
+COUNTS = {  # the lowest that makes sense
+    "min_epochs": 0,
+    "min_steps": 0,
+    "check_val_every_n_epoch": 1,
+    "log_every_n_steps": 1,
+    "num_sanity_val_steps": -1,
+    "accumulate_grad_batches": 1,
+    "num_nodes": 1,
+    "reload_dataloaders_every_n_epochs": 0,
+}
+NUMBERS = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "overfit_batches",
+    "gradient_clip_val",
+)
+FLAGS = (
+    "barebones",
+    "benchmark",
+    "detect_anomaly",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "inference_mode",
+    "sync_batchnorm",
+)
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+
+
+def make_trainer(config: DictConfig, **given: Any) -> lightning.Trainer:
+    """The trainer that a config describes.
+
+    Args:
+        config: of `conf/trainer/`.
+        given: further arguments, which go before those of the config.
+
+    Raises:
+        DenseSiamError: a value out of its range, or a device that this machine has not.
+        InstantiationException: what Lightning refuses itself; `plain_errors` makes one line of it.
+    """
+    check_trainer(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)) | given)
+    trainer: lightning.Trainer = instantiate(config, **given, _convert_="all")
+    return trainer
+
+
+def check_trainer(values: Mapping[str, Any]) -> None:
+    """Refuse arguments of a trainer that are out of their range.
+
+    Args:
+        values: of those that are absent or null Lightning's own default counts.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
+    present = {key: value for key, value in values.items() if value is not None}
+    ends = [key for key in MOST if present.get(key, -1) != -1]
+    for key in ends:
+        check_int(f"trainer.{key}", present[key], low=1, high=MOST[key])
+    if not ends:
+        raise DenseSiamError(
+            "the run would have no end: expected a number of epochs, trainer.max_epochs=10, or of steps, "
+            "+trainer.max_steps=1000"
+        )
+    interval = present.get("val_check_interval", 1.0)
+    if isinstance(interval, bool | int | float):  # Lightning reads times as well
+        check_number("trainer.val_check_interval", interval, above=0)
+    for key, low in COUNTS.items():
+        if key in present:
+            check_int(f"trainer.{key}", present[key], low)
+    for key in NUMBERS:
+        if key in present:
+            check_number(f"trainer.{key}", present[key], low=0)
+    for key in FLAGS:
+        if key in present:
+            check_flag(f"trainer.{key}", present[key])
+    if not isinstance(present.get("fast_dev_run", False), bool):
+        check_int("trainer.fast_dev_run", present["fast_dev_run"], otherwise="or true or false")
+    if present.get("deterministic", "warn") != "warn":
+        check_flag("trainer.deterministic", present["deterministic"])
+    if present.get("use_distributed_sampler") is not False:
+        raise DenseSiamError("trainer.use_distributed_sampler has to be false: the data deals itself out to processes")
+    if "default_root_dir" in present:
+        check_text("trainer.default_root_dir", present["default_root_dir"])
+    if isinstance(present.get("strategy"), str):
+        check_choice("trainer.strategy", present["strategy"], STRATEGIES)
+    check_devices(present.get("accelerator", "auto"), present.get("devices", "auto"))
+
+
+def check_devices(accelerator: Any, devices: Any) -> None:
+    """Refuse GPUs where there are none, and more processes on a CPU than it can serve.
+
+    Raises:
+        DenseSiamError: naming what else there is.
+    """
+    check_text("trainer.accelerator", accelerator)
+    gpus = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
+    if accelerator in ("gpu", "cuda", "mps") and not gpus:
+        raise DenseSiamError(
+            f"trainer.accelerator is {accelerator}, but torch finds no GPU on this machine: set "
+            "trainer.accelerator=cpu, or trainer=ddp_cpu for two processes on the CPU"
+        )
+    if isinstance(devices, str | list | tuple) or devices == -1:
+        return  # Lightning reads lists of GPUs in several spellings, and says what is wrong with them
+    check_int("trainer.devices", devices, low=1, otherwise="or auto, or a list of GPUs")
+    most = max(2, os.cpu_count() or 1)
+    if not gpus and devices > most:
+        raise DenseSiamError(
+            f"trainer.devices is {devices}, and there is no GPU: expected at most {most} processes on this CPU"
+        )
