@@ -15,6 +15,7 @@ from torch import Tensor
 
 from src.checks import check_int, check_text
 from src.pictures import contact_sheet
+from src.tolerance import WarnOnce
 
 
 class ConfigInCheckpoint(Callback):
@@ -139,7 +140,7 @@ class Unreadable(Callback):
 
     def __init__(self, file: str) -> None:
         check_text("callbacks.unreadable.file", file)
-        self.file = Path(file)
+        self.file, self.tolerated = Path(file), WarnOnce(file)
         self.training: set[str] = set()
         self.scoring: set[str] = set()
 
@@ -180,9 +181,10 @@ class Unreadable(Callback):
         """Warn of the faults, if there are any, and append them to the file."""
         if not faults:
             return
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as file:
-            file.writelines(f"{heading}: {fault}\n" for fault in faults)
+        with self.tolerated:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.writelines(f"{heading}: {fault}\n" for fault in faults)
         warnings.warn(f"{heading}; the first: {faults[0]}; all in {self.file}", stacklevel=1)
 
 
@@ -207,6 +209,7 @@ class Pictures(Callback):
         check_text("callbacks.pictures.folder", folder)
         check_int("callbacks.pictures.num_images", num_images, high=1000)
         self.folder, self.num_images = Path(folder), num_images
+        self.tolerated = WarnOnce(f"pictures in {folder}")
         self.rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -232,12 +235,14 @@ class Pictures(Callback):
         mapping = metric.mapping  # on every process: it may be a collective call
         if not trainer.is_global_zero or not self.rows:
             return
-        rows = [(image, label, mapping[clusters]) for image, label, clusters in self.rows]
-        sheet = contact_sheet(rows, [category.name for category in metric.categories])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
-        for logger in trainer.loggers:
-            log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
+        with self.tolerated:
+            rows = [(image, label, mapping[clusters]) for image, label, clusters in self.rows]
+            sheet = contact_sheet(rows, [category.name for category in metric.categories])
+            for logger in trainer.loggers:
+                with self.tolerated:
+                    log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
 
 
 def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:

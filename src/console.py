@@ -14,6 +14,7 @@ def hush_libraries() -> None:
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # data without labels
     warnings.filterwarnings("ignore", message="The dirpath has changed")  # resuming writes into a new folder
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")  # a frozen encoder
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # or into its own
     # The data knows where it was.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
     # What is logged of an epoch is the same in all processes already.

@@ -29,6 +29,7 @@ from src.tasks.pretrain import Pretrain
 from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
 from src.tasks.scoring import score
 from src.trainers import make_trainer
+from src.training.run_folder import in_own_folder
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -38,6 +39,7 @@ def main(config: DictConfig) -> float:
         return evaluate(config)
 
 
+@in_own_folder(resumes=False)
 def evaluate(config: DictConfig) -> float:
     """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
 

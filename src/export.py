@@ -24,6 +24,7 @@ from src.checkpoints.rebuilding import constructor, rebuild
 from src.checks import check_flag, check_text
 from src.command_line import run
 from src.console import hush_libraries
+from src.disk import amount, free_bytes
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
 from src.overrides import override, spelled
@@ -181,8 +182,8 @@ def write(files: Mapping[Path, bytes], source: Path, overwrite: bool) -> None:
         for path, part in parts.items():
             part.replace(path)
     except OSError as error:
-        names = " and ".join(map(str, files))
-        raise DenseSiamError(f"can't write {names} ({error}): choose another output") from error
+        names, free = " and ".join(map(str, files)), amount(free_bytes(next(iter(files)).parent))
+        raise DenseSiamError(f"can't write {names} ({error}; {free} free there): choose another output") from error
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -83,3 +84,16 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool
         return 1.0
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, [whole if stays else share for stays in constant])
+
+
+def first_region_epoch(region_start: float, epochs: int) -> int:
+    """The epoch, from 0, from which on RegionSim counts: the share of all epochs, rounded down.
+
+    So there is one in every run: of 10 epochs and 0.8 it is epoch 8, as in the release, and of 4 epochs it is epoch 3.
+    The share is taken as the decimal number that it is written as; in floats 0.29 of 100 would be 28.
+
+    Args:
+        region_start: from 0 to below 1.
+        epochs: of the whole run.
+    """
+    return math.floor(Fraction(str(region_start)) * epochs)

@@ -1,7 +1,6 @@
 """What a run will cost: one table before it starts, so that a user can stop in time."""
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -12,7 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from src.disk import amount, free_bytes
 from src.rehearsal import Measured
+from src.resumption import LastCheckpoint
 
 T = TypeVar("T")
 
@@ -58,10 +59,13 @@ def plan_of(trainer: lightning.Trainer) -> Plan:
         train_limit=trainer.limit_train_batches,
         val_limit=trainer.limit_val_batches,
         validate_every=trainer.check_val_every_n_epoch if by_epoch else None,
-        checkpoints=None
-        if any(callback.save_top_k < 0 for callback in kept)
-        else sum(callback.save_top_k + bool(callback.save_last) for callback in kept),
+        checkpoints=None if any(callback.save_top_k < 0 for callback in kept) else sum(map(files_of, kept)),
     )
+
+
+def files_of(callback: ModelCheckpoint) -> int:
+    """How many files a callback keeps: `last.ckpt` has `previous.ckpt` beside it."""
+    return callback.save_top_k + bool(callback.save_last) + isinstance(callback, LastCheckpoint)
 
 
 def forecast(measured: Measured, plan: Plan) -> Forecast:
@@ -161,14 +165,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours:,} h {minutes} min"
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
-
-
-def amount(size: int) -> str:
-    """Bytes in MB or GB, powers of ten."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def free_bytes(folder: Path) -> int:
-    """Free disk where a folder is, or will be made."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free

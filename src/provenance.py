@@ -62,7 +62,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
         config: plain containers, interpolations resolved. The order of its entries does not count, nor do those that
             `WITHOUT_EFFECT` names.
     """
-    canonical = json.dumps(_effective(config), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(effective(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -94,10 +94,10 @@ def _source(given: str | None) -> dict[str, str] | None:
     return file_record(given) if Path(given).is_file() else {"name": given}
 
 
-def _effective(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+def effective(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     """The entries that count, those of inner containers too; `place` is where the config stands in the whole one."""
     return {
-        key: _effective(value, f"{place}{key}.") if isinstance(value, Mapping) else value
+        key: effective(value, f"{place}{key}.") if isinstance(value, Mapping) else value
         for key, value in config.items()
         if f"{place}{key}" not in WITHOUT_EFFECT
     }

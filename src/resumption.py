@@ -5,7 +5,6 @@ import random
 import signal
 import sys
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,12 +12,13 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.checks import check_int, check_text
+from src.errors import DenseSiamError
+from src.finite import NotFiniteError
 from src.overrides import override
 
 
@@ -137,12 +137,16 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         if trainer.world_size == 1 and between_steps(trainer):  # others would wait for each other elsewhere
-            self.save(trainer)
+            try:
+                self.save(trainer)
+            except DenseSiamError as error:  # must not hide what has ended the run
+                print(error, file=sys.stderr)
+                exception = error if isinstance(error, NotFiniteError) else exception
         if isinstance(exception, SIGTERMException):
             # Process 0 speaks for all: the failure of another would have Lightning kill it before it is done.
             exception.code = 128 + (self.signal or signal.SIGTERM) if trainer.is_global_zero else 0
         if trainer.is_global_zero:
-            print(self.how_to_go_on(trainer), file=sys.stderr)
+            print(self.how_to_go_on(trainer, exception), file=sys.stderr)
 
     def save(self, trainer: lightning.Trainer) -> None:
         """Renew the file, if there was a step since."""
@@ -156,11 +160,14 @@ class LastCheckpoint(ModelCheckpoint):
         trainer._signal_connector.received_sigterm = told
         return told
 
-    def how_to_go_on(self, trainer: lightning.Trainer) -> str:
+    def how_to_go_on(self, trainer: lightning.Trainer, exception: BaseException) -> str:
         """One line for the user of a run that has ended early."""
         path, step = self._last_checkpoint_saved or trainer.ckpt_path, self._last_global_step_saved
         if not step:
             return "Stopped before a checkpoint was written"
+        if isinstance(exception, NotFiniteError):  # the same command would come to the same step again
+            start = override("weights", path)
+            return f"{path} holds step {step}, all finite: a new run at a lower learning rate starts there with {start}"
         return f"{path} holds step {step}: the same command with {override('ckpt_path', path)} goes on from there"
 
 
@@ -188,22 +195,3 @@ def between_steps(trainer: lightning.Trainer) -> bool:
     batches, steps = loop.batch_progress.current, loop._batches_that_stepped
     done = 0 < batches.ready == batches.completed and steps == trainer.global_step
     return trainer.training and done and in_mid_epoch(trainer) and not validation_follows(trainer)
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside the one it replaces, so that there is a whole one at any time.
-
-    Lightning's own goes through the folder for temporary files, and copies where that is on another disk.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        part = Path(f"{path}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)

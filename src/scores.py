@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from src.disk import cannot_write, write_whole
 from src.intervals import Interval
 
 COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
@@ -86,6 +87,9 @@ def write_scores(
     that of the first two rows, if they were compared; `origin` is what
     the scored network was made from, see `src.provenance`; `label_free` are the criteria of the last epoch, if there
     are any, see `src.criteria`.
+
+    Raises:
+        DenseSiamError: the file can't be written.
     """
     document = {
         "scores": {label: row.scores for label, row in rows.items()},
@@ -100,7 +104,12 @@ def write_scores(
         "config": spelled_out(config),
         "origin": spelled_out(origin),
     }
-    path.write_text(json.dumps(storable(document), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(storable(document), indent=2, allow_nan=False) + "\n"
+    try:
+        write_whole(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        advice = "the scores are printed above; make room, and src.evaluate writes them"
+        raise cannot_write(path, error, advice) from error
 
 
 def storable(value: Any) -> Any:

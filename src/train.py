@@ -20,7 +20,6 @@ from torch import Tensor
 
 from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints.pretrained import start_from
-from src.checkpoints.reading import read_checkpoint
 from src.checks import check_filled, check_flag, check_int, check_seed, check_text
 from src.command_line import run
 from src.console import hush_libraries
@@ -34,6 +33,9 @@ from src.rehearsal import measure
 from src.scores import Scored, print_scores, write_scores
 from src.tasks.scoring import is_scored, score
 from src.trainers import check_loggers, check_trainer, make_trainer
+from src.training.continuation import go_on, start_at
+from src.training.loggers import Csv
+from src.training.run_folder import in_own_folder
 
 GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
@@ -61,6 +63,7 @@ def check_sweep(config: DictConfig) -> None:
         )
 
 
+@in_own_folder(resumes=True)
 def train(config: DictConfig) -> float:
     """Print what the run will cost, score the network as it starts and the floors, train, score again, and report.
 
@@ -74,13 +77,15 @@ def train(config: DictConfig) -> float:
         DenseSiamError: a mistake in the config or the data.
     """
     check_values(config)
-    if config.ckpt_path is not None:
-        read_checkpoint(config.ckpt_path)  # a wrong path should not show only after the floors
+    start = None if config.ckpt_path is None else start_at(str(config.ckpt_path))
     started = time.perf_counter()
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
     check_trainer(plain["trainer"])
     check_loggers(plain["logger"])
+    if start is not None:
+        plain["ckpt_path"] = str(start.path)
+    resumed = {} if start is None else go_on(start, plain)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
 
     protocol: Protocol = instantiate(config.protocol)
@@ -93,7 +98,7 @@ def train(config: DictConfig) -> float:
     if config.ckpt_path is None:
         task.network.fit_neck(some_training_images(config, data))
     taken_over = start_from(task.network, config.weights) if config.weights is not None else None
-    throughput, made_from = Throughput(), origin(plain)
+    throughput, made_from = Throughput(), origin(plain) | resumed
     callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
     logger = chosen(config.logger)
@@ -101,6 +106,8 @@ def train(config: DictConfig) -> float:
     output = Path(config.paths.output)
 
     for each in trainer.loggers:
+        if start and isinstance(each, Csv):
+            each.go_on_from(start.step)
         each.log_hyperparams(plain)
     if trainer.is_global_zero:
         for said in filter(None, (taken_over, task.scoring.surplus())):
@@ -112,7 +119,7 @@ def train(config: DictConfig) -> float:
 
     rows = before_training(config, trainer, task, data, floors)
     forget_peak()
-    trainer.fit(task, data, ckpt_path=config.ckpt_path)
+    trainer.fit(task, data, ckpt_path=plain["ckpt_path"])
     peak = peak_memory(trainer.strategy.root_device)
     if is_scored(trainer, data):
         rows |= score(trainer, task, data, "after training")

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from src.callbacks import Throughput, Unreadable
 from src.data.datamodule import TwoViewData
 from src.metrics import Category
-from src.resumption import LastCheckpoint, RandomStates, WholeFiles, random_states
+from src.resumption import LastCheckpoint, RandomStates, random_states
+from src.training.whole_files import WholeFiles
 from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays
 from tests.protocols import paper

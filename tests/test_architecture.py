@@ -14,13 +14,14 @@ ENTRY_POINTS = {"train", "evaluate", "predict", "export", "report"}
 ARROWS = {
     "leaf": {"leaf"},
     "checkpoints": {"checkpoints", "leaf"},
+    "training": {"training", "checkpoints", "leaf"},
     "callbacks": {"leaf"},
     "models": {"models", "checkpoints", "leaf"},
     "data": {"data", "leaf"},
     "tasks": {"tasks", "models", "leaf"},
     "tables": {"tables", "leaf"},
     "baselines": {"baselines", "tasks", "models", "leaf"},
-    "entry point": {"callbacks", "tasks", "models", "checkpoints", "leaf"},
+    "entry point": {"callbacks", "training", "tasks", "models", "checkpoints", "leaf"},
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }
 OUTSIDE = {"tests", "scripts", "conf"}

@@ -8,8 +8,10 @@ import lightning
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from src.preview import Forecast, Plan, amount, duration, forecast, free_bytes, plan_of, print_preview
+from src.disk import amount, free_bytes
+from src.preview import Forecast, Plan, duration, forecast, plan_of, print_preview
 from src.rehearsal import Measured
+from src.resumption import LastCheckpoint
 
 MEASURED = Measured(
     images=1000,
@@ -82,6 +84,7 @@ def test_checkpoints_are_counted(tmp_path: Path) -> None:
     last = ModelCheckpoint(tmp_path, save_last=True)
     assert plan(tmp_path, best, last, max_epochs=2).checkpoints == 3 + 2
     assert plan(tmp_path, ModelCheckpoint(tmp_path, save_top_k=-1), max_epochs=2).checkpoints is None
+    assert plan(tmp_path, LastCheckpoint(str(tmp_path), None), max_epochs=2).checkpoints == 2  # and the previous one
 
 
 def printed(capsys: pytest.CaptureFixture[str], measured: Measured, plan: Plan) -> dict[str, list[str]]:

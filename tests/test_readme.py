@@ -113,7 +113,10 @@ def test_several_gpus_are_one_word(tmp_path: Path) -> None:
     for command in commands:
         trainer = composed(tmp_path, *command).trainer
         assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
-        assert [each["_target_"] for each in trainer.plugins] == ["src.resumption.WholeFiles", "src.sync.SyncBatchNorm"]
+        assert [each["_target_"] for each in trainer.plugins] == [
+            "src.training.whole_files.WholeFiles",
+            "src.sync.SyncBatchNorm",
+        ]
 
 
 def test_every_job_of_the_sweep_runs(tmp_path: Path) -> None:

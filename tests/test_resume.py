@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from src.checkpoints.reading import read_tensors
-from src.resumption import LastCheckpoint, RandomStates, WholeFiles, random_states, set_random_states
+from src.resumption import LastCheckpoint, RandomStates, random_states, set_random_states
 from tests.refusals import refusal
 from tests.resuming import AtStep, Rows, Run, differences, failing, run, signalled
 
@@ -220,25 +220,6 @@ def test_another_order_of_images_is_refused_within_an_epoch_only(
 def test_how_often_is_checked() -> None:
     for value in (0, -1, 1.5, True, "often"):
         refusal(lambda v=value: LastCheckpoint("folder", v), f"every_n_steps is {value!r}", "from 1")
-
-
-def test_a_write_that_is_cut_off_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files, path = WholeFiles(), tmp_path / "new" / "last.ckpt"
-    files.save_checkpoint({"step": 1}, path)
-
-    def cut_off(checkpoint: Any, file: Any) -> None:
-        file.write(b"half a file")
-        file.flush()
-        assert torch.load(path) == {"step": 1}  # all that would be there now, were the process killed
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", cut_off)
-        with pytest.raises(OSError, match="no space"):
-            files.save_checkpoint({"step": 2}, path)
-    assert [each.name for each in path.parent.iterdir()] == ["last.ckpt"]
-    files.save_checkpoint({"step": 2}, path)
-    assert torch.load(path) == {"step": 2}
 
 
 def test_a_checkpoint_with_random_states_is_read_safely(tmp_path: Path) -> None:

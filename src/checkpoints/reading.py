@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from src.errors import DenseSiamError
+from src.previous import hint
 
 DEEPEST, LARGEST = 32, 100_000  # a config nests a few levels and has some hundred entries
 
@@ -32,7 +33,7 @@ def read_tensors(path: str | Path, expected: str) -> Any:
         DenseSiamError: no such file, another kind of file, or one whose bytes have changed since it was written.
     """
     if not Path(path).is_file():
-        raise DenseSiamError(f"there is no file {path}: expected {expected}")
+        raise DenseSiamError(f"there is no file {path}: expected {expected}{hint(Path(path))}")
     try:
         check_sums(Path(path))
         with torch.serialization.safe_globals([Namespace]):
@@ -46,7 +47,9 @@ def read_tensors(path: str | Path, expected: str) -> Any:
             raise StrangeObjectsError(
                 f"can't read {path}: it holds {strange[1]}, not tensors and plain values alone; expected {expected}"
             ) from error
-        raise DenseSiamError(f"can't read {path} ({type(error).__name__}): expected {expected}, complete") from error
+        raise DenseSiamError(
+            f"can't read {path} ({type(error).__name__}): expected {expected}, complete{hint(Path(path))}"
+        ) from error
 
 
 def check_sums(path: Path) -> None:
@@ -67,6 +70,7 @@ def check_sums(path: Path) -> None:
     if damaged is not None:
         raise DenseSiamError(
             f"{path} is damaged: the checksum of its part {damaged} does not fit; take another copy of the file"
+            f"{hint(path)}"
         )
 
 

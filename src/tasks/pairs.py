@@ -11,6 +11,7 @@ from torch import Tensor
 
 from src.checks import check_number
 from src.errors import DenseSiamError
+from src.finite import NotFiniteError
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
 from src.protocol import Protocol
@@ -32,7 +33,7 @@ class PairModule(ScoredModule):
         clustering_seconds: that went into clustering, outside of the steps, since training began; 0 without any.
 
     Raises:
-        DenseSiamError: on training: a loss that is not finite.
+        NotFiniteError: on training: a loss that is not finite.
     """
 
     network: DenseFeatures
@@ -87,7 +88,7 @@ class PairModule(ScoredModule):
             terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             precision = self.trainer.precision
             exact = precision in ("32-true", "64-true")
-            raise DenseSiamError(
+            raise NotFiniteError(
                 f"the loss is not finite at step {self.global_step}: {terms}, for {self.names(batch)}; lower the "
                 f"learning rate{'' if exact else f', or set trainer.precision=32-true instead of {precision}'}"
             )

@@ -3,7 +3,6 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any, Literal, Self, TypedDict
 
 import lightning
@@ -14,7 +13,7 @@ from src.checks import check_choice, check_flag, check_keys, check_number
 from src.errors import DenseSiamError
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
-from src.optim import MakeOptimizer, check_optimizer
+from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
 from src.protocol import Protocol
 from src.tasks.pairs import Embeddings, PairModule
 from src.tasks.scoring import Scoring
@@ -152,19 +151,6 @@ class SiameseModule(PairModule):
                 "or null"
             )
         return self.current_epoch >= first_region_epoch(self.region_start, epochs)
-
-
-def first_region_epoch(region_start: float, epochs: int) -> int:
-    """The epoch, from 0, from which on RegionSim counts: the share of all epochs, rounded down.
-
-    So there is one in every run: of 10 epochs and 0.8 it is epoch 8, as in the release, and of 4 epochs it is epoch 3.
-    The share is taken as the decimal number that it is written as; in floats 0.29 of 100 would be 28.
-
-    Args:
-        region_start: from 0 to below 1.
-        epochs: of the whole run.
-    """
-    return math.floor(Fraction(str(region_start)) * epochs)
 
 
 def epochs_of(trainer: lightning.Trainer) -> int | None:

@@ -1,0 +1,63 @@
+"""The disk that a run writes to: how much is free, files that are whole or not there, and what is said of a failure."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from src.errors import DenseSiamError
+
+
+def amount(size: int) -> str:
+    """Bytes in MB or GB, powers of ten."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def free_bytes(folder: Path) -> int:
+    """Free disk where a folder is, or will be made."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    return shutil.disk_usage(existing).free
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object], keep: Callable[[], object] = lambda: None) -> None:
+    """Write a file beside the one that it replaces, so that a whole one is there at any time.
+
+    Args:
+        path: of the file; its folder is made if there is none.
+        write: writes the contents into an open file.
+        keep: called when the new file is whole and before it replaces the old one.
+
+    Raises:
+        OSError: the file can't be written; what was there before still is.
+    """
+    part = Path(f"{path}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        keep()
+        part.replace(path)
+    except RuntimeError as error:  # torch.save hides the disk's error behind one of its own
+        disk_error = disk_error_behind(error)
+        if disk_error is None:
+            raise
+        raise disk_error from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def disk_error_behind(error: BaseException) -> OSError | None:
+    """The OSError during which another error was raised; None if there is none."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, OSError):
+        behind = behind.__cause__ or behind.__context__
+    return behind
+
+
+def cannot_write(path: Path, error: OSError, advice: str) -> DenseSiamError:
+    """One line for a file that can't be written: its path, why not, the free space and what to do."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return DenseSiamError(f"can't write {path} ({reason}; {amount(free_bytes(path.parent))} free there): {advice}")

@@ -1,0 +1,175 @@
+"""Going on with a run: from which file, and that it stays the same run."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from src.checkpoints.reading import StrangeObjectsError, read_checkpoint, read_tensors
+from src.errors import DenseSiamError
+from src.optim import first_region_epoch
+from src.overrides import override
+from src.previous import previous_beside
+from src.provenance import effective
+from src.runs import flat
+
+# What has made the weights, so that they would be others under another value. Everything else can change on the way:
+# where the data lies and how it is read, how long, on what and in which precision is trained, what is scored and shown.
+FIXED = (
+    "seed",
+    "data",
+    "model",
+    "task",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_algorithm",
+    "trainer.gradient_clip_val",
+    "trainer.limit_train_batches",
+    "trainer.overfit_batches",
+)
+FREE = (
+    "data.index_cache",
+    "data.num_workers",
+    "data.on_corrupt",
+    "data.root",
+    "data.val_list",
+    "data.val_split",
+    "model.encoder.weights",  # the checkpoint holds all weights
+    "task.network.encoder.weights",
+    "task.probes",
+    "task.region_start",  # see `first_region_epoch`
+)
+SHOWN = 4
+NOT_SET = "not set"
+
+
+class Start(NamedTuple):
+    """Where a run goes on.
+
+    Attributes:
+        path: of the checkpoint.
+        step: that it was written after.
+        begun: epochs that had begun by then.
+        config: that it was trained with, plain containers.
+        resumed: when the run was resumed before, see `go_on`.
+    """
+
+    path: Path
+    step: int
+    begun: int
+    config: Mapping[str, Any]
+    resumed: list[dict[str, Any]]
+
+
+def start_at(path: str) -> Start:
+    """Read the checkpoint to go on from. In place of a damaged `last.ckpt` it is the `previous.ckpt` beside it.
+
+    Raises:
+        DenseSiamError: see `read_checkpoint`; or the file doesn't say after which step it was written.
+    """
+    try:
+        found, checkpoint = Path(path), read_checkpoint(path)
+    except StrangeObjectsError:
+        raise
+    except DenseSiamError as error:
+        previous = previous_beside(Path(path))
+        if previous is None or not is_damaged(path):
+            raise
+        found, checkpoint = previous, read_checkpoint(previous)
+        rank_zero_warn(f"{error}; going on from {found} instead, which holds step {checkpoint.get('global_step')}")
+    step, epoch = checkpoint.get("global_step"), checkpoint.get("epoch")
+    if type(step) is not int or type(epoch) is not int:
+        raise DenseSiamError(
+            f"{found} has global_step {step!r} and epoch {epoch!r}: expected numbers, to go on from there; "
+            f"start a new run from its weights with {override('weights', found)}"
+        )
+    return Start(found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []))
+
+
+def is_damaged(path: str) -> bool:
+    """Whether a file is missing, or isn't what was written."""
+    try:
+        read_tensors(path, "a checkpoint")
+    except DenseSiamError:
+        return True
+    return False
+
+
+def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Say where a run goes on and which values change there.
+
+    Args:
+        start: where it goes on.
+        config: that it is to go on with, plain containers, interpolations resolved.
+
+    Returns:
+        `resumed`, for the record of what the run is made from: for each time that it was resumed the step, and name ->
+        [old, new] of the values that changed.
+
+    Raises:
+        DenseSiamError: naming values that must not change, see `FIXED`: the checkpoint's own would win over them.
+    """
+    before, after = (flat(effective(each)) for each in (start.config, config))
+    names = sorted({*before, *after} - {"ckpt_path"}, key=lambda name: (name.count("."), name))
+    pairs = {name: [before.get(name, NOT_SET), after.get(name, NOT_SET)] for name in names}
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    refused = [name for name in changed if is_fixed(name, changed)]
+    faults = [f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused[:SHOWN]]
+    faults += [f"{len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
+    faults += schedule_faults(before, after, start.begun)
+    if faults:
+        raise DenseSiamError(
+            f"{start.path} was trained otherwise: found {', '.join(faults)}; expected the values that it has; "
+            f"for a new run from its weights set {override('weights', start.path)} in place of ckpt_path"
+        )
+    said = "".join(f", {name}={new} (was {old})" for name, (old, new) in changed.items())
+    rank_zero_only(print)(f"Going on from {start.path} after step {start.step}{said}")
+    return {"resumed": [*start.resumed, {"step": start.step, "changed": changed}]}
+
+
+def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:
+    """Whether a value that changes must not, and is no mere copy of another one that does."""
+    copied = name.startswith("task.network.") and name.replace("task.network.", "model.", 1) in changed
+    return within(name, FIXED) and not within(name, FREE) and not copied
+
+
+def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: int) -> list[str]:
+    """What of the epochs behind a checkpoint would have been otherwise under another length of the run.
+
+    Args:
+        before, after: both configs by dotted names.
+        begun: epochs behind the checkpoint, the one that it is from included.
+    """
+    first, now = begin_of_regions(before), begin_of_regions(after)
+    cosine, regions = after.get("task.schedule") == "cosine", max(first, now) > 0
+    for name in ("trainer.max_epochs", "trainer.max_steps"):
+        old, new = before.get(name), after.get(name)
+        if old != new and cosine:
+            return [f"{name}={new} (was {old}), which the cosine of the learning rate follows from the first step on"]
+        if old != new and regions and name == "trainer.max_steps" and min(first, now) < math.inf:
+            return [f"{name}={new} (was {old}), which the first epoch of RegionSim follows"]
+    if min(first, begun) == min(now, begun):
+        return []
+    epochs = after["trainer.max_epochs"]
+    same = "null" if first == math.inf else f"{(first + 0.5) / epochs:.4g}"
+    return [f"RegionSim from epoch {now} of {epochs} on (was {first}; task.region_start={same} keeps that)"]
+
+
+def begin_of_regions(config: Mapping[str, Any]) -> float:
+    """The epoch, counted from 0, that RegionSim begins in; infinite for never, and for values that the task refuses.
+
+    Args:
+        config: by dotted names.
+    """
+    start, epochs = config.get("task.region_start"), config.get("trainer.max_epochs")
+    if not config.get("task.loss_weights.region") or not isinstance(start, int | float) or not math.isfinite(start):
+        return math.inf
+    if start == 0:
+        return 0
+    return first_region_epoch(start, epochs) if isinstance(epochs, int) and epochs > 0 else math.inf
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these, or below one."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)

@@ -1,0 +1,93 @@
+"""The file behind the CSV logger: rows are appended, those of a run that goes on stay, and none is half written."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from src.disk import write_whole
+
+
+class CsvRows(ExperimentWriter):
+    """Writes rows of metrics to `metrics.csv` and hyperparameters to `hparams.yaml`, without deleting what is there.
+
+    Rows that could not be written are kept, and written with the next ones.
+
+    Args:
+        log_dir: folder of both files.
+    """
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self.path, self.first_step = Path(self.metrics_file_path), 0
+        self.columns: list[str] = []  # of the file, sorted
+        if self.path.is_file():
+            self.columns, rows = read_rows(self.path)
+            self.rewrite(self.columns, rows)  # without the half of a row that a killed run may have left
+
+    def _check_log_dir_exists(self) -> None:
+        """Lightning would delete the file here."""
+
+    def go_on_from(self, step: int) -> None:
+        """Go on where a checkpoint was written: rows of later steps are dropped, and earlier ones not written again.
+
+        Args:
+            step: of the checkpoint; the rows before it are numbered from 0 to `step` - 1. Without such rows in the
+                file nothing is dropped.
+        """
+        if self.columns:
+            _, rows = read_rows(self.path)
+            self.rewrite(self.columns, [row for row in rows if int(row["step"]) < step])
+            self.first_step = step
+
+    def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
+        if step is None or step >= self.first_step:
+            super().log_metrics(metrics_dict, step)
+
+    def save(self) -> None:
+        """Append the rows that wait, under a header that has their columns.
+
+        Raises:
+            OSError: the file can't be written; it is left as it was.
+        """
+        if not self.metrics:
+            return
+        columns = sorted({*self.columns, *(key for row in self.metrics for key in row)})
+        if columns != self.columns:
+            self.rewrite(columns, read_rows(self.path)[1] if self.columns else [])
+            self.columns = columns
+        size = self.path.stat().st_size
+        try:
+            with self.path.open("ab") as file:
+                file.write(as_csv(self.columns, self.metrics))
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            raise
+        self.metrics = []
+
+    def rewrite(self, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the file by a header and rows."""
+        header = dict(zip(columns, columns, strict=True))
+        write_whole(self.path, lambda file: file.write(as_csv(columns, [header, *rows])))
+
+
+def as_csv(columns: list[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rows in the order of the columns; what a row lacks is left empty."""
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, fieldnames=columns).writerows(rows)
+    return text.getvalue().encode()
+
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the whole rows of a file, those that have a number as their `step`."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1].replace("\0", "")  # a crash of the machine may leave zeros
+    reader = csv.DictReader(io.StringIO(whole, newline=""), restval="")
+    rows = [row for row in reader if row.get("step", "").isdecimal() and None not in row]
+    return list(reader.fieldnames or []), rows

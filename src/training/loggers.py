@@ -1,0 +1,79 @@
+"""Lightning's loggers, of which none can end a training: what can't be logged is warned of once."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from src.disk import cannot_write
+from src.tolerance import WarnOnce
+from src.training.csv_rows import CsvRows
+
+
+class Tolerant(Logger):
+    """A logger that goes on when something can't be written, but for the hyperparameters: they come before the run.
+
+    Raises:
+        DenseSiamError: on logging hyperparameters: the folder can't be written.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.tolerated = WarnOnce(f"the log in {self.save_dir}")
+
+    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().log_hyperparams(*arguments, **options)  # type: ignore[safe-super]  # each logger has its own
+        except OSError as error:
+            folder = Path(self.save_dir or ".")
+            raise cannot_write(folder, error, "make room, or choose another folder with paths.output=DIR") from error
+
+    def log_metrics(self, *arguments: Any, **options: Any) -> None:
+        with self.tolerated:
+            super().log_metrics(*arguments, **options)  # type: ignore[safe-super]
+
+    def save(self) -> None:
+        with self.tolerated:
+            super().save()
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        with self.tolerated:
+            super().after_save_checkpoint(checkpoint_callback)
+
+    def finalize(self, status: str) -> None:
+        with self.tolerated:
+            super().finalize(status)
+
+
+class Csv(Tolerant, CSVLogger):
+    """Keeps rows in `metrics.csv`, each written when it is logged; a run that goes on appends to them.
+
+    Args:
+        save_dir, name, version: the folder is `save_dir/name/version`.
+    """
+
+    def __init__(self, save_dir: str, name: str, version: str) -> None:
+        super().__init__(save_dir, name, version, flush_logs_every_n_steps=1)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> CsvRows:
+        if self._experiment is None:
+            self._experiment = CsvRows(self.log_dir)
+        return cast(CsvRows, self._experiment)
+
+    @rank_zero_only
+    def go_on_from(self, step: int) -> None:
+        """See `CsvRows`."""
+        self.experiment.go_on_from(step)
+
+
+class TensorBoard(Tolerant, TensorBoardLogger):
+    """Lightning's, see `Tolerant`."""
+
+
+class Wandb(Tolerant, WandbLogger):
+    """Lightning's, see `Tolerant`."""
