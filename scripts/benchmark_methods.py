@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.progress import track
 
 from src.baselines.clustered import ClusteredModule
-from src.callbacks import Throughput
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
+from src.monitoring.throughput import Throughput
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCENES = (

@@ -13,12 +13,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.runs import Run, read_runs
-from src.scores import COLUMNS
-from src.tables.cells import seeds, spread, steps
-from src.tables.published import read_tables
-from src.tables.sorting import by_setting, collect, sections, unfinished
-from src.tables.writing import comma_separated, markdown
+from src.results.runs import Run, read_runs
+from src.results.scores import COLUMNS
+from src.results.tables.cells import seeds, spread, steps
+from src.results.tables.published import read_tables
+from src.results.tables.sorting import by_setting, collect, sections, unfinished
+from src.results.tables.writing import comma_separated, markdown
 
 PUBLISHED = Path(__file__).parent / "published"
 AS_MOST = "as most of these"

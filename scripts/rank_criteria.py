@@ -2,7 +2,7 @@
 
     python scripts/rank_criteria.py multirun/camvid_seg outputs/camvid_seg
 For each data set, over all methods and over each alone: every label-free criterion of the last epoch
-(`src.criteria.Criteria`) against the run's mIoU after training, with the p-value of "no correlation".
+(`src.monitoring.label_free.Criteria`) against the run's mIoU after training, with the p-value of "no correlation".
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import permutation_test, rankdata
 
-from src.criteria import Criteria
 from src.errors import DenseSiamError
-from src.runs import Run, read_runs
+from src.monitoring.label_free import Criteria
+from src.results.runs import Run, read_runs
 
 FEWEST = 3  # two runs are always in one order or the other
 LEGEND = (

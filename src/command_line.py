@@ -16,8 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import DenseSiamError
-from src.overrides import override
-from src.runs import flat
+from src.overrides import flat, override
 
 # Of values, the first that is not null: what an output folder is called.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)

@@ -3,8 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from src.errors import DenseSiamError
 
@@ -61,3 +65,26 @@ def cannot_write(path: Path, error: OSError, advice: str) -> DenseSiamError:
     """One line for a file that can't be written: its path, why not, the free space and what to do."""
     reason = error.strerror or str(error) or type(error).__name__
     return DenseSiamError(f"can't write {path} ({reason}; {amount(free_bytes(path.parent))} free there): {advice}")
+
+
+class WarnOnce(AbstractContextManager["WarnOnce", bool]):
+    """Turns the failures of a block into one warning, the first time; mistakes of the user are raised as ever.
+
+    Args:
+        what: can't be written then, with its path.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.warned = what, False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, DenseSiamError):
+            return False
+        if not self.warned:
+            self.warned = True
+            fault = disk_error_behind(error) or error
+            said = " ".join(str(fault).split()) or type(fault).__name__
+            rank_zero_warn(f"can't write {self.what} ({said}): the run goes on without, and warns no more")
+        return True

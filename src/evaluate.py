@@ -15,21 +15,22 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.loading import fill, part_of, read_rebuildable
+from src.checkpoints.provenance import config_hash, file_record
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import rebuild, targets
 from src.checks import check_filled, check_text
 from src.command_line import run
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
-from src.intervals import ImageMatrices, paired_difference
-from src.protocol import Protocol
-from src.provenance import config_hash, file_record
-from src.scores import Scored, print_difference, print_scores, write_scores
+from src.evaluation.bootstrap import ImageMatrices, paired_difference
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scored
+from src.results.scores import print_difference, print_scores, write_scores
+from src.tasks.base import score
 from src.tasks.pretrain import Pretrain
 from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
-from src.tasks.scoring import score
-from src.trainers import make_trainer
 from src.training.run_folder import in_own_folder
+from src.training.trainer import make_trainer
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")

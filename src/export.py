@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src.checkpoints.loading import part_of, read_rebuildable
+from src.checkpoints.provenance import file_record
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import constructor, rebuild
 from src.checks import check_flag, check_text
@@ -28,8 +29,7 @@ from src.disk import amount, free_bytes
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder, load_weights, resnet
 from src.overrides import override, spelled
-from src.provenance import file_record
-from src.scores import environment
+from src.results.scores import environment
 
 PREFIX = "network.encoder.backbone."
 SUFFIXES = (".pth", ".pt")

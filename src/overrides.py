@@ -51,3 +51,12 @@ def _quoted(text: str) -> str:
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     # Likewise Hydra's own escapes: of a quotation mark, and of backslashes before one.
     return '"' + re.sub(r'(\\*)("|\Z)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), literal) + '"'
+
+
+def flat(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """A config by dotted names; `place` stands before them."""
+    entries: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{place}{key}"
+        entries |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return entries

@@ -18,24 +18,26 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from src.callbacks import ConfigInCheckpoint, Throughput
 from src.checkpoints.pretrained import start_from
+from src.checkpoints.provenance import origin
 from src.checks import check_filled, check_flag, check_int, check_seed, check_text
 from src.command_line import run
 from src.console import hush_libraries
-from src.criteria_monitor import LabelFreeCriteria
 from src.errors import DenseSiamError, plain_errors
-from src.memory import forget_peak, peak_memory
-from src.preview import plan_of, print_preview
-from src.protocol import Protocol
-from src.provenance import origin
-from src.rehearsal import measure
-from src.scores import Scored, print_scores, write_scores
-from src.tasks.scoring import is_scored, score
-from src.trainers import check_loggers, check_trainer, make_trainer
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scored
+from src.monitoring.label_free_monitor import LabelFreeCriteria
+from src.monitoring.throughput import Throughput
+from src.results.scores import print_scores, write_scores
+from src.tasks.base import is_scored, score
+from src.training.config_in_checkpoint import ConfigInCheckpoint
 from src.training.continuation import go_on, start_at
+from src.training.cost_estimate import plan_of, print_preview
 from src.training.loggers import Csv
+from src.training.memory import forget_peak, peak_memory
+from src.training.profiling import measure
 from src.training.run_folder import in_own_folder
+from src.training.trainer import check_loggers, check_trainer, make_trainer
 
 GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
 VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")

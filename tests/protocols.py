@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src.protocol import Protocol
+from src.evaluation.protocol import Protocol
 
 
 def paper(**changes: Any) -> Protocol:

@@ -13,10 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor, nn
 
-from src.callbacks import Throughput, Unreadable
 from src.data.datamodule import TwoViewData
 from src.metrics import Category
-from src.resumption import LastCheckpoint, RandomStates, random_states
+from src.monitoring.throughput import Throughput
+from src.monitoring.unreadable import Unreadable
+from src.training.resumption import LastCheckpoint, RandomStates, random_states
 from src.training.whole_files import WholeFiles
 from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.checkpoints.provenance import file_hash
 from src.evaluate import evaluate
-from src.provenance import file_hash
 from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal

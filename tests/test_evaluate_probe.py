@@ -16,7 +16,7 @@ from src.checkpoints import load
 from src.data.labelled_folder import LabelledFolder
 from src.data.probed import own_labels
 from src.evaluate import evaluate
-from src.probing import cell_targets
+from src.evaluation.probing import cell_targets
 from src.train import train
 from tests import naive
 from tests.composing import CONF, composed

@@ -115,7 +115,7 @@ def test_several_gpus_are_one_word(tmp_path: Path) -> None:
         assert (trainer.strategy, trainer.accelerator, trainer.devices) == ("ddp", "gpu", "auto")
         assert [each["_target_"] for each in trainer.plugins] == [
             "src.training.whole_files.WholeFiles",
-            "src.sync.SyncBatchNorm",
+            "src.training.sync_batchnorm.SyncBatchNorm",
         ]
 
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from src.errors import plain_errors
 from src.train import train
-from src.trainers import check_devices, check_trainer
+from src.training.trainer import check_devices, check_trainer
 from tests.composing import composed
 from tests.refusals import refusal
 

@@ -14,9 +14,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from scripts.collect_tables import PUBLISHED
-from src.runs import Run, flat, read_runs
-from src.tables.published import read_tables
-from src.tables.sorting import departures, unfinished
+from src.overrides import flat
+from src.results.runs import Run, read_runs
+from src.results.tables.published import read_tables
+from src.results.tables.sorting import departures, unfinished
 from tests.composing import CONF, composed
 
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))

@@ -19,14 +19,14 @@ from src.buffers import Float32Buffers
 from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
 from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
-from src.protocol import Protocol
 from src.tasks.pairs import PairModule, resolved_weights
-from src.tasks.scoring import Scoring
 
 
 class Clustering(TypedDict):

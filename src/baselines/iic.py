@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from src.baselines.clustered import head_weights
 from src.checks import check_int, check_made
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.optim import MakeOptimizer, check_optimizer
-from src.protocol import Protocol
 from src.tasks.pairs import Embeddings, PairModule
-from src.tasks.scoring import Scoring
 
 
 class IIC(PairModule):

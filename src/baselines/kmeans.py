@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from src.checks import check_int, check_made, check_seed, check_text
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.encoder import Encoder
 from src.models.necks import joined
 from src.models.siamese import MOST_CATEGORIES
-from src.protocol import Protocol
-from src.tasks.scoring import ScoredModule, Scoring
+from src.tasks.base import ScoredModule
 
 
 class Colour(nn.Module):

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.checkpoints.previous import hint
 from src.errors import DenseSiamError
-from src.previous import hint
 
 DEEPEST, LARGEST = 32, 100_000  # a config nests a few levels and has some hundred entries
 

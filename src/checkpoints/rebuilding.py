@@ -44,7 +44,7 @@ CONSTRUCTORS = frozenset(
         "src.models.siamese.DenseSiam",
         "src.optim.adam",
         "src.optim.sgd",
-        "src.protocol.Protocol",
+        "src.evaluation.protocol.Protocol",
         "src.tasks.pretrain.Pretrain",
         "src.tasks.segment.Segment",
         "torch.optim.Adam",

@@ -15,8 +15,8 @@ from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.scored import ScoredImages, WholeImages
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
 from src.metrics import Category
-from src.protocol import Protocol
 
 MOST_WORKERS = 1024
 
@@ -45,7 +45,7 @@ class TwoViewData(lightning.LightningDataModule):
         num_workers: loader processes of each process.
         seed: of every random draw.
         on_corrupt: `raise` stops at an image that can't be read; `skip` trains on another one in its place and leaves
-            it out of the scores; `src.callbacks.Unreadable` counts and names them.
+            it out of the scores; `src.monitoring.unreadable.Unreadable` counts and names them.
 
     Raises:
         DenseSiamError: a value out of its range; on first use: fewer training images than a batch, or a batch that the

@@ -189,7 +189,7 @@ def _without_ends(image: Image.Image) -> Image.Image:
 
 
 def prepared(image: Image.Image, side: int | str, crop: bool, resample: Image.Resampling) -> Image.Image:
-    """An image as `src.protocol.Protocol` has it shown to the network."""
+    """An image as `src.evaluation.protocol.Protocol` has it shown to the network."""
     if side == "own":
         left, top, square = (int(value) for value in centre_square(image))
         return image.crop((left, top, left + square, top + square)) if crop else image

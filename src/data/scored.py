@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError, prepared, to_tensor
 from src.data.reading import Reader
 from src.errors import DenseSiamError
-from src.protocol import Protocol
+from src.evaluation.protocol import Protocol
 
 REFUSED_BEYOND = 64  # times the shorter side; resized whole, a longer image would fill the memory
 BLANK = 32  # side of what stands for an unreadable image of unknown size

@@ -15,8 +15,8 @@ from src.data.images import centre_square, to_tensor
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.errors import DenseSiamError
+from src.evaluation.protocol import LARGEST
 from src.geometry import Crop, overlap_boxes
-from src.protocol import LARGEST
 
 
 class TwoViews(Protocol):

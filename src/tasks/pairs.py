@@ -11,11 +11,12 @@ from torch import Tensor
 
 from src.checks import check_number
 from src.errors import DenseSiamError
-from src.finite import NotFiniteError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
-from src.protocol import Protocol
-from src.tasks.scoring import ScoredModule, Scoring
+from src.tasks.base import ScoredModule
+from src.training.finite import NotFiniteError
 
 NAMED = 4  # images in a message, at most
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]

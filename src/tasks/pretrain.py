@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from src.checks import check_choice, check_flag, check_made
 from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.losses import cosine_distance, similarity_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, Pair, View
 from src.optim import cosine
-from src.protocol import Protocol
 from src.tasks.pairs import checked_weight
 from src.tasks.probes import ProbeSettings, check_probes, fit_chosen, frozen_features, labelled_cells
-from src.tasks.scoring import Scoring
 from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
 LOSSES = ("image", "dense", "region")

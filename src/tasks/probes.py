@@ -15,11 +15,12 @@ from torch import Tensor
 
 from src.checks import check_int, check_keys, check_number, check_seed
 from src.errors import DenseSiamError
+from src.evaluation.probing import Cells, LinearProbe, choose_l2, fit_linear, sample_cells
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
-from src.probing import Cells, LinearProbe, choose_l2, fit_linear, sample_cells
-from src.protocol import Protocol
-from src.tasks.scoring import ScoredModule, Scoring
+from src.tasks.base import ScoredModule
 
 
 class ProbeSettings(TypedDict):

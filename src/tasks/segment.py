@@ -8,12 +8,12 @@ from torch import Tensor
 
 from src.checks import check_choice, check_made
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
 from src.metrics import Category
 from src.models.siamese import DenseSiam, View
-from src.protocol import Protocol
 from src.tasks.pairs import resolved_weights
-from src.tasks.scoring import Scoring
 from src.tasks.siamese import Comparison, SiameseModule, used_losses
 
 LOSSES = ("dense", "aux", "seg", "region")

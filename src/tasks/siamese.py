@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from src.checks import check_choice, check_flag, check_keys, check_number
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scoring
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.siamese import DenseSiam, Pair, View
 from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
-from src.protocol import Protocol
 from src.tasks.pairs import Embeddings, PairModule
-from src.tasks.scoring import Scoring
 
 
 class Comparison(TypedDict):

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from src.checkpoints.previous import previous_beside
+from src.checkpoints.provenance import effective
 from src.checkpoints.reading import StrangeObjectsError, read_checkpoint, read_tensors
 from src.errors import DenseSiamError
 from src.optim import first_region_epoch
-from src.overrides import override
-from src.previous import previous_beside
-from src.provenance import effective
-from src.runs import flat
+from src.overrides import flat, override
 
 # What has made the weights, so that they would be others under another value. Everything else can change on the way:
 # where the data lies and how it is read, how long, on what and in which precision is trained, what is scored and shown.

@@ -8,8 +8,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.disk import cannot_write
-from src.tolerance import WarnOnce
+from src.disk import WarnOnce, cannot_write
 from src.training.csv_rows import CsvRows
 
 

@@ -72,11 +72,11 @@ PAYLOADS: dict[str, Callable[[Path], Any]] = {
         "overwrite": True,
     },
     "a module of ours that imports os": lambda path: {
-        "_target_": "src.resumption.os.system",
+        "_target_": "src.training.resumption.os.system",
         "_args_": [f"touch '{path}'"],
     },
     "torch.save through ours": lambda path: {
-        "_target_": "src.resumption.torch.save",
+        "_target_": "src.training.resumption.torch.save",
         "obj": [1],
         "f": str(path),
     },

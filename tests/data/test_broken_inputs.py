@@ -19,7 +19,7 @@ from src.data.labelled_folder import LabelledFolder
 from src.data.reading import Loader, OnCorrupt
 from src.data.views import CropAndWhole
 from src.errors import DenseSiamError
-from src.protocol import Protocol
+from src.evaluation.protocol import Protocol
 from tests.data.broken import FORBIDDEN, LEFT_OUT, PICTURE, UNREADABLE, Sample, png
 from tests.data.documented import quoted, require_documented, row
 from tests.data.odd import ODD

@@ -14,7 +14,7 @@ from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.views import CropAndWhole
 from src.errors import DenseSiamError
-from src.protocol import Protocol
+from src.evaluation.protocol import Protocol
 from tests.data.broken import png
 from tests.data.documented import quoted, require_documented, row
 from tests.data.test_broken_inputs import folder_of

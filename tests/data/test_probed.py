@@ -14,7 +14,7 @@ from src.data.datamodule import TwoViewData
 from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.probed import Probed, labelled_folder, own_labels, unscored
-from src.protocol import Protocol
+from src.evaluation.protocol import Protocol
 from tests.augmentation import VIEWS, noise_image
 from tests.composing import CONF
 from tests.protocols import paper

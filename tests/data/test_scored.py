@@ -14,8 +14,8 @@ from src.data.images import evaluation_crop, to_tensor
 from src.data.reading import Reader
 from src.data.scored import ScoredImages, WholeImages
 from src.errors import DenseSiamError
+from src.evaluation.protocol import Protocol
 from src.metrics import Category
-from src.protocol import Protocol
 from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays
 from tests.protocols import paper

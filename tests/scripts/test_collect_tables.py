@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from scripts.collect_tables import PUBLISHED, main
-from src.runs import read_runs
-from src.tables.published import read_tables
-from src.tables.sorting import collect, unfinished
-from src.tables.writing import comma_separated, markdown
+from src.results.runs import read_runs
+from src.results.tables.published import read_tables
+from src.results.tables.sorting import collect, unfinished
+from src.results.tables.writing import comma_separated, markdown
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "collect_tables.py"

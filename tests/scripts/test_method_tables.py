@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from scripts.collect_tables import PUBLISHED, main
-from src.runs import read_runs
-from src.tables.cells import COSTS
-from src.tables.published import read_tables
-from src.tables.sorting import collect, sections
-from src.tables.writing import markdown
+from src.results.runs import read_runs
+from src.results.tables.cells import COSTS
+from src.results.tables.published import read_tables
+from src.results.tables.sorting import collect, sections
+from src.results.tables.writing import markdown
 
 TABLES = read_tables(PUBLISHED)
 FPN, COMPONENTS = "src.models.necks.SimplifiedFPN", "src.models.necks.PrincipalComponents"

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from scripts.rank_criteria import correlation, ranked
-from src.criteria import Criteria
+from src.monitoring.label_free import Criteria
 from tests.refusals import refusal
 
 ROOT = Path(__file__).parents[2]

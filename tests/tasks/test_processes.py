@@ -20,10 +20,10 @@ from src.models.encoder import Encoder
 from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam
 from src.optim import sgd
-from src.sync import SyncBatchNorm
 from src.tasks.pretrain import Pretrain
 from src.tasks.segment import Segment
 from src.tasks.siamese import SiameseModule
+from src.training.sync_batchnorm import SyncBatchNorm
 from tests.composing import composed
 from tests.processes import in_two_processes
 from tests.tasks import test_pretrain, test_segment

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from src.evaluation.scoring import Scoring
 from src.metrics import Category, class_iou
-from src.tasks.scoring import ScoredModule, Scoring
+from src.tasks.base import ScoredModule
 from tests.protocols import paper
 from tests.refusals import refusal
 from tests.tasks.test_segment import make_task

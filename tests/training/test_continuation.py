@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from src.runs import flat
+from src.overrides import flat
 from src.training.continuation import Start, begin_of_regions, go_on, start_at
 from tests.composing import composed
 from tests.refusals import refusal

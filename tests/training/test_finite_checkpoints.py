@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from src.finite import NotFiniteError, not_finite
 from src.train import train
+from src.training.finite import NotFiniteError, not_finite
 from tests.composing import composed
 from tests.resuming import run
 

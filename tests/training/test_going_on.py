@@ -127,7 +127,7 @@ def test_scores_that_cannot_be_written_are_printed(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("src.scores.write_whole", full)
+    monkeypatch.setattr("src.results.scores.write_whole", full)
     asked = [*TINY, "trainer.max_epochs=1"] if what == "train" else [f"ckpt_path={straight}/checkpoints/last.ckpt"]
     command = {"train": train, "evaluate": evaluate}[what]
     message = f"can't write {tmp_path / 'scores.json'} (No space left on device; "

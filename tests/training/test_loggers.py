@@ -10,9 +10,9 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 
-from src.callbacks import Unreadable
+from src.disk import WarnOnce
 from src.errors import DenseSiamError
-from src.tolerance import WarnOnce
+from src.monitoring.unreadable import Unreadable
 from src.training.loggers import Csv, TensorBoard, Wandb
 from tests.refusals import refusal
 

@@ -1,0 +1,1 @@
+"""Callbacks that only watch a run."""

@@ -1,0 +1,72 @@
+"""What a network predicts, drawn after each validation."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+from torch import Tensor
+
+from src.checks import check_int, check_text
+from src.disk import WarnOnce
+from src.monitoring.contact_sheet import contact_sheet
+
+
+class Pictures(Callback):
+    """After each validation, a sheet of images, labels and predictions in matched colours, as PNG and in the logger.
+
+    Args:
+        folder: where `NAME_stepSTEP.png` is written.
+        num_images: how many, spread over the validation batches.
+    """
+
+    def __init__(self, folder: str, num_images: int) -> None:
+        check_text("callbacks.pictures.folder", folder)
+        check_int("callbacks.pictures.num_images", num_images, high=1000)
+        self.folder, self.num_images = Path(folder), num_images
+        self.tolerated = WarnOnce(f"pictures in {folder}")
+        self.rows: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.rows = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        due = round(self.num_images * (batch_idx + 1) / int(sum(trainer.num_val_batches)))
+        wanted = due - len(self.rows)
+        columns = (batch["image"][:wanted], batch["label"][:wanted], outputs[:wanted])
+        self.rows += zip(*(column.cpu() for column in columns), strict=True)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        scoring: Any = pl_module.scoring
+        metric = scoring.metric
+        mapping = metric.mapping  # on every process: it may be a collective call
+        if not trainer.is_global_zero or not self.rows:
+            return
+        with self.tolerated:
+            rows = [(image, label, mapping[clusters]) for image, label, clusters in self.rows]
+            sheet = contact_sheet(rows, [category.name for category in metric.categories])
+            for logger in trainer.loggers:
+                with self.tolerated:
+                    log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
+
+
+def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:
+    """Give a picture to a logger that can show it; others keep none."""
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [picture], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        logger.experiment.add_image(name, pixels.view(picture.height, picture.width, 3), step, dataformats="HWC")

@@ -1,0 +1,148 @@
+"""Reporting scores: a table for the terminal and `scores.json`, each with the protocol behind the numbers."""
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.disk import cannot_write, write_whole
+from src.evaluation.bootstrap import Interval
+from src.evaluation.scoring import Scored
+
+COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
+RELEASE_COLUMNS = ("release_block_mIoU_stuff", "release_block_mIoU_thing")
+PACKAGES = ("densesiam", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "timm", "numpy", "pillow")
+
+
+def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> None:
+    """Print one line per row, mIoU with its interval where there is one, and below them the protocol they share."""
+    present = {name for row in rows.values() for name in row.scores}
+    with_interval = any("mIoU" in row.intervals for row in rows.values())
+    columns = [*COLUMNS, *(name for name in RELEASE_COLUMNS if name in present)]
+    table = Table(title="Scores in percent", title_justify="left")
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+        if name == "mIoU" and with_interval:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    for label, row in rows.items():
+        cells = []
+        for name in columns:
+            cells.append(f"{row.scores[name]:.1f}" if name in row.scores else "-")
+            if name == "mIoU" and with_interval:
+                cells.append(span(row.intervals.get(name)))
+        table.add_row(escape(label), *cells)
+    console = Console(width=max(160, Console().width))
+    console.print(table)
+    console.print(escape(describe(protocol)), highlight=False, soft_wrap=True)
+
+
+def print_difference(difference: Mapping[str, Interval]) -> None:
+    """Print how far the checkpoint is above the baseline, in percentage points, and whether the images can tell."""
+    for name in COLUMNS:
+        if name in difference and not math.isnan(difference[name].value):
+            one = difference[name]
+            unsure = "; these images can't tell the two apart" if one.low <= 0 <= one.high else ""
+            ends = f"95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure}"
+            print(f"{name}, checkpoint - baseline: {one.value:+.1f} ({ends})")
+
+
+def span(interval: Interval | None) -> str:
+    """The ends of an interval, or a dash."""
+    return "-" if interval is None or math.isnan(interval.low) else f"{interval.low:.1f} to {interval.high:.1f}"
+
+
+def describe(protocol: Mapping[str, Any]) -> str:
+    """The protocol on one line."""
+    return "; ".join(f"{name}: {value}" for name, value in protocol.items())
+
+
+def write_scores(
+    path: Path,
+    rows: Mapping[str, Scored],
+    protocol: Mapping[str, Any],
+    cost: Mapping[str, float],
+    config: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    difference: Mapping[str, Interval] | None = None,
+    label_free: Mapping[str, float] | None = None,
+) -> None:
+    """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
+
+    Undefined scores become null, and nothing in the other arguments keeps the file from being written. `difference` is
+    that of the first two rows, if they were compared; `origin` is what the scored network was made from, see
+    `src.checkpoints.provenance`; `label_free` are the criteria of the last epoch, if there are any, see
+    `src.monitoring.label_free`.
+
+    Raises:
+        DenseSiamError: the file can't be written.
+    """
+    document = {
+        "scores": {label: row.scores for label, row in rows.items()},
+        "intervals": {
+            label: {name: [one.low, one.high] for name, one in row.intervals.items()} for label, row in rows.items()
+        },
+        **({"difference": {name: list(one) for name, one in difference.items()}} if difference else {}),
+        **({"label_free": label_free} if label_free else {}),
+        "protocol": protocol,
+        "cost": cost,
+        "environment": environment(),
+        "config": spelled_out(config),
+        "origin": spelled_out(origin),
+    }
+    text = json.dumps(storable(document), indent=2, allow_nan=False) + "\n"
+    try:
+        write_whole(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        advice = "the scores are printed above; make room, and src.evaluate writes them"
+        raise cannot_write(path, error, advice) from error
+
+
+def storable(value: Any) -> Any:
+    """A value as JSON can hold it, whatever it is: null for a number that is not finite, text for what JSON has not.
+
+    What hours of training have given must not be lost to one value of the config.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): storable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(entry) for entry in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def spelled_out(value: Any) -> Any:
+    """A config with the numbers that are not finite as text, so that they are not taken for null."""
+    if isinstance(value, Mapping):
+        return {key: spelled_out(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled_out(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that the numbers depend on."""
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": devices or ["cpu"],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,109 @@
+"""Numbers of finished runs, and how a cell of a table shows them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from statistics import mean, stdev
+from typing import Any
+
+from src.results.runs import Run
+from src.results.tables.published import Table
+from src.results.tables.sorting import Line
+
+PEAK, SPEED, TOTAL = "peak GB", "ms per image", "total s"
+PARTS = ("loading", "clustering", "step")
+RATIO = "x "
+WORDS = {
+    PEAK: "peak memory in 10^9 bytes, of the GPU, or without one of the process, which in a sweep keeps some from "
+    "earlier jobs",
+    SPEED: "training time per image seen",
+    f"{PARTS[0]} ms": "loading, clustering and step: the parts of the training time",
+}
+
+
+def moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation over runs; None if some run does not have the value, or for the deviation of one."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None, None
+    return mean(known), stdev(known) if len(known) > 1 else None
+
+
+def spread(values: Sequence[float | None], digits: int = 1) -> str:
+    """Mean and standard deviation of one cell over runs; a score that some run does not have is a dash."""
+    middle, deviation = moments(values)
+    if middle is None:
+        return "-"
+    return f"{middle:.{digits}f}" if deviation is None else f"{middle:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def digits(heading: str) -> int:
+    """How many decimals a column of ours is written with."""
+    return 2 if heading.startswith(RATIO) else {PEAK: 3, TOTAL: 0}.get(heading, 1)
+
+
+def steps(runs: Iterable[Run]) -> str:
+    """The different numbers of steps of some runs."""
+    return ", ".join(str(step) for step in sorted({run.document["cost"]["steps"] for run in runs}))
+
+
+def seeds(runs: Iterable[Run]) -> list[str]:
+    """The seed of each run."""
+    return [str(run.values["seed"]) for run in runs]
+
+
+def milliseconds(run: Run, entry: str) -> float | None:
+    """Some seconds of a run's cost per image seen; None for a run that has not recorded them."""
+    cost = run.document["cost"]
+    images = cost.get("train_images", run.values["data.batch_size"] * cost["steps"])
+    return 1000 * cost[entry] / images if images and entry in cost else None
+
+
+def peak(run: Run) -> float | None:
+    """Peak memory in GB; None where it was not measured."""
+    found: float | None = run.document["cost"].get("peak_memory")
+    return found / 1e9 if found else None
+
+
+def total(run: Run) -> float | None:
+    """Seconds of the whole run."""
+    seconds: float = run.document["cost"]["total_seconds"]
+    return seconds
+
+
+COSTS: Mapping[str, Callable[[Run], float | None]] = {
+    PEAK: peak,
+    **{f"{part} ms": partial(milliseconds, entry=f"{part}_seconds") for part in PARTS},
+    SPEED: partial(milliseconds, entry="train_seconds"),
+    TOTAL: total,
+}
+
+
+def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[float | None]]:
+    """Our columns, each with the value of every run of a line; None for what a run has not recorded.
+
+    Args:
+        table: says which columns.
+        line: one of the lines.
+        lines: of the table; one of them is what times are divided by.
+    """
+    scores: dict[str, Any] = {
+        heading: [run.document["scores"].get(line.row.label or label, {}).get(score) for run in line.runs]
+        for heading, (label, score) in table.scores.items()
+    }
+    beside = line.row.beside is not None  # not a run of its own
+    costs = {name: [None if beside else COSTS[name](run) for run in line.runs] for name in table.costs}
+    if table.reference is None:
+        return scores | costs
+    base = None if beside else reference_time(table, line, lines)
+    spent = [milliseconds(run, "train_seconds") for run in line.runs]
+    ratio = [value / base if base and value is not None else None for value in spent]
+    return scores | costs | {f"{RATIO}{table.reference}": ratio}
+
+
+def reference_time(table: Table, line: Line, lines: Sequence[Line]) -> float | None:
+    """Mean time per image of the row that times are divided by: of its line made alike, or of its only one."""
+    candidates = [other for other in lines if other.row.name == table.reference and other.runs]
+    alike = [other for other in candidates if other.shared == line.shared] or candidates
+    if len(alike) != 1:
+        return None
+    return moments([milliseconds(run, "train_seconds") for run in alike[0].runs])[0]

@@ -1,0 +1,82 @@
+"""A sorted table as Markdown and as comma-separated values."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from src.results.scores import describe
+from src.results.tables.cells import RATIO, WORDS, digits, measured, moments, seeds, spread, steps
+from src.results.tables.published import Table
+from src.results.tables.sorting import Line
+
+
+def headings(table: Table) -> list[str]:
+    """Our columns."""
+    return [*table.scores, *table.costs, *([f"{RATIO}{table.reference}"] if table.reference else [])]
+
+
+def legend(table: Table) -> str:
+    """What our columns are."""
+    words = [WORDS[name] for name in table.costs if name in WORDS]
+    if table.reference:
+        words.append(f"{RATIO}{table.reference}: that time as a multiple of that row's mean")
+    said = "; ".join(["scores in percent, mean ± standard deviation over seeds", *words])
+    return f"Ours: {said}. not run: no finished run; -: some run of the row has none."
+
+
+def markdown(table: Table, lines: Sequence[Line], remarks: Sequence[str], data: str = "") -> str:
+    """The table with its published columns marked so, and below it what has to be said of the numbers.
+
+    Args:
+        table: of the paper.
+        lines, remarks: as `src.results.tables.sorting.collect` gives them.
+        data: what the runs were trained on, where that makes a table of its own.
+    """
+    several = any(line.setting for line in lines)
+    ours = [*headings(table), "steps", "seeds"]
+    columns = [table.label, *["setting"] * several, *ours, *(f"published {name}" for name in table.columns)]
+    place = f" on {data}" if data else ""
+    written = [f"## {table.name}{place}: {table.title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for line in lines:
+        cells = [line.row.name, *[line.setting or "-"] * several]
+        if line.runs:
+            cells += [spread(values, digits(name)) for name, values in measured(table, line, lines).items()]
+            cells += ["-" if line.row.beside else steps(line.runs), f"{len(line.runs)}: {', '.join(seeds(line.runs))}"]
+        else:
+            cells += ["not run"] * len(ours)
+        published = ["-" if number is None else str(number) for number in line.row.published]
+        written.append(f"| {' | '.join([*cells, *published])} |")
+    said = [legend(table), *(protocols(lines) if table.by_data else []), *table.notes, *remarks]
+    return "\n".join([*written, "", *(f"- {one}" for one in said), ""])
+
+
+def protocols(lines: Sequence[Line]) -> list[str]:
+    """How the runs were scored: one remark for each way."""
+    ways: Mapping[str, None] = dict.fromkeys(
+        describe(run.document["protocol"]) for line in lines for run in line.runs if run.document.get("protocol")
+    )
+    return [f"Scored: {way}." for way in ways]
+
+
+def comma_separated(table: Table, sections: Mapping[str, Sequence[Line]]) -> str:
+    """The same numbers with six digits, NA where there is none; `setting` says what differs, if anything does.
+
+    Args:
+        table: of the paper.
+        sections: its lines, by the data where that makes a table of its own.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ours = [f"{name} {part}" for name in headings(table) for part in ("mean", "sd")]
+    published = [f"published {name}" for name in table.columns]
+    data = ["data"] * table.by_data
+    writer.writerow(["table", *data, "row", "setting", "runs", "seeds", "steps", *ours, *published])
+    for section, lines in sections.items():
+        for line in lines:
+            numbers = [number for values in measured(table, line, lines).values() for number in moments(values)]
+            cells = ["NA" if number is None else f"{number:.6g}" for number in numbers]
+            made = "" if line.row.beside else steps(line.runs)
+            told = [line.setting, len(line.runs), " ".join(seeds(line.runs)) or "NA", made or "NA"]
+            printed = ["NA" if number is None else number for number in line.row.published]
+            writer.writerow([table.name, *([section] * table.by_data), line.row.name, *told, *cells, *printed])
+    return text.getvalue()

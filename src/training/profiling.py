@@ -1,0 +1,182 @@
+"""A few real steps before a run, to measure what it takes; nothing of them stays."""
+
+import gc
+import os
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise
+from statistics import median
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from src.errors import DenseSiamError
+from src.training.memory import forget_peak, peak_memory
+
+SAMPLES = 8  # images behind the time that loading takes
+
+
+class Measured(NamedTuple):
+    """What a run needs; None where it can't be measured here.
+
+    Attributes:
+        images: to train on.
+        batch: global, over all processes.
+        train_batches, val_batches: of a whole epoch and a whole validation, in one process.
+        train_seconds, val_seconds: of one such batch.
+        load_seconds: of one training batch, by all loader processes of one process and nothing else running; None where
+            the main process loads, which `train_seconds` has in it.
+        memory: peak in bytes, see `peak_memory`.
+        gpu_memory: bytes that the GPU has; None without one.
+        learned, parameters: how many numbers are trained, of all.
+        checkpoint: bytes of weights and optimiser state.
+    """
+
+    images: int
+    batch: int
+    train_batches: int
+    val_batches: int
+    train_seconds: float | None
+    val_seconds: float | None
+    load_seconds: float | None
+    memory: int | None
+    gpu_memory: int | None
+    learned: int
+    parameters: int
+    checkpoint: int
+
+
+class Clock(Callback):
+    """Notes when each batch ends, the beginning before them, and the most memory that was in use."""
+
+    def __init__(self) -> None:
+        self.train: list[float] = []
+        self.val: list[float] = []
+        self.memory: int | None = None
+        self.gpu_memory: int | None = None
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.train.append(now(pl_module.device))
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
+        self.train.append(now(pl_module.device))
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.val.append(now(pl_module.device))
+
+    def on_validation_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        self.val.append(now(pl_module.device))
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.memory = peak_memory(pl_module.device)
+        if pl_module.device.type == "cuda":
+            self.gpu_memory = torch.cuda.get_device_properties(pl_module.device).total_memory
+
+
+def measure(
+    make_trainer: Callable[..., lightning.Trainer],
+    rehearsal: lightning.LightningModule,
+    data: lightning.LightningDataModule,
+    steps: int,
+) -> Measured:
+    """Train and validate for a few batches; the global random states and the data are left as they were.
+
+    Args:
+        make_trainer: makes a trainer like the run's, but for the arguments it is given.
+        rehearsal: a copy of the task with every loss awake, which is used up.
+        data: set up for training.
+        steps: measured training steps; one more goes before them, to warm up.
+
+    Raises:
+        DenseSiamError: a step does not fit into the GPU's memory.
+    """
+    clock = Clock()
+    forget_peak()
+    trainer = make_trainer(
+        fast_dev_run=steps + 1,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    before, data.trainer = data.trainer, trainer
+    train, val = data.train_dataloader(), data.val_dataloader()
+    batch = train.batch_size * trainer.world_size
+    with isolate_rng():
+        loading = load_seconds(train, (os.cpu_count() or 1) // trainer.num_devices)
+        try:
+            trainer.fit(rehearsal, data)
+        except torch.OutOfMemoryError as error:
+            raise DenseSiamError(
+                f"a step of {batch} images does not fit into the GPU's memory: lower data.batch_size, and the learning "
+                "rate follows, or share the batch between more GPUs with trainer=ddp"
+            ) from error
+    data.trainer = before
+    parameters = list(rehearsal.parameters())
+    measured = Measured(
+        images=len(train.dataset),
+        batch=batch,
+        train_batches=len(train),
+        val_batches=len(val),
+        train_seconds=seconds_each(clock.train),
+        val_seconds=seconds_each(clock.val),
+        load_seconds=loading,
+        memory=clock.memory,
+        gpu_memory=clock.gpu_memory,
+        learned=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        checkpoint=tensor_bytes([rehearsal.state_dict(), [each.state_dict() for each in trainer.optimizers]]),
+    )
+    del trainer
+    gc.collect()
+    torch.cuda.empty_cache()
+    return measured
+
+
+def now(device: torch.device) -> float:
+    """Seconds on a clock, once the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def seconds_each(times: Sequence[float]) -> float | None:
+    """Median time between neighbours; the first pair is a warm-up, and left out unless it is alone."""
+    gaps = [end - start for start, end in pairwise(times)]
+    counted = gaps[1:] or gaps
+    return median(counted) if counted else None
+
+
+def load_seconds(loader: DataLoader[Any], cores: int) -> float | None:
+    """Seconds that the loader's processes together take for a batch; None if it has none.
+
+    Measured on a few samples in this process. In the first steps of a run the processes still have batches in store,
+    so that slow loading would not show.
+
+    Args:
+        loader: of training batches.
+        cores: that its processes can share.
+    """
+    if not loader.num_workers:
+        return None
+    few = list(islice(iter(loader.sampler), SAMPLES))
+    start = time.perf_counter()
+    next(iter(DataLoader(loader.dataset, batch_size=len(few), sampler=few, collate_fn=loader.collate_fn)))
+    per_image = (time.perf_counter() - start) / len(few)
+    return per_image * (loader.batch_size or 1) / max(1, min(loader.num_workers, cores))
+
+
+def tensor_bytes(state: Any) -> int:
+    """Bytes of all tensors in nested containers."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    children = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(tensor_bytes(child) for child in children)

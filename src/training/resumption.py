@@ -1,0 +1,197 @@
+"""Stopping a run anywhere, and going on as if it had never stopped."""
+
+import os
+import random
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from src.checks import check_int, check_text
+from src.errors import DenseSiamError
+from src.overrides import override
+from src.training.finite import NotFiniteError
+
+
+class RandomStates(Callback):
+    """Keeps the states of the global random generators in every checkpoint, and goes on from them.
+
+    Processes start from one seed and draw alike, so what process 0 has written is right for all, however many.
+    """
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["random_states"] = random_states(pl_module.device)
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.loaded = checkpoint.get("random_states")
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.loaded is not None:
+            set_random_states(self.loaded, pl_module.device)
+            self.loaded = None
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """The states of the global generators, those of a GPU too, as tensors and plain values."""
+    name, words, *rest = np.random.get_state()  # noqa: NPY002
+    states = {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(words, np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+    }
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the global generators into states that `random_states` has given."""
+    random.setstate(states["python"])
+    name, words, *rest = states["numpy"]
+    np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps `last.ckpt`: after each epoch, within an epoch every so many steps, and where the run is stopped.
+
+    Ctrl-C and SIGTERM let the step end, or the validation, and then the program; a second Ctrl-C ends it at once. When
+    reading the next batch fails, the steps before are kept as well. When a step fails, what was written last stays: of
+    half a step nothing could be gone on from.
+
+    Args:
+        dirpath: folder of the file.
+        every_n_steps: steps of the optimiser after which the file is renewed within an epoch; None for never.
+
+    Raises:
+        DenseSiamError: `every_n_steps` is no number from 1.
+        SystemExit: on training, when the run was stopped.
+    """
+
+    def __init__(self, dirpath: str, every_n_steps: int | None) -> None:
+        check_text("callbacks.checkpoint.dirpath", dirpath)
+        if every_n_steps is not None:
+            check_int("callbacks.checkpoint.every_n_steps", every_n_steps, low=1, otherwise="or null for never")
+        super().__init__(dirpath, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+        self.every_n_steps = every_n_steps
+        self.signal: int | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._last_global_step_saved = trainer.global_step
+        self.signal = None
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end:  # with max_steps, Lightning would go through the end of that epoch once more
+            loop.epoch_progress.increment_completed()
+            for each in (loop, loop.epoch_loop):
+                each.on_iteration_done()  # no longer restarting
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.note)  # Lightning puts back what was there before, when it is done
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal until the step is done."""
+        if self.signal is not None and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        self.signal = number
+        say("\nStopping after this step, or this validation; Ctrl-C again stops at once\n")
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        ends = trainer.should_stop or trainer.global_step == trainer.max_steps
+        if not in_mid_epoch(trainer) or (validation_follows(trainer) and not ends):
+            return
+        steps = trainer.global_step - self._last_global_step_saved
+        if self.stops(trainer) or ends or (self.every_n_steps is not None and steps >= self.every_n_steps):
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        self.stops(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        if trainer.world_size == 1 and between_steps(trainer):  # others would wait for each other elsewhere
+            try:
+                self.save(trainer)
+            except DenseSiamError as error:  # must not hide what has ended the run
+                print(error, file=sys.stderr)
+                exception = error if isinstance(error, NotFiniteError) else exception
+        if isinstance(exception, SIGTERMException):
+            # Process 0 speaks for all: the failure of another would have Lightning kill it before it is done.
+            exception.code = 128 + (self.signal or signal.SIGTERM) if trainer.is_global_zero else 0
+        if trainer.is_global_zero:
+            print(self.how_to_go_on(trainer, exception), file=sys.stderr)
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Renew the file, if there was a step since."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def stops(self, trainer: lightning.Trainer) -> bool:
+        """Have Lightning end the run, once this step or epoch is logged, if any process has got a signal."""
+        got = self.signal is not None or trainer.received_sigterm
+        told = trainer.strategy.reduce_boolean_decision(got, all=False)
+        trainer._signal_connector.received_sigterm = told
+        return told
+
+    def how_to_go_on(self, trainer: lightning.Trainer, exception: BaseException) -> str:
+        """One line for the user of a run that has ended early."""
+        path, step = self._last_checkpoint_saved or trainer.ckpt_path, self._last_global_step_saved
+        if not step:
+            return "Stopped before a checkpoint was written"
+        if isinstance(exception, NotFiniteError):  # the same command would come to the same step again
+            start = override("weights", path)
+            return f"{path} holds step {step}, all finite: a new run at a lower learning rate starts there with {start}"
+        return f"{path} holds step {step}: the same command with {override('ckpt_path', path)} goes on from there"
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Write to the terminal, even in the midst of a print."""
+    os.write(2, text.encode())
+
+
+def in_mid_epoch(trainer: lightning.Trainer) -> bool:
+    """Whether batches of this epoch are left, and no gradients wait for them."""
+    loop = trainer.fit_loop.epoch_loop
+    return not (loop.batch_progress.is_last_batch or loop._should_accumulate())
+
+
+def validation_follows(trainer: lightning.Trainer) -> bool:
+    """Whether this batch is one that the network is validated after."""
+    fetcher = trainer.fit_loop._data_fetcher
+    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+
+def between_steps(trainer: lightning.Trainer) -> bool:
+    """Whether one batch of an epoch is done with, all counters say so, and the next is not begun."""
+    loop = trainer.fit_loop.epoch_loop
+    batches, steps = loop.batch_progress.current, loop._batches_that_stepped
+    done = 0 < batches.ready == batches.completed and steps == trainer.global_step
+    return trainer.training and done and in_mid_epoch(trainer) and not validation_follows(trainer)

@@ -1,0 +1,102 @@
+"""What a run was made from: hashes by hand, what counts and what doesn't, and the record that a checkpoint carries."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from omegaconf import OmegaConf
+
+from src.checkpoints.provenance import config_hash, file_hash, file_record, origin
+from src.training.config_in_checkpoint import ConfigInCheckpoint
+from tests.composing import EXPERIMENTS, composed
+from tests.refusals import refusal
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of FIPS 180-4's own example
+
+
+def plain(output: Path, *overrides: str) -> dict[str, Any]:
+    given = ["data=scenes", "model/encoder=resnet18", f"paths.cache={output}/cache", *overrides]
+    config = OmegaConf.to_container(composed(output, *given), resolve=True)
+    assert isinstance(config, dict)
+    return config
+
+
+def test_a_files_hash_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_hash(tmp_path / "abc") == ABC
+    assert file_record(str(tmp_path / "abc")) == {"path": str(tmp_path / "abc"), "sha256": ABC}
+    large = bytes(range(256)) * 20_000  # longer than one read
+    (tmp_path / "large").write_bytes(large)
+    assert file_hash(tmp_path / "large") == hashlib.sha256(large).hexdigest()
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    refusal(lambda: file_hash(tmp_path / "absent"), tmp_path / "absent", "No such file")
+    refusal(lambda: file_hash(tmp_path), tmp_path, "Is a directory")
+
+
+def test_the_configs_hash_is_that_of_its_canonical_json() -> None:
+    written = b'{"data":{"root":null},"list":[0.1,{"a":true}],"seed":3}'
+    config = {"seed": 3, "list": [0.1, {"a": True}], "data": {"root": None, "num_workers": 8}, "paths": {"output": "x"}}
+    assert config_hash(config) == hashlib.sha256(written).hexdigest()
+    assert config["paths"] == {"output": "x"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_where_it_is_written_does_not_count(name: str, tmp_path: Path) -> None:
+    first, second = (plain(tmp_path / folder, f"experiment={name}") for folder in ("one", "two"))
+    assert first != second
+    assert config_hash(first) == config_hash(second)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["logger=tensorboard"],
+        ["callbacks=best_by_labelled_miou"],
+        ["callbacks.progress=null", "callbacks.criteria=null", "callbacks.pictures.num_images=1"],
+        ["data.num_workers=7"],
+        ["preview_steps=9", "trainer.log_every_n_steps=3"],
+        ["ckpt_path=last.ckpt"],
+        ["score_before=false"],
+    ],
+    ids=" ".join,
+)
+def test_what_changes_no_result_does_not_count(overrides: list[str], tmp_path: Path) -> None:
+    assert config_hash(plain(tmp_path, *overrides)) == config_hash(plain(tmp_path))
+
+
+def test_everything_else_counts(tmp_path: Path) -> None:
+    changes = ["seed=1", "weights=a.pth", "model.encoder.weights=a.pth", "model.encoder.stages=3", "data.batch_size=8"]
+    changes += ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping", "task.region_start=null"]
+    changes += ["trainer.max_epochs=3", "trainer.precision=bf16-mixed", "protocol.flip=true"]
+    changes += ["experiment=camvid_seg", "data=folder", "data=labelled_folder"]
+    hashes = {change: config_hash(plain(tmp_path, change)) for change in changes}
+    hashes["data.root"] = config_hash(plain(tmp_path, "data=folder", "data.root=elsewhere"))
+    hashes["nothing"] = config_hash(plain(tmp_path))
+    assert len(set(hashes.values())) == len(hashes)
+
+
+def test_a_run_from_nothing_has_no_files(tmp_path: Path) -> None:
+    config = plain(tmp_path)
+    expected = {"config": config_hash(config), "weights": None, "encoder_weights": None, "checkpoint": None}
+    assert origin(config) == expected
+
+
+def test_the_files_that_a_run_starts_from_are_told_by_contents(tmp_path: Path) -> None:
+    file = tmp_path / "abc.pth"
+    file.write_bytes(b"abc")
+    record = {"path": str(file), "sha256": ABC}
+    started = origin(plain(tmp_path, f"weights={file}", f"model.encoder.weights={file}"))
+    assert (started["weights"], started["encoder_weights"], started["checkpoint"]) == (record, record, None)
+    resumed = origin(plain(tmp_path, f"ckpt_path={file}", "model.encoder.weights=IMAGENET1K_V1"))
+    assert (resumed["weights"], resumed["checkpoint"]) == (None, record)
+    assert resumed["encoder_weights"] == {"name": "IMAGENET1K_V1"}
+
+
+def test_a_checkpoint_carries_config_and_origin() -> None:
+    checkpoint: dict[str, Any] = {"state_dict": {}}
+    ConfigInCheckpoint({"seed": 3}, {"config": ABC}).on_save_checkpoint(Mock(), Mock(), checkpoint)
+    assert checkpoint == {"state_dict": {}, "config": {"seed": 3}, "origin": {"config": ABC}}
