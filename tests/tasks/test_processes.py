@@ -216,7 +216,7 @@ def pretrained(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the demo, tiny, in two processes as a user would."""
     kept = f"{{_target_: tests.tasks.test_processes.Keep, folder: {folder}}}"
     quiet = ["score_before=false", "callbacks.pictures=null", "callbacks.progress=null", f"+callbacks.kept={kept}"]
-    overrides = ["experiment=demo_pretrain", *TINY, "trainer=ddp_cpu", "data.val_scenes=3", *quiet, *more]
+    overrides = [*TINY, "experiment=demo_pretrain", "trainer=ddp_cpu", "data.val_scenes=3", *quiet, *more]
     return command("src.train", *overrides, f"hydra.run.dir={folder}")
 
 
