@@ -1,4 +1,4 @@
-"""The arrows between the rooms of src/, read from the imports and from what stands for one, and the size of all files."""
+"""The arrows between the rooms of src/, read from the imports and what stands for one, and the size of all files."""
 
 import ast
 from collections.abc import Iterator

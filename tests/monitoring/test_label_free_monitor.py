@@ -15,8 +15,8 @@ from torch import Tensor
 from src.monitoring.label_free_monitor import LabelFreeCriteria
 from src.train import train
 from tests.composing import composed
-from tests.processes import in_two_processes
 from tests.monitoring.test_label_free import drawn, measured
+from tests.processes import in_two_processes
 from tests.test_evaluate import TINY
 
 NAMES = ["consistency", "mutual_information", "entropy", "balance"]
