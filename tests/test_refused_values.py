@@ -74,7 +74,7 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("+trainer.strange=1", "unexpected keyword argument 'strange'"),
         ("+model.neck.strange=1", "unexpected keyword argument 'strange'"),
         ("logger.csv.name=[a]", "logger.csv.name is ['a']: expected a text, or null"),
-        ("paths.output=", "paths.output is empty, as a shell variable that is not set leaves it"),
+        ("paths.output=", "paths.output is '': expected a folder to write to"),
     ],
 )
 def test_values_are_checked_before_anything_is_trained(override: str, expected: str, tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_more_categories_than_classes_are_told_of(
     labelled_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["debug=tiny", "data=labelled_folder", f"data.root={labelled_root}", "floors=none", "score_before=false"]
-    train(composed(tmp_path, *small))
+    train(composed(tmp_path / "one", *small))
     assert "27 pseudo-categories for 3 classes: 24 match none" in capsys.readouterr().out
-    train(composed(tmp_path, *small, "protocol.matching=majority"))
+    train(composed(tmp_path / "other", *small, "protocol.matching=majority"))
     assert "pseudo-categories for" not in capsys.readouterr().out
 
 

@@ -87,10 +87,6 @@ def check_trainer(values: Mapping[str, Any]) -> None:
     for key in NUMBERS:
         if key in present:
             check_number(f"trainer.{key}", present[key], low=0)
-    if present.get("limit_val_batches", 1.0) == 0:
-        raise DenseSiamError(
-            "trainer.limit_val_batches is 0: expected something to score; probe=unscored scores nothing"
-        )
     for key in FLAGS:
         if key in present:
             check_flag(f"trainer.{key}", present[key])

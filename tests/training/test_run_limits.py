@@ -27,7 +27,8 @@ PICIE = ["+row=picie_aux", "score_before=true"]
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("checkpoints/*"))
+    """Checkpoints, but for the one that the last one has replaced."""
+    return sorted(path.name for path in folder.glob("checkpoints/*") if path.name != "previous.ckpt")
 
 
 # The best epoch by labels.
