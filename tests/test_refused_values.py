@@ -74,7 +74,7 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("+trainer.strange=1", "unexpected keyword argument 'strange'"),
         ("+model.neck.strange=1", "unexpected keyword argument 'strange'"),
         ("logger.csv.name=[a]", "logger.csv.name is ['a']: expected a text, or null"),
-        ("paths.output=", "paths.output is '': expected a folder to write to"),
+        ("paths.output=", "paths.output is empty, as a shell variable that is not set leaves it"),
     ],
 )
 def test_values_are_checked_before_anything_is_trained(override: str, expected: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from src.checks import check_filled, check_text
 from src.disk import cannot_write
 from src.errors import DenseSiamError
 
@@ -48,8 +49,8 @@ def in_own_folder(resumes: bool) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def held(config: DictConfig) -> float:
-            if not isinstance(config.paths.output, str) or not config.paths.output:
-                raise DenseSiamError(f"paths.output is {config.paths.output!r}: expected a folder to write to")
+            check_filled(config.paths.output, "paths.output")
+            check_text("paths.output", config.paths.output)
             ckpt_path = str(config.ckpt_path) if resumes and config.ckpt_path is not None else None
             checkpoints = OmegaConf.select(config, "callbacks.checkpoint.dirpath")
             with own_folder(Path(config.paths.output), ckpt_path, checkpoints):

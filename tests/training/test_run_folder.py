@@ -89,7 +89,7 @@ def test_checkpoints_elsewhere_are_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["null", "3", "''"])
 def test_an_output_that_is_no_folder_is_refused(value: str, tmp_path: Path) -> None:
     command = in_own_folder(resumes=True)(lambda config: 1.0)
-    refusal(lambda: command(composed(tmp_path, f"paths.output={value}")), "paths.output is ", "expected a folder")
+    refusal(lambda: command(composed(tmp_path, f"paths.output={value}")), "paths.output is ")
 
 
 def test_a_link_into_the_folder_is_in_the_folder(tmp_path: Path) -> None:
