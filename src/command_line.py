@@ -15,7 +15,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.errors import DenseSiamError
+from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
 
 # Of values, the first that is not null: what an output folder is called.
@@ -49,6 +49,11 @@ def run(main: Callable[[], Any], config_name: str) -> None:
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(str(DenseSiamError(explained(error, arguments, config_name))))
+    except OSError as error:
+        below = error.__traceback__ and error.__traceback__.tb_next
+        if passed_our_code(below):
+            raise
+        sys.exit(str(DenseSiamError(f"can't make the folder of the run ({error}): choose another hydra.run.dir")))
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:

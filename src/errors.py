@@ -24,8 +24,8 @@ class DenseSiamError(CompactHydraException):
     def __init__(self, message: str) -> None:
         # A DataLoader re-raises a worker's exception with its whole traceback as the message; keep the message itself.
         said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
-        # A file's name may hold a line break, or bytes that are no UTF-8.
-        super().__init__(said.replace("\n", "\\n").encode("utf-8", "backslashreplace").decode())
+        # A name that a stranger chose may hold line breaks, codes that a terminal obeys, or bytes that are no UTF-8.
+        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in said))
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _of_construction(error: InstantiationException) -> BaseException:
     if isinstance(cause, MissingMandatoryValue):
         return DenseSiamError(_no_value(cause))
     strange = isinstance(cause, TypeError) and STRANGE_ARGUMENT.search(str(cause)) is not None
-    if cause is not error and not strange and _passed_our_code(cause.__traceback__):
+    if cause is not error and not strange and passed_our_code(cause.__traceback__):
         return cause
     found = re.search(r"full_key: (\S+)", str(error))
     key = found[1] if found else "a part of the config"
@@ -75,9 +75,9 @@ def _of_construction(error: InstantiationException) -> BaseException:
     return DenseSiamError(f"{key} can't be made from its values: {said}; set them otherwise")
 
 
-def _passed_our_code(traceback: TracebackType | None) -> bool:
+def passed_our_code(traceback: TracebackType | None) -> bool:
     """Whether one of our own functions stood between Hydra's call and the error: those check their values."""
-    return any(str(frame.f_globals.get("__name__")).startswith("src.") for frame, _ in walk_tb(traceback))
+    return any(str(frame.f_globals.get("__name__")).startswith(("src.", "__main__")) for frame, _ in walk_tb(traceback))
 
 
 def _is_misconfiguration(error: Exception) -> bool:

@@ -141,3 +141,13 @@ def test_a_misspelt_key_is_answered_by_the_command_itself(tmp_path: Path) -> Non
     )
     assert result.returncode == 1
     assert result.stderr.splitlines() == ["there is no value data.sed: did you mean data.seed?"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_before_ours() -> None:
+        Path("/dev/null/run").mkdir()  # as Hydra does; this module is not one of ours
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as caught:
+        run(fails_before_ours, "train")
+    assert str(caught.value.code).startswith("can't make the folder of the run ([Errno 20]")

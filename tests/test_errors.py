@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from src.clustering import sample_pixels
-from src.errors import plain_errors
+from src.errors import DenseSiamError, plain_errors
 from src.models.necks import SimplifiedFPN
 from tests.refusals import refusal
 
@@ -147,3 +147,7 @@ def test_the_last_line_of_a_process_left_alone_is_ours(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert result.stderr.splitlines()[-1].startswith("another process of this run has ended")
     assert "Traceback" not in result.stderr
+
+
+def test_names_of_strangers_reach_no_terminal_as_codes() -> None:
+    assert str(DenseSiamError("a\nb \x1b[31m müller \udce4")) == "a\\nb \\x1b[31m müller \\udce4"
