@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchmetrics import Metric
 
 from src.errors import DenseSiamError
 
@@ -159,53 +158,3 @@ def release_block_scores(confusion: Tensor, mapping: Tensor, num_things: int = 1
         values = overall_scores(block, torch.arange(len(block)))
         result.update({f"release_block_{name}_{kind}": value for name, value in values.items()})
     return result
-
-
-class ClusterMatchMetric(Metric):
-    """The confusion matrix as a metric; clusters are matched in ``compute`` only, on the sum over all processes.
-
-    ``confusion`` is the (C, N) state of *this* process. ``total`` and ``mapping`` are those of all processes; like
-    ``compute``, their first use after an update is a collective call.
-    """
-
-    full_state_update = False
-    confusion: Tensor
-
-    def __init__(
-        self,
-        categories: Sequence[Category],
-        num_clusters: int,
-        matching: AnyMatching = "hungarian",
-        ignore_index: int = 255,
-    ) -> None:
-        super().__init__()
-        self.categories = tuple(categories)
-        self.matching: AnyMatching = matching
-        self.ignore_index = ignore_index
-        zeros = torch.zeros(len(self.categories), num_clusters, dtype=torch.int64)
-        match(zeros, matching)  # numbers that do not fit together fail here, not after the first epoch
-        self.add_state("confusion", default=zeros, dist_reduce_fx="sum")
-
-    def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Add pixels: ``prediction`` and ``label`` of one shape, see ``confusion_matrix``."""
-        num_classes, num_clusters = self.confusion.shape
-        counts = confusion_matrix(label, prediction, num_classes, num_clusters, self.ignore_index)
-        self.confusion += counts.to(self.confusion.device)
-
-    def compute(self) -> dict[str, float]:
-        """``scores`` of everything since the last reset."""
-        total = self.confusion.clone().cpu()
-        self._matched = (total, match(total, self.matching))
-        return scores(*self._matched, self.categories)
-
-    @property
-    def total(self) -> Tensor:
-        """(C, N) confusion matrix summed over processes, on the CPU."""
-        self.compute()
-        return self._matched[0]
-
-    @property
-    def mapping(self) -> Tensor:
-        """(N,) cluster -> class behind the scores, on the CPU."""
-        self.compute()
-        return self._matched[1]

@@ -1,8 +1,6 @@
 """Matching and scores against obvious loops and hand-computed values."""
 
 import math
-import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from torch import Tensor
 from src.errors import DenseSiamError
 from src.metrics import (
     Category,
-    ClusterMatchMetric,
     class_iou,
     confusion_matrix,
     match,
@@ -24,7 +21,6 @@ from src.metrics import (
     scores,
 )
 from tests import naive
-from tests.processes import in_two_processes
 from tests.protocols import paper
 from tests.refusals import refusal
 
@@ -139,16 +135,13 @@ def test_identity_takes_outputs_for_classes() -> None:
     mapping = match(confusion, "identity")
     assert mapping.tolist() == [0, 1, 2]
     assert scores(confusion, mapping, THREE)["accuracy"] == pytest.approx(10)
-    metric = ClusterMatchMetric(THREE, 3, "identity")
-    metric.update(torch.tensor([0, 1, 1, 2]), torch.tensor([1, 1, 0, 255]))
-    assert metric.mapping.tolist() == [0, 1, 2]
-    assert metric.compute()["accuracy"] == pytest.approx(100 / 3)
+    confusion = confusion_matrix(torch.tensor([1, 1, 0, 255]), torch.tensor([0, 1, 1, 2]), 3, 3)
+    assert scores(confusion, mapping, THREE)["accuracy"] == pytest.approx(100 / 3)
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
 def test_identity_needs_an_output_per_class(outputs: int) -> None:
     message = f"found {outputs} outputs and 3 classes"
-    refusal(lambda: ClusterMatchMetric(THREE, outputs, "identity"), message)
     refusal(lambda: match(torch.ones(3, outputs, dtype=torch.int64), "identity"), message)
 
 
@@ -222,59 +215,3 @@ def test_a_label_that_is_no_class_is_the_users_mistake() -> None:
 def test_wrong_tensors_are_refused(label: Tensor, prediction: Tensor) -> None:
     with pytest.raises(ValueError, match="expected"):
         confusion_matrix(label, prediction, 3, 3)
-
-
-def test_too_few_clusters_and_unknown_matchings_fail_at_once() -> None:
-    with pytest.raises(DenseSiamError, match="2 clusters and 3 classes"):
-        ClusterMatchMetric(THREE, 2)
-    with pytest.raises(DenseSiamError, match="found 'best'"):
-        ClusterMatchMetric(THREE, 3, matching="best")
-    assert ClusterMatchMetric(THREE, 2, matching="majority").confusion.shape == (3, 2)
-
-
-def seeded_images(count: int) -> tuple[Tensor, Tensor]:
-    """(prediction, label), each (count, 8, 8), with 4 clusters and 3 classes that are related."""
-    generator = torch.Generator().manual_seed(1)
-    label = torch.randint(0, 3, (count, 8, 8), generator=generator)
-    noise = torch.randint(0, 4, label.shape, generator=generator)
-    prediction = torch.where(torch.rand(label.shape, generator=generator) < 0.5, 2 - label, noise)
-    label[:, 0] = 255
-    return prediction, label
-
-
-def test_metric_state_adds_up_and_resets() -> None:
-    prediction, label = seeded_images(5)
-    whole, parts = ClusterMatchMetric(THREE, 4), ClusterMatchMetric(THREE, 4)
-    whole.update(prediction, label)
-    for k in range(5):
-        parts.update(prediction[k], label[k])
-    assert parts.confusion.dtype == torch.int64
-    assert parts.confusion.sum() == 5 * 7 * 8
-    assert parts.compute() == whole.compute() == scores(whole.total, whole.mapping, THREE)
-    assert pickle.loads(pickle.dumps(parts)).compute() == whole.compute()
-    before = parts.mapping.tolist()
-    parts.reset()
-    assert parts.confusion.sum() == 0
-    parts.update((prediction + 1) % 4, label)  # after a reset nothing of the old matching is left
-    assert parts.mapping.tolist() == [before[k - 1] for k in range(4)]
-
-
-def scored_share(rank: int) -> tuple[dict[str, float], list[list[int]], list[int], int]:
-    """Scores of five images, three here and two there; total and mapping; pixels counted in this process."""
-    prediction, label = seeded_images(5)
-    metric = ClusterMatchMetric(THREE, 4)
-    for k in range(rank, 5, 2):
-        metric.update(prediction[k], label[k])
-    return metric.compute(), metric.total.tolist(), metric.mapping.tolist(), int(metric.confusion.sum())
-
-
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    single = ClusterMatchMetric(THREE, 4)
-    single.update(*seeded_images(5))
-    for (found, total, mapping, own_pixels), images in zip(
-        in_two_processes(scored_share, tmp_path), (3, 2), strict=True
-    ):
-        assert found == single.compute()
-        assert total == single.confusion.tolist()
-        assert mapping == single.mapping.tolist()
-        assert own_pixels == images * 7 * 8  # the state of a process stays its own

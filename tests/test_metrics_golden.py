@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.metrics import Category, ClusterMatchMetric, class_iou, confusion_matrix, match, release_block_scores
+from src.evaluation.scoring import Scoring
+from src.metrics import Category, class_iou, confusion_matrix, match, release_block_scores
 from tests.conftest import Golden
 
 COCO27 = [Category(str(k), "thing" if k < 12 else "stuff") for k in range(27)]
@@ -34,10 +35,10 @@ def test_golden_matrix_and_matching(golden: Golden, name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_golden_scores(golden: Golden, name: str) -> None:
     case = golden("evaluator")
-    metric = ClusterMatchMetric(COCO27, 27)
     label, prediction = golden_pixels(case, name)
-    metric.update(prediction, label)
-    found = metric.compute()
+    scoring = Scoring(COCO27, 27, "hungarian")
+    scoring.update(prediction[None], label[None], torch.tensor([0]))
+    found = scoring.compute()
     full = f"{name}.notofficial_full_confusion"
     expected = {
         "mIoU": case[f"{name}.official.mIoU"],
@@ -48,7 +49,7 @@ def test_golden_scores(golden: Golden, name: str) -> None:
     }
     assert found == pytest.approx({key: float(value) for key, value in expected.items()}, abs=1e-9)
     np.testing.assert_allclose(
-        class_iou(metric.total, metric.mapping), case[f"{name}.notofficial_by_true_class.IoU"], atol=1e-9
+        class_iou(scoring.total, scoring.mapping), case[f"{name}.notofficial_by_true_class.IoU"], atol=1e-9
     )
 
 

@@ -49,13 +49,18 @@ class ImageMatrices(NamedTuple):
         flat = np.asarray(weights @ self.counts)
         return torch.from_numpy(flat.reshape(len(self.categories), -1))
 
+    @property
+    def total(self) -> Tensor:
+        """(C, N) confusion matrix of all images."""
+        return self.matrix(np.ones(self.counts.shape[0], np.int64))
+
     def counted(self) -> dict[str, Any]:
         """What the scores are of, for their protocol: `images`, and the names of the `absent classes` if there are any.
 
         A class is absent if no counted pixel is labelled with it.
         """
         images = self.counts.shape[0]
-        pixels = self.matrix(np.ones(images, np.int64)).sum(dim=1).tolist()
+        pixels = self.total.sum(dim=1).tolist()
         absent = [category.name for category, count in zip(self.categories, pixels, strict=True) if not count]
         return {"images": images, **({"absent classes": ", ".join(absent)} if absent else {})}
 
@@ -66,7 +71,7 @@ class ImageMatrices(NamedTuple):
 
 
 class PerImage(Metric):
-    """Counts pixels as `src.metrics.ClusterMatchMetric` does, but for every image alone."""
+    """The confusion matrix of every image; their sum is that of all, so that no pixel is counted twice."""
 
     full_state_update = False
     rows: list[Tensor]

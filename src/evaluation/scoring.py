@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import ImageMatrices, Interval, PerImage, bootstrap
-from src.metrics import AnyMatching, Category, ClusterMatchMetric, named_iou
+from src.metrics import AnyMatching, Category, match, named_iou, scores
 
 
 class Scored(NamedTuple):
@@ -18,7 +19,9 @@ class Scored(NamedTuple):
 
 
 class Scoring(nn.Module):
-    """Predictions of one kind against labels: their confusion matrices, whole and by image, and their scores.
+    """Predictions of one kind against labels: the confusion matrix of each image, and their scores.
+
+    Clusters are matched in `compute` only, on the sum over the images of all processes.
 
     Args:
         classes: of the labels; none where there are no labels.
@@ -28,12 +31,18 @@ class Scoring(nn.Module):
     Attributes:
         scores: of the last validation, in percent; empty before the first.
         matrices: of each image of the last validation; None before the first.
+        total: (C, N) their sum, on the CPU; zeros before the first.
+        mapping: (N,) cluster -> class behind the scores, on the CPU, see `match`.
+
+    Raises:
+        DenseSiamError: see `match`.
     """
 
     def __init__(self, classes: Sequence[Category], num_clusters: int, matching: AnyMatching) -> None:
         super().__init__()
+        self.total = torch.zeros(len(classes), num_clusters, dtype=torch.int64)
+        self.mapping = match(self.total, matching)  # numbers that do not fit together fail here, not after an epoch
         self.classes, self.num_clusters, self.matching = tuple(classes), num_clusters, matching
-        self.metric = ClusterMatchMetric(classes, num_clusters, matching)
         self.per_image = PerImage(classes, num_clusters, matching)
         self.scores: dict[str, float] = {}
         self.matrices: ImageMatrices | None = None
@@ -51,12 +60,10 @@ class Scoring(nn.Module):
 
     def reset(self) -> None:
         """Forget what was counted; the last scores stay."""
-        self.metric.reset()
         self.per_image.reset()
 
     def update(self, clusters: Tensor, label: Tensor, index: Tensor) -> None:
         """Count clusters (B, h, w) against labels (B, h, w) of the images with these numbers (B,)."""
-        self.metric.update(clusters, label)
         self.per_image.update(clusters, label, index)
 
     def compute(self) -> dict[str, float]:
@@ -65,14 +72,16 @@ class Scoring(nn.Module):
         Raises:
             DenseSiamError: no pixel was counted.
         """
-        summary = self.metric.compute()
-        if not self.metric.total.any():
+        matrices = self.per_image.compute()
+        if not matrices.total.any():
             raise DenseSiamError(
                 "no pixel was scored: expected readable images whose labels are not 255 throughout; "
                 "unreadable.txt in the run's folder names those that were skipped"
             )
-        self.matrices = self.per_image.compute()
-        self.scores = summary | named_iou(self.metric.total, self.metric.mapping, self.classes)
+        self.matrices, self.total = matrices, matrices.total
+        self.mapping = match(self.total, self.matching)
+        summary = scores(self.total, self.mapping, self.classes)
+        self.scores = summary | named_iou(self.total, self.mapping, self.classes)
         return summary
 
     def scored(self, resamples: int) -> Scored:

@@ -49,13 +49,11 @@ class Pictures(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         scoring: Any = pl_module.scoring
-        metric = scoring.metric
-        mapping = metric.mapping  # on every process: it may be a collective call
         if not trainer.is_global_zero or not self.rows:
             return
         with self.tolerated:
-            rows = [(image, label, mapping[clusters]) for image, label, clusters in self.rows]
-            sheet = contact_sheet(rows, [category.name for category in metric.categories])
+            rows = [(image, label, scoring.mapping[clusters]) for image, label, clusters in self.rows]
+            sheet = contact_sheet(rows, [category.name for category in scoring.classes])
             for logger in trainer.loggers:
                 with self.tolerated:
                     log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)

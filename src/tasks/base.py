@@ -75,9 +75,8 @@ class ScoredModule(lightning.LightningModule):
         summary = self.scoring.compute()
         self.log_dict({f"{self.name}/{key}": value for key, value in summary.items()})
         if self.protocol.release_blocks:
-            metric = self.scoring.metric
-            things = sum(category.kind == "thing" for category in metric.categories)
-            self.scoring.scores |= release_block_scores(metric.total, metric.mapping, things)
+            things = sum(category.kind == "thing" for category in self.scoring.classes)
+            self.scoring.scores |= release_block_scores(self.scoring.total, self.scoring.mapping, things)
 
 
 def is_scored(trainer: lightning.Trainer, data: Any) -> bool:

@@ -61,7 +61,7 @@ def test_it_is_scored_like_any_other_module() -> None:
     label[0, 0] = 255
     clusters = module.validation_step({"image": images, "label": label, "index": torch.arange(4)}, 0)
     assert clusters.shape == label.shape
-    assert module.scoring.metric.compute()["mIoU"] == 100
+    assert module.scoring.compute()["mIoU"] == 100
     assert module.name == "kmeans_colour"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.evaluation.bootstrap import ImageMatrices, Interval, PerImage, bootstrap, draws, paired_difference
-from src.metrics import Category, ClusterMatchMetric, match, scores
+from src.metrics import Category, confusion_matrix, match, scores
 from tests import naive
 from tests.processes import in_two_processes
 from tests.refusals import refusal
@@ -54,11 +54,10 @@ def test_classes_without_a_counted_pixel_are_named() -> None:
 
 def test_their_sum_is_the_confusion_of_the_whole() -> None:
     prediction, label = seeded(7)
-    whole = ClusterMatchMetric(THREE, 4)
-    whole.update(prediction, label)
+    whole = confusion_matrix(label, prediction, 3, 4)
     found = measured(prediction, label)
-    assert torch.equal(found.matrix(np.ones(7, np.int64)), whole.total)
-    assert found.scores(np.ones(7, np.int64)) == whole.compute()
+    assert torch.equal(found.total, whole)
+    assert found.scores(np.ones(7, np.int64)) == scores(whole, match(whole, "hungarian"), THREE)
     twice = found.matrix(np.array([0, 2, 0, 0, 1, 0, 0]))
     expected = naive.confusion(
         label[[1, 1, 4]].flatten().tolist(), prediction[[1, 1, 4]].flatten().tolist(), num_classes=3, num_clusters=4
@@ -173,9 +172,8 @@ def test_bootstrap_agrees_with_scipy() -> None:
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """The accuracy of 80 samples of 30 images from a large population: 95 % expected, 2.4 % standard deviation."""
     prediction, label = seeded(6000)
-    population = ClusterMatchMetric(THREE, 4)
-    population.update(prediction, label)
-    truth, held = population.compute()["accuracy"], 0
+    population = confusion_matrix(label, prediction, 3, 4)
+    truth, held = scores(population, match(population, "hungarian"), THREE)["accuracy"], 0
     for sample in range(80):
         part = slice(30 * sample, 30 * sample + 30)
         found = bootstrap(measured(prediction[part], label[part], batch=30), 100, seed=sample)["accuracy"]

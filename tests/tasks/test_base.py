@@ -97,7 +97,7 @@ def test_the_auxiliary_head_is_scored_with_its_own_clusters() -> None:
     task = make_task(protocol=paper(head="aux", matching="majority"))
     images = torch.rand(2, 3, 32, 32)
     task.eval()
-    assert task.scoring.metric.confusion.shape == (3, task.network.num_aux_categories)
+    assert task.scoring.total.shape == (3, task.network.num_aux_categories)
     torch.testing.assert_close(task(images), task.network.aux_logits(images))
     assert not torch.equal(task(images)[:, :3], task.network(images)[:, :3])
     refusal(
