@@ -130,7 +130,9 @@ def train(config: DictConfig) -> float:
         described = (
             {**data.describe(), **task.scoring.matrices.counted(), **protocol.describe()}
             if rows
-            else {"data": "without labels or trainer.limit_val_batches, nothing is scored"}
+            else {
+                "data": f"{'without labels' if data.val is None else 'trainer.limit_val_batches=0'}, nothing is scored"
+            }
         )
         cost = {
             "steps": trainer.global_step,
