@@ -17,10 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
+from src.run_names import run_id
 
-# Of values, the first that is not null: what an output folder is called.
+# What an output folder is called: of values, the first that is not null; and what tells runs of a second apart.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
 OURS = "DENSESIAM_SAYS_ERRORS"
+RUN_ID = run_id()
+OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True)
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 

@@ -1,6 +1,8 @@
 """The arrows between the rooms of src/, read from the imports and what stands for one, and the size of all files."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -23,7 +25,8 @@ ARROWS = {
     "results": {"results", "evaluation", "leaf"},
     "tasks": {"tasks", "evaluation", "models", *BELOW_MODELS},
     "baselines": {"baselines", "tasks", "evaluation", "models", *BELOW_MODELS},
-    "command": {"tasks", "evaluation", "results", "models", *BELOW_MODELS},
+    "assembly": {"assembly", "tasks", "evaluation", "results", "models", *BELOW_MODELS},
+    "command": {"assembly", "leaf"},  # and assembly inside of functions only, see `test_help_needs_no_torch`
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }
 EXCEPTIONS = {("data", "src.evaluation.protocol"), ("results", "src.checkpoints.provenance")}
@@ -143,7 +146,8 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
             "monitoring/one.py": "from src.metrics import match\n",
             "training/one.py": "from src.checkpoints.one import read\n",
             "data/one.py": "from src.evaluation.protocol import Protocol\n",
-            "train.py": "import hydra\nfrom src.monitoring.one import Monitor\nfrom src.tasks.one import load\n",
+            "train.py": "import hydra\nfrom src.assembly.one import train\n",
+            "assembly/one.py": "from src.monitoring.one import Monitor\nfrom src.tasks.one import load\n",
         },
     )
     assert violations(root) == []
@@ -172,6 +176,8 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
         ("tasks/one.py", "import src.baselines.one", "tasks imports src.baselines.one (baselines)"),
         ("baselines/one.py", "from src.data import one", "baselines imports src.data.one (data)"),
         ("monitoring/one.py", "from src.models import one", "monitoring imports src.models.one (models)"),
+        ("assembly/one.py", "from src.data.one import x", "assembly imports src.data.one (data)"),
+        ("train.py", "from src.tasks.one import x", "command imports src.tasks.one (tasks)"),
         ("train.py", "from src.data.one import Folder", "command imports src.data.one (data)"),
         ("evaluate.py", "from src.train import main", "command imports src.train (command)"),
         ("__init__.py", "from src.tasks.one import load", "src imports src.tasks.one (tasks)"),
@@ -191,3 +197,14 @@ def test_checker_catches_a_cycle(tmp_path: Path) -> None:
     assert found.startswith("cycle: ")
     assert "src.geometry" in found
     assert "src.losses" in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
+def test_help_needs_no_torch(command: str) -> None:
+    """What a command does is imported when it begins, not before: help and misspelt names then answer at once."""
+    code = (
+        f"import sys, src.{command}; print([name for name in ('torch', 'lightning', 'wandb') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

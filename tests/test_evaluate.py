@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from src.checkpoints.provenance import file_hash
-from src.evaluate import evaluate
-from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 

@@ -12,12 +12,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
 
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from src.checkpoints import load
 from src.data.labelled_folder import LabelledFolder
 from src.data.probed import own_labels
-from src.evaluate import evaluate
 from src.evaluation.probing import cell_targets
-from src.train import train
 from tests import naive
 from tests.composing import CONF, composed
 from tests.refusals import refusal

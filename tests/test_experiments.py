@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.train import train
+from src.assembly.train import train
 from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 

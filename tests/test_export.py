@@ -15,11 +15,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from src.assembly.export import export
+from src.assembly.train import train
 from src.checkpoints.provenance import file_hash
 from src.errors import DenseSiamError, plain_errors
-from src.export import export
 from src.models.encoder import Encoder
-from src.train import train
 from tests.composing import CONF, composed
 from tests.refusals import refusal
 from tests.tensors import images, shaken

@@ -11,9 +11,9 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from src.assembly.train import train
 from src.command_line import explained
 from src.errors import DenseSiamError, plain_errors
-from src.train import train
 from tests.composing import composed
 
 SMALL = (

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.assembly.evaluate import evaluate
+from src.assembly.train import check_sweep, train
 from src.checkpoints import load
-from src.evaluate import evaluate
-from src.train import check_sweep, train
 from tests.composing import composed
 from tests.refusals import refusal
 

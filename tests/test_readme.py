@@ -11,8 +11,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from src.evaluate import evaluate
-from src.train import train
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from tests.composing import CONF, composed
 
 ROOT = Path(__file__).parents[1]

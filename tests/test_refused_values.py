@@ -6,8 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from src.assembly.train import train
 from src.errors import plain_errors
-from src.train import train
 from src.training.trainer import check_devices, check_trainer
 from tests.composing import composed
 from tests.refusals import refusal

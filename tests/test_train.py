@@ -11,11 +11,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from src.checkpoints import load
 from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError, plain_errors
-from src.evaluate import evaluate
-from src.train import train
 from tests.composing import composed
 
 ROOT = Path(__file__).parents[1]

@@ -2,11 +2,9 @@
 
 import os
 import platform
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from hashlib import sha256
 from io import FileIO
 from pathlib import Path
 
@@ -25,18 +23,6 @@ except ImportError:  # not on Windows; there the names alone keep runs apart
 Command = Callable[[DictConfig], float]
 OTHER = "choose another folder with paths.output=DIR"
 LOCK = ".run"  # the file that a run holds a lock on; it stays, as removing it would let two runs in
-LAUNCHED = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-
-
-def run_id() -> str:
-    """Six hexadecimal digits that tell runs of the same second apart, the same in all processes of a run."""
-    launched = "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
-    shared = ":".join(os.environ.get(name, "") for name in LAUNCHED)
-    return sha256(shared.encode()).hexdigest()[:6] if launched else secrets.token_hex(3)
-
-
-RUN_ID = run_id()
-OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True)
 
 
 def in_own_folder(resumes: bool) -> Callable[[Command], Command]:

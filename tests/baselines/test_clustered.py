@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.assembly.train import train
 from src.baselines.clustered import ClusteredModule, head_weights, weighted_cross_entropy
 from src.baselines.deepcluster import DeepCluster
 from src.baselines.picie import PiCIE
@@ -22,7 +23,6 @@ from src.models.dense import DenseFeatures
 from src.models.encoder import resnet
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
-from src.train import train
 from tests.composing import composed
 from tests.protocols import paper
 

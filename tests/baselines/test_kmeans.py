@@ -7,11 +7,11 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from src.assembly.train import train
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
 from src.checkpoints.reading import read_checkpoint
 from src.metrics import Category
 from src.models.encoder import resnet
-from src.train import train
 from tests.composing import composed
 from tests.protocols import paper
 

@@ -43,7 +43,7 @@ def python(path: Path) -> list[str]:
 
 
 def from_memory(path: Path) -> dict[str, Any]:
-    return {"_target_": "src.export.io.BytesIO", "_args_": [pickled(path)]}
+    return {"_target_": "src.assembly.export.io.BytesIO", "_args_": [pickled(path)]}
 
 
 # What a stranger may put where an encoder, a loss weight or a data set is expected; each makes the file `path`.
@@ -54,16 +54,16 @@ PAYLOADS: dict[str, Callable[[Path], Any]] = {
     "source code": lambda path: {"_target_": "builtins.exec", "_args_": [f"open({str(path)!r}, 'w').close()"]},
     "a pickle in memory": lambda path: {"_target_": "pickle.loads", "_args_": [pickled(path)]},
     "what one of our modules imports": lambda path: {
-        "_target_": "src.train.torch.load",
+        "_target_": "src.assembly.train.torch.load",
         "f": from_memory(path),
         "weights_only": False,
     },
     "a method of what our modules import": lambda path: {
-        "_target_": "src.train.Path.write_text",
+        "_target_": "src.assembly.train.Path.write_text",
         "_args_": [{"_target_": "pathlib.Path", "_args_": [str(path)]}, "text"],
     },
     "a writer of our own": lambda path: {
-        "_target_": "src.export.write",
+        "_target_": "src.assembly.export.write",
         "files": {
             "_target_": "builtins.dict",
             "_args_": [[[{"_target_": "pathlib.Path", "_args_": [str(path)]}, b"x"]]],

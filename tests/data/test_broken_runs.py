@@ -11,10 +11,10 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from src.assembly.train import train
 from src.data import labelled_folder
 from src.data.images import open_image
 from src.errors import DenseSiamError
-from src.train import train
 from tests.composing import composed
 from tests.data.broken import Sample, half, png
 from tests.data.documented import quoted, require_documented, row

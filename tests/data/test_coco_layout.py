@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.evaluate import evaluate
-from src.train import train
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from tests.composing import composed
 
 

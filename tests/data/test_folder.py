@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from src.data.folder import FileImages
 from src.data.listing import list_images
 from src.errors import plain_errors
-from src.evaluate import evaluate
-from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from src.assembly.train import train
 from src.models.dense import DenseFeatures
 from src.models.encoder import timm_features
 from src.models.necks import SimplifiedFPN
-from src.train import train
 from tests.composing import composed
 
 TINY = {"out_indices": (-1,), "dynamic_img_size": True, "depth": 2, "embed_dim": 24, "num_heads": 2, "patch_size": 8}

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.assembly.train import train
 from src.monitoring.collapse_monitor import CollapseMonitor
-from src.train import train
 from tests.composing import composed
 from tests.embeddings import Views, drawn, naive, seeded
 from tests.processes import in_two_processes

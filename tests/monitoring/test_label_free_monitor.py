@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.assembly.train import train
 from src.monitoring.label_free_monitor import LabelFreeCriteria
-from src.train import train
 from tests.composing import composed
 from tests.monitoring.test_label_free import drawn, measured
 from tests.processes import in_two_processes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.train import train
+from src.assembly.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.assembly.train import train
 from src.tasks.pairs import PairModule
-from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences

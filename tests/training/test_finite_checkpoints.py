@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from src.train import train
+from src.assembly.train import train
 from src.training.finite import NotFiniteError, not_finite
 from tests.composing import composed
 from tests.resuming import run

@@ -13,11 +13,11 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from src.assembly.evaluate import evaluate
+from src.assembly.export import export
+from src.assembly.train import train
 from src.checkpoints import load
-from src.evaluate import evaluate
-from src.export import export
 from src.tasks.pairs import PairModule
-from src.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences

@@ -10,9 +10,11 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
+from src import command_line
 from src.errors import DenseSiamError
+from src.run_names import run_id
 from src.training import run_folder
-from src.training.run_folder import in_own_folder, own_folder, run_id
+from src.training.run_folder import in_own_folder, own_folder
 from tests.composing import CONF, composed
 from tests.refusals import refusal
 
@@ -173,4 +175,4 @@ def test_the_default_folders_have_that_name(name: str, place: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(name, return_hydra_config=True, overrides=["+hydra.runtime.choices.experiment=demo"])
     folder = OmegaConf.select(config, f"hydra.{place}.dir")
-    assert str(folder).endswith(f"_{run_folder.RUN_ID}")
+    assert str(folder).endswith(f"_{command_line.RUN_ID}")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.evaluate import evaluate
-from src.train import train
+from src.assembly.evaluate import evaluate
+from src.assembly.train import train
 from tests.composing import composed
 from tests.refusals import refusal
 

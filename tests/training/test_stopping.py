@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from src.assembly.train import train
 from src.tasks.pairs import PairModule
-from src.train import train
 from tests.composing import composed
 from tests.resuming import differences
 

@@ -1,0 +1,139 @@
+"""Scoring a checkpoint, on the data it was trained with or elsewhere.
+
+With `baseline_path=FILE` another one is scored on the same images, and their difference has an interval of its own.
+With `probe=own_labels` or `probe=labelled_folder probe.root=DIR` a checkpoint that segments has a second row, of a
+linear probe on its frozen features, see `LinearlyProbed`.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoints.loading import fill, part_of, read_rebuildable
+from src.checkpoints.provenance import config_hash, file_record
+from src.checkpoints.reading import check_plain
+from src.checkpoints.rebuilding import rebuild, targets
+from src.checks import check_filled, check_text
+from src.errors import DenseSiamError
+from src.evaluation.bootstrap import ImageMatrices, paired_difference
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scored
+from src.results.scores import print_difference, print_scores, write_scores
+from src.tasks.base import score
+from src.tasks.pretrain import Pretrain
+from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
+from src.training.run_folder import in_own_folder
+from src.training.trainer import make_trainer
+
+
+@in_own_folder(resumes=False)
+def evaluate(config: DictConfig) -> float:
+    """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
+
+    Args:
+        config: as `conf/evaluate.yaml` composes it. What is not null in `data` and `protocol` replaces the checkpoint's
+            own; a baseline is scored under the same ones.
+
+    Returns:
+        mIoU of the checkpoint in percent.
+
+    Raises:
+        DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
+    """
+    started = time.perf_counter()
+    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
+    check_text("ckpt_path", config.ckpt_path)
+    if config.baseline_path is not None:
+        check_text("baseline_path", config.baseline_path, "or null for none")
+    check_probes("linear_probe", settings)
+    check_filled(OmegaConf.to_container(config, resolve=False))  # values may refer to those of the checkpoint
+    paths = {"checkpoint": config.ckpt_path}
+    if config.baseline_path is not None:
+        paths["baseline"] = config.baseline_path
+    asked = asked_for(config)
+    named = targets(asked)
+    checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
+    for each in checkpoints.values():
+        check_plain(each.get("origin"))  # goes into scores.json
+    setting = merged(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
+    protocol: Protocol = rebuild(setting["protocol"], named)
+    data = rebuild(setting["data"], named, protocol=protocol)
+    if "_target_" in setting["probe"]:
+        data = rebuild(setting["probe"], named, data=data)
+    if data.val is None:
+        raise DenseSiamError(
+            "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "
+            "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
+        )
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
+    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=False)
+
+    rows: dict[str, Scored] = {}
+    matrices: list[ImageMatrices] = []
+    for label, path in paths.items():
+        stored = part_of(checkpoints[label]["config"], "task", path)
+        task = rebuild(stored, classes=data.classes, protocol=protocol)
+        fill(task, checkpoints[label]["state_dict"], path)
+        task.name = label  # of its pictures
+        rows |= score(trainer, task, data, label)
+        matrices.append(task.scoring.matrices)
+        if hasattr(data, "labelled_dataloader") and not isinstance(task, Pretrain):  # which has probes of its own
+            probe = LinearlyProbed(task.network, data.classes, settings, protocol, name=f"{label}_linear_probe")
+            rows |= score(trainer, probe, data, f"{label}, linear probe")
+    difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
+
+    if trainer.is_global_zero:
+        described = {**data.describe(), **matrices[0].counted(), **protocol.describe()}
+        used = setting | {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
+        if "checkpoint, linear probe" in rows:
+            described["probes"] = f"linear (not matched), fitted on {len(data.fitted_on)} images, {data.fitted_on}"
+            used["linear_probe"] = dict(settings)
+        output = Path(config.paths.output)
+        print_scores(rows, described)
+        print_difference(difference)
+        cost = {"seconds": time.perf_counter() - started}
+        made_from: dict[str, Any] = {"config": config_hash(used)}
+        for label, path in paths.items():
+            made_from[label] = {**file_record(path), "origin": checkpoints[label].get("origin")}
+        write_scores(output / "scores.json", rows, described, cost, used, made_from, difference)
+        print(f"scores and pictures in {output}")
+    return rows["checkpoint"].scores["mIoU"]
+
+
+def asked_for(config: DictConfig) -> dict[str, Any]:
+    """What the command line says of data, probe and protocol, unresolved: it may refer to values of the checkpoint."""
+    unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    return {group: unresolved[group] for group in ("data", "probe", "protocol")}
+
+
+def merged(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The checkpoint's config with the data, probe and protocol that the command line asks for, resolved.
+
+    Args:
+        trained: the config in the checkpoint.
+        asked: see `asked_for`.
+        path: of the checkpoint, for the messages.
+
+    Raises:
+        DenseSiamError: data without a probe for a checkpoint of pre-training; a group that the stored config lacks.
+    """
+    stored = {group: part_of(trained, group, path) for group in ("data", "probe", "protocol")}
+    wanted = {
+        group: {key: value for key, value in values.items() if value is not None} for group, values in asked.items()
+    }
+    if "_target_" in wanted["data"]:  # another data set, not other values of the same
+        if "_target_" in stored["probe"] and "_target_" not in wanted["probe"]:
+            raise DenseSiamError(
+                "a checkpoint of pre-training is scored on its probe set, not on data: set probe=labelled_folder "
+                "probe.root=DIR, or with data=... probe=own_labels"
+            )
+        views = part_of(stored["data"], "views", path)  # `protocol=paper` takes its size from them
+        stored["data"], wanted["data"] = {**asked["data"], "views": views}, {}
+    if "_target_" in wanted["probe"]:
+        stored["probe"] = asked["probe"]
+    setting = OmegaConf.merge(dict(trained, **stored), wanted)
+    return cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
