@@ -133,6 +133,12 @@ def unknown(key: str, arguments: Sequence[str], config_name: str) -> str:
         config_name: of the command's config.
     """
     config = composed_without(key, arguments, config_name)
+    if config is not None and isinstance(present := OmegaConf.select(config, key), DictConfig):
+        known = ", ".join(f"{key}.{name}" for name in map(str, present) if name != "_target_")
+        return (
+            f"{key} has the entries {known}, each to be set by itself; to replace all of it, take it out and add "
+            f"another: ~{key} '+{key}={{...}}'"
+        )
     if config is None:
         return f"there is no value {key}: python -m src.{config_name} --help lists them all"
     groups = {name: choice for name, choice in config.hydra.runtime.choices.items() if not name.startswith("hydra/")}

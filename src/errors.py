@@ -71,6 +71,8 @@ def _of_construction(error: InstantiationException) -> BaseException:
         return cause
     found = re.search(r"full_key: (\S+)", str(error))
     key = found[1] if found else "a part of the config"
+    if unknown := re.search(r"unexpected keyword argument '(\w+)'", str(cause)):
+        return DenseSiamError(f"there is no value {key}.{unknown[1]}: take it out, or correct its name")
     said = _on_one_line(cause) if cause is not error else _on_one_line(error).split("full_key: ")[0].strip()
     return DenseSiamError(f"{key} can't be made from its values: {said}; set them otherwise")
 

@@ -59,7 +59,8 @@ def check_optimizer(value: Any) -> None:
     Raises:
         DenseSiamError: it is something else.
     """
-    check_made("task.optimizer", value, callable, "task.optimizer={_target_:src.optim.adam,lr:1e-4,weight_decay:0}")
+    another = "'+task.optimizer={_target_:src.optim.adam,lr:1e-4,weight_decay:0}'"
+    check_made("task.optimizer", value, callable, f"~task.optimizer {another}")
 
 
 def learning(groups: Groups) -> list[dict[str, Any]]:

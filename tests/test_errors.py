@@ -46,7 +46,7 @@ def broken() -> None:
     [
         ({"_target_": "lightning.Trainer", "accelerator": "abacus"}, "part can't be made from its values:"),
         ({"_target_": "lightning.Trainer", "precision": "7"}, "Precision '7' is invalid"),
-        ({"_target_": "lightning.Trainer", "strange": 1}, "unexpected keyword argument 'strange'"),
+        ({"_target_": "lightning.Trainer", "strange": 1}, "strange: take it out, or correct its name"),
         ({"_target_": "src.monitoring.unreadable.Unreadable"}, "missing 1 required positional argument: 'file'"),
         ({"_target_": "src.monitoring.pictures.Nothing"}, "src.monitoring.pictures.Nothing"),
         ({"_target_": "lightning.pytorch.callbacks.Timer", "duration": "x"}, "part can't be made from its values:"),

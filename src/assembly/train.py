@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from src.checkpoints.loading import check_fits
 from src.checkpoints.pretrained import start_from
 from src.checkpoints.provenance import origin
 from src.checks import check_filled, check_flag, check_int, check_seed, check_text
@@ -82,6 +83,8 @@ def train(config: DictConfig) -> float:
         data = instantiate(config.probe, data=data, _convert_="all")
     data.setup("fit")  # missing or too few images should not show only after the floors
     task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+    if start is not None:
+        check_fits(start.shapes, task, start.path)
     floors = floors_of(config, task, data)
     if config.ckpt_path is None:
         task.network.fit_neck(some_training_images(config, data))

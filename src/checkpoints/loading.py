@@ -1,12 +1,12 @@
 """Loading a trained network for use."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from src.checkpoints.reading import first_line, read_checkpoint
+from src.checkpoints.reading import read_checkpoint
 from src.checkpoints.rebuilding import check_parts, rebuild
 from src.errors import DenseSiamError
 from src.overrides import override
@@ -79,14 +79,25 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> nn
     Raises:
         DenseSiamError: they don't fit; says which is the first that doesn't.
     """
-    own = module.state_dict()
-    missing = [name for name in own if name not in state]
+    check_fits({name: value.shape for name, value in state.items()}, module, path)
+    module.load_state_dict(dict(state))
+    return module
+
+
+def check_fits(shapes: Mapping[str, Sequence[int]], module: nn.Module, path: str | Path) -> None:
+    """Refuse weights that are not those of a module, by their names and shapes.
+
+    Raises:
+        DenseSiamError: names the first that is missing, unknown or of another shape.
+    """
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    missing, unknown = [name for name in own if name not in shapes], [name for name in shapes if name not in own]
     if missing:
         raise DenseSiamError(f"{path} lacks {len(missing)} weights of its network, the first is {missing[0]!r}")
-    try:
-        module.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise DenseSiamError(
-            f"the weights in {path} don't fit the network that its config describes ({first_line(error)})"
-        ) from error
-    return module
+    if unknown:
+        raise DenseSiamError(f"{path} has {len(unknown)} weights that its network has not, the first is {unknown[0]!r}")
+    for name, shape in own.items():
+        if tuple(shapes[name]) != tuple(shape):
+            raise DenseSiamError(
+                f"{name} in {path} has the shape {tuple(shapes[name])}: expected {tuple(shape)}, as its config says"
+            )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from src.checkpoints.finite import not_finite
 from src.checkpoints.reading import StrangeObjectsError, read_tensors
 from src.errors import DenseSiamError
 
@@ -67,6 +68,9 @@ def start_from(network: nn.Module, path: str | Path) -> Report:
             f"{error}; if you trust who made it, save its weights alone with {_extraction(path)}"
         ) from None
     theirs = entries(content)
+    strange = next(not_finite(theirs), None)
+    if strange is not None:
+        raise DenseSiamError(f"{strange} in {path} is not finite: expected weights of a training that went well")
     own = network.state_dict()
     places = {name: place(name) for name in theirs}
     shapes = {

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.checkpoints.finite import not_finite
 from src.checkpoints.previous import hint
 from src.errors import DenseSiamError
 
@@ -88,10 +89,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         config names is checked before it is built, see `src.checkpoints.rebuilding`.
 
     Raises:
-        DenseSiamError: see `read_tensors` and `check_plain`; or the file holds no config and weights.
+        DenseSiamError: see `read_tensors` and `check_plain`; or the file holds no config and weights, has no checksums
+            (runs always write them), or a weight in it is not finite.
     """
     expected = "a checkpoint of src.train such as outputs/.../checkpoints/last.ckpt"
     checkpoint = read_tensors(path, expected)
+    if not zipfile.is_zipfile(path):
+        raise DenseSiamError(f"{path} has torch's older format, without checksums: expected {expected}")
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
         raise DenseSiamError(f"{path} holds no config and state_dict: expected {expected}")
     config, state = checkpoint["config"], checkpoint["state_dict"]
@@ -100,6 +104,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     check_plain(config)
     if not isinstance(state, dict) or not all(isinstance(name, str) and _dense(value) for name, value in state.items()):
         raise DenseSiamError(f"the state_dict in {path} is no dict of tensors by name: expected {expected}")
+    strange = next(not_finite(state), None)
+    if strange is not None:
+        raise DenseSiamError(
+            f"{strange} in {path} is not finite: expected weights of a training that went well{hint(Path(path))}"
+        )
     return checkpoint
 
 

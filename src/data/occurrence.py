@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from src.data.images import IGNORE_INDEX, LabelledImages
+from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError
 from src.errors import DenseSiamError
 from src.metrics import Category
 
@@ -18,20 +18,36 @@ def warn_of_absent_classes(images: LabelledImages, classes: Sequence[Category]) 
     """Warn of classes that no label map has.
 
     Of more than `READ` label maps so many are read, evenly spread. These can miss a rare class, so that then a warning
-    needs more: that only one class occurs. What can't be read is left to the scoring, which names it.
+    needs more: that only one class occurs. Files that can't be decoded are left to the scoring, which may skip them.
 
     Args:
         images: all of them count as one set.
         classes: of the labels.
+
+    Raises:
+        DenseSiamError: a label map of another kind than `LabelledImages` promises, or with a value that is no class;
+            or none of them has a pixel to score.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(READ, len(images))).round().astype(int)).tolist()
     pixels = np.zeros(IGNORE_INDEX + 1, np.int64)
     for index in chosen:
         try:
-            pixels += np.bincount(np.asarray(images.label(index)).ravel(), minlength=len(pixels))
-        except DenseSiamError:
+            found = np.bincount(np.asarray(images.label(index)).ravel(), minlength=len(pixels))
+        except UnreadableFileError:
             continue
+        if found[len(classes) : IGNORE_INDEX].any():
+            value = len(classes) + int(found[len(classes) : IGNORE_INDEX].argmax())
+            raise DenseSiamError(
+                f"labels {images.name(index)} hold {value}: expected 0 to {len(classes) - 1} for the {len(classes)} "
+                f"classes, and {IGNORE_INDEX} for no class"
+            )
+        pixels += found
     absent = [category.name for category, count in zip(classes, pixels[: len(classes)], strict=True) if not count]
+    if len(absent) == len(classes) and pixels.any() and len(chosen) == len(images):
+        raise DenseSiamError(
+            f"no pixel would be scored: all labels of {images} are {IGNORE_INDEX}, which means not scored; expected "
+            f"classes 0 to {len(classes) - 1}"
+        )
     few = len(classes) - len(absent) <= 1
     if not pixels.any() or not absent or not (few or len(chosen) == len(images)):
         return

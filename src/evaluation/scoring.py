@@ -75,8 +75,8 @@ class Scoring(nn.Module):
         matrices = self.per_image.compute()
         if not matrices.total.any():
             raise DenseSiamError(
-                "no pixel was scored: expected readable images whose labels are not 255 throughout; "
-                "unreadable.txt in the run's folder names those that were skipped"
+                "no pixel was scored: expected readable images whose labels are not 255 throughout; images that were "
+                "skipped, if there are any, are named in unreadable.txt in the run's folder"
             )
         self.matrices, self.total = matrices, matrices.total
         self.mapping = match(self.total, self.matching)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from src.checkpoints.finite import NotFiniteError
 from src.checks import check_number
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
@@ -16,7 +17,6 @@ from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
 from src.tasks.base import ScoredModule
-from src.training.finite import NotFiniteError
 
 NAMED = 4  # images in a message, at most
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]

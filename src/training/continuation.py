@@ -1,7 +1,7 @@
 """Going on with a run: from which file, and that it stays the same run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ FREE = (
     "task.probes",
     "task.region_start",  # see `first_region_epoch`
 )
+PARTS = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}  # what Lightning reads
 SHOWN = 4
 NOT_SET = "not set"
 
@@ -52,6 +53,7 @@ class Start(NamedTuple):
         begun: epochs that had begun by then.
         config: that it was trained with, plain containers.
         resumed: when the run was resumed before, see `go_on`.
+        shapes: of its weights by name.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Start(NamedTuple):
     begun: int
     config: Mapping[str, Any]
     resumed: list[dict[str, Any]]
+    shapes: Mapping[str, Sequence[int]]
 
 
 def start_at(path: str) -> Start:
@@ -83,7 +86,16 @@ def start_at(path: str) -> Start:
             f"{found} has global_step {step!r} and epoch {epoch!r}: expected numbers, to go on from there; "
             f"start a new run from its weights with {override('weights', found)}"
         )
-    return Start(found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []))
+    for key, kind in PARTS.items():
+        if not isinstance(checkpoint.get(key, kind()), kind):
+            raise DenseSiamError(
+                f"{key} in {found} is {type(checkpoint.get(key)).__name__}: expected what a run writes there; start a "
+                f"new run from its weights with {override('weights', found)}"
+            )
+    shapes = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    return Start(
+        found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []), shapes
+    )
 
 
 def is_damaged(path: str) -> bool:
@@ -147,12 +159,15 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
         if old != new and cosine:
             return [f"{name}={new} (was {old}), which the cosine of the learning rate follows from the first step on"]
         if old != new and regions and name == "trainer.max_steps" and min(first, now) < math.inf:
-            return [f"{name}={new} (was {old}), which the first epoch of RegionSim follows"]
+            return [f"{name}={new} (was {old}), and RegionSim starts at a share of the whole run"]
     if min(first, begun) == min(now, begun):
         return []
     epochs = after["trainer.max_epochs"]
     same = "null" if first == math.inf else f"{(first + 0.5) / epochs:.4g}"
-    return [f"RegionSim from epoch {now} of {epochs} on (was {first}; task.region_start={same} keeps that)"]
+    was = "never" if first == math.inf else f"from {first} on"
+    return [
+        f"RegionSim from epoch {now} of {epochs} on (the checkpoint's run: {was}; task.region_start={same} keeps that)"
+    ]
 
 
 def begin_of_regions(config: Mapping[str, Any]) -> float:

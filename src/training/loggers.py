@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any, cast
 
+import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.disk import WarnOnce, cannot_write
+from src.errors import DenseSiamError
 from src.training.csv_rows import CsvRows
 
 
@@ -75,4 +77,17 @@ class TensorBoard(Tolerant, TensorBoardLogger):
 
 
 class Wandb(Tolerant, WandbLogger):
-    """Lightning's, see `Tolerant`."""
+    """Lightning's, see `Tolerant`.
+
+    Raises:
+        DenseSiamError: on logging hyperparameters: wandb refuses to start a run, for instance without an API key.
+    """
+
+    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().log_hyperparams(*arguments, **options)
+        except wandb.errors.Error as error:
+            said = " ".join(str(error).split())
+            raise DenseSiamError(
+                f"wandb can't start a run: {said} Log in with wandb login, or keep the run here with WANDB_MODE=offline"
+            ) from None

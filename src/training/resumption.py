@@ -16,10 +16,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from src.checkpoints.finite import NotFiniteError
 from src.checks import check_int, check_text
 from src.errors import DenseSiamError
 from src.overrides import override
-from src.training.finite import NotFiniteError
 
 
 class RandomStates(Callback):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from src.checkpoints.finite import NotFiniteError, not_finite
 from src.checkpoints.previous import LAST, keep_previous
 from src.checkpoints.reading import read_tensors
 from src.disk import cannot_write, write_whole
 from src.errors import DenseSiamError
-from src.training.finite import NotFiniteError, not_finite
 
 
 class WholeFiles(TorchCheckpointIO):

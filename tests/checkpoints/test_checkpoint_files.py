@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.checkpoints.reading import read_checkpoint
+from src.checkpoints.reading import read_checkpoint, read_tensors
 from src.errors import DenseSiamError
 
 
@@ -135,7 +135,16 @@ def test_a_compressed_file_is_refused(good: Path) -> None:
     assert "compressed" in refusal_of_damage(good)
 
 
-def test_the_older_format_is_read(good: Path) -> None:
+def test_the_older_format_has_no_checksums(good: Path) -> None:
+    """Weights of others may have it; a run never writes it."""
     content = torch.load(good, weights_only=True)
     torch.save(content, good, _use_new_zipfile_serialization=False)
-    assert read_checkpoint(good)["epoch"] == 3
+    assert read_tensors(good, "weights")["epoch"] == 3
+    assert "older format" in refusal_of_damage(good)
+
+
+def test_weights_that_are_not_finite_are_refused(good: Path) -> None:
+    content = torch.load(good, weights_only=True)
+    content["state_dict"]["network.1.weight"][3, 4] = float("nan")
+    torch.save(content, good)
+    assert "network.1.weight" in refusal_of_damage(good)

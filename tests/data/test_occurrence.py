@@ -18,6 +18,7 @@ from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays, flat
 from tests.data.test_labelled_folder import folder
 from tests.protocols import paper
+from tests.refusals import refusal
 
 TWO = (Category("background", "stuff"), Category("cell", "thing"))
 THREE = (*TWO, Category("dust", "stuff"))
@@ -55,9 +56,11 @@ def test_nothing_is_said_of_complete_labels() -> None:
 
 def test_absent_classes_are_named() -> None:
     assert said(labels([0], [0, 1]), THREE) == ["1 of 3 classes never occur in the 2 label maps of arrays: dust"]
-    assert said(labels([255]), TWO)[0].startswith(
-        "2 of 2 classes never occur in the 1 label maps of arrays: background, cell; 255, which means not scored"
-    )
+
+
+def test_labels_that_leave_nothing_to_score_are_refused_before_training() -> None:
+    refusal(lambda: said(labels([255]), TWO), "no pixel would be scored", "all labels of arrays are 255")
+    refusal(lambda: said(labels([0], [1, 2]), TWO), "hold 2", "0 to 1 for the 2 classes")
 
 
 def test_some_of_many_absent_classes_are_named() -> None:

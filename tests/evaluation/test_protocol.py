@@ -69,7 +69,7 @@ def test_refusals(changes: dict[str, Any], expected: list[str]) -> None:
 
 
 def test_a_strange_key_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DenseSiamError, match="unexpected keyword argument 'sides'") as caught:
+    with pytest.raises(DenseSiamError, match="sides: take it out, or correct its name") as caught:
         configured(tmp_path, "+protocol.sides=3")
     assert "\n" not in str(caught.value)
 

@@ -35,7 +35,7 @@ def plain(*overrides: str) -> dict[str, Any]:
 
 def start(*overrides: str, epoch: int = 9) -> Start:
     """A checkpoint of a run under these overrides, written in or after an epoch counted from 0."""
-    return Start(Path("run/last.ckpt"), 70, epoch + 1, plain(*overrides), [])
+    return Start(Path("run/last.ckpt"), 70, epoch + 1, plain(*overrides), [], {})
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,34 @@ def test_a_longer_run_under_the_cosine_is_refused() -> None:
     [
         ((10, 0.8), (20, 0.8), 6, ""),  # RegionSim has not begun, and will later
         ((10, 0.8), (20, 0.8), 7, ""),
-        ((10, 0.8), (20, 0.8), 8, "RegionSim from epoch 16 of 20 on (was 8; task.region_start=0.425 keeps that)"),
+        (
+            (10, 0.8),
+            (20, 0.8),
+            8,
+            "RegionSim from epoch 16 of 20 on (the checkpoint's run: from 8 on; task.region_start=0.425 keeps that)",
+        ),
         ((10, 0.8), (20, 0.425), 9, ""),
         ((10, 0.8), (20, 0.4), 9, ""),
-        ((10, 0.8), (20, 0.2), 5, "RegionSim from epoch 4 of 20 on (was 8; task.region_start=0.425 keeps that)"),
+        (
+            (10, 0.8),
+            (20, 0.2),
+            5,
+            "RegionSim from epoch 4 of 20 on (the checkpoint's run: from 8 on; task.region_start=0.425 keeps that)",
+        ),
         ((10, "null"), (20, 0.2), 3, ""),
-        ((10, "null"), (20, 0.2), 4, "RegionSim from epoch 4 of 20 on (was inf; task.region_start=null keeps that)"),
+        (
+            (10, "null"),
+            (20, 0.2),
+            4,
+            "RegionSim from epoch 4 of 20 on (the checkpoint's run: never; task.region_start=null keeps that)",
+        ),
         ((10, 0), (20, 0), 9, ""),
-        ((3, 0.34), (2, 0.34), 1, "RegionSim from epoch 0 of 2 on (was 1; task.region_start=0.75 keeps that)"),
+        (
+            (3, 0.34),
+            (2, 0.34),
+            1,
+            "RegionSim from epoch 0 of 2 on (the checkpoint's run: from 1 on; task.region_start=0.75 keeps that)",
+        ),
     ],
 )
 def test_the_epochs_of_regionsim_stay(before: tuple[Any, Any], after: tuple[Any, Any], epoch: int, said: str) -> None:
@@ -199,3 +219,10 @@ def test_how_often_it_was_resumed_is_read(tmp_path: Path) -> None:
     kept = {"config": plain(), "state_dict": {}, "epoch": 0, "global_step": 4, "origin": {"resumed": resumed}}
     torch.save(kept, tmp_path / "last.ckpt")
     assert start_at(str(tmp_path / "last.ckpt")).resumed == resumed
+
+
+@pytest.mark.parametrize(("key", "value"), [("callbacks", [1]), ("optimizer_states", "x"), ("loops", 3)])
+def test_parts_of_another_kind_are_refused(key: str, value: Any, tmp_path: Path) -> None:
+    saved = {"state_dict": {}, "config": {}, "global_step": 3, "epoch": 0, key: value}
+    torch.save(saved, tmp_path / "last.ckpt")
+    refusal(lambda: start_at(str(tmp_path / "last.ckpt")), f"{key} in ", f"is {type(value).__name__}", "weights=")

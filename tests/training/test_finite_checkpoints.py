@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from src.assembly.train import train
-from src.training.finite import NotFiniteError, not_finite
+from src.checkpoints.finite import NotFiniteError, not_finite
 from tests.composing import composed
 from tests.resuming import run
 

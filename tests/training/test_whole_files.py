@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.checkpoints.finite import NotFiniteError, not_finite
 from src.checkpoints.previous import hint, previous_beside
-from src.training.finite import NotFiniteError, not_finite
 from src.training.whole_files import WholeFiles
 from tests.full_disk import no_file_larger_than
 from tests.refusals import refusal
