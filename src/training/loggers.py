@@ -89,5 +89,5 @@ class Wandb(Tolerant, WandbLogger):
         except wandb.errors.Error as error:
             said = " ".join(str(error).split())
             raise DenseSiamError(
-                f"wandb can't start a run: {said} Log in with wandb login, or keep the run here with WANDB_MODE=offline"
+                f"wandb can't start a run: {said} Or set WANDB_MODE=offline, which keeps the run on this machine"
             ) from None
