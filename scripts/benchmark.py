@@ -61,8 +61,8 @@ def grid(size: int) -> Variant:
     return Variant(f"K = {size}", (f"model.grid_size={size}", "task.loss_weights.region=0"))
 
 
-AWAKE = ("model.grid_size=7", "task.region_start=0")
-REGIONS = (Variant("RegionSim, layer first", AWAKE), Variant("RegionSim, sums first", AWAKE, sums_first=True))
+ACTIVE = ("model.grid_size=7", "task.region_start=0")
+REGIONS = (Variant("RegionSim, layer first", ACTIVE), Variant("RegionSim, sums first", ACTIVE, sums_first=True))
 TIMED = (grid(0)._replace(name="SimSiam"), grid(7)._replace(name="PixSim, K = 7"), *REGIONS)
 
 

@@ -39,17 +39,17 @@ SCENES = (
     "data.views.size=128",
     "data.batch_size=16",
 )
-REFERENCE, OURS, ASLEEP, AWAKE = (
+REFERENCE, OURS, INACTIVE, ACTIVE = (
     "PiCIE + aux.",
     "DenseSiam + aux.",
-    "DenseSiam + aux., RegionSim asleep",
-    "DenseSiam + aux., RegionSim awake",
+    "DenseSiam + aux., RegionSim inactive",
+    "DenseSiam + aux., RegionSim active",
 )
 METHODS: Mapping[str, Sequence[str]] = {
     REFERENCE: ["+row=picie_aux"],
     "IIC": ["+row=iic"],
-    ASLEEP: ["task.region_start=null"],
-    AWAKE: ["task.region_start=0"],
+    INACTIVE: ["task.region_start=null"],
+    ACTIVE: ["task.region_start=0"],
 }
 SEGMENT = "src.tasks.segment.Segment"
 PARTS = ("loading", "clustering", "step")
@@ -131,11 +131,11 @@ def measure(epochs: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str,
     return found
 
 
-def mixed(asleep: Iterable[Spent], awake: Iterable[Spent], share: float) -> list[Spent]:
-    """A whole training, round by round: `share` of its epochs are asleep."""
+def mixed(inactive: Iterable[Spent], active: Iterable[Spent], share: float) -> list[Spent]:
+    """A whole training, round by round: `share` of its epochs are inactive."""
     return [
         Spent(*(share * one + (1 - share) * other for one, other in zip(early, late, strict=True)))
-        for early, late in zip(asleep, awake, strict=True)
+        for early, late in zip(inactive, active, strict=True)
     ]
 
 
@@ -175,7 +175,7 @@ def run(values: Sequence[str], rounds: int) -> str:
         )
     found = measure({name: make_epoch([*values, *own]) for name, own in METHODS.items()}, rounds)
     share = 1.0 if task.region_start is None else min(1.0, float(task.region_start))
-    return table({**found, f"{OURS} ({share:.0%} asleep)": mixed(found[ASLEEP], found[AWAKE], share)})
+    return table({**found, f"{OURS} ({share:.0%} inactive)": mixed(found[INACTIVE], found[ACTIVE], share)})
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Every experiment composes, and runs through on small data with RegionSim asleep and awake."""
+"""Every experiment composes, and runs through on small data with RegionSim inactive and active."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> li
 
 @pytest.mark.parametrize("region_start", ["null", "0.0"])
 @pytest.mark.parametrize("name", SEGMENTATION)
-def test_experiment_runs_with_regions_asleep_and_awake(
+def test_experiment_runs_with_regions_inactive_and_active(
     name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
     overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
@@ -54,7 +54,7 @@ def test_experiment_runs_with_regions_asleep_and_awake(
 
 @pytest.mark.parametrize("region_start", ["null", "0.0"])
 @pytest.mark.parametrize("name", PRETRAINING)
-def test_pretraining_runs_with_regions_asleep_and_awake(
+def test_pretraining_runs_with_regions_inactive_and_active(
     name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
     """On unlabelled data nothing is scored; with a probe set, both probes are, before and after training."""

@@ -117,7 +117,7 @@ class PairModule(ScoredModule):
         return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
 
     def rehearsal(self) -> Self:
-        """A copy with every loss awake from the first step, to measure what a run takes at most."""
+        """A copy with every loss active from the first step, to measure what a run takes at most."""
         return deepcopy(self)
 
     def unused_parameters(self) -> Tensor:

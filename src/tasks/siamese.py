@@ -86,7 +86,7 @@ class SiameseModule(PairModule):
         check_comparison(comparison)
         self.comparison = comparison
         self.region_start = comparison["region_start"]
-        self.asleep: list[nn.Module] = []
+        self.inactive: list[nn.Module] = []
 
     @abstractmethod
     def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
@@ -94,9 +94,9 @@ class SiameseModule(PairModule):
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """The losses that count now, and the embeddings of each branch that was computed."""
-        awake, boxes, valid = self.regions_awake(), batch["boxes"], batch["valid"]
+        active, boxes, valid = self.regions_active(), batch["boxes"], batch["valid"]
         try:
-            first, second = (self.network.view(x, boxes[:, side], awake) for side, x in enumerate(batch["views"]))
+            first, second = (self.network.view(x, boxes[:, side], active) for side, x in enumerate(batch["views"]))
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -104,17 +104,17 @@ class SiameseModule(PairModule):
                 f"batch norm found one value per channel with {len(valid)} image(s) per process: expected at least 2 "
                 "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
             ) from error
-        self.asleep = heads_asleep(self.network, first)
+        self.inactive = inactive_heads(self.network, first)
         return self.losses(first, second, valid), embeddings(first, second)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave sleeping heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
-        for head in self.asleep:
+        """Leave inactive heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
+        for head in self.inactive:
             for parameter in head.parameters():
                 parameter.grad = None
 
     def rehearsal(self) -> Self:
-        """A copy with every loss awake from the first step, to measure what a run takes at most."""
+        """A copy with every loss active from the first step, to measure what a run takes at most."""
         copy = super().rehearsal()
         copy.region_start = None if self.region_start is None else 0.0
         return copy
@@ -138,7 +138,7 @@ class SiameseModule(PairModule):
         u1, v1, u2, v2 = (x.transpose(1, 2) for x in (*first, *second))  # (B, C, N): regions are positions
         return similarity_loss(u1, v1, u2, v2, cosine_distance, chosen["stop_gradient"])
 
-    def regions_awake(self) -> bool:
+    def regions_active(self) -> bool:
         """Whether RegionSim counts in this epoch."""
         if self.region_start is None or "region" not in self.weights:
             return False
@@ -162,7 +162,7 @@ def epochs_of(trainer: lightning.Trainer) -> int | None:
     return min(ends, default=None)
 
 
-def heads_asleep(network: DenseSiam, view: View) -> list[nn.Module]:
+def inactive_heads(network: DenseSiam, view: View) -> list[nn.Module]:
     """The heads that gave nothing for a view."""
     given = ((network.head, view.z), (network.aux_head, view.aux), (network.region_head, view.regions))
     return [head for head, output in given if head is not None and output is None]

@@ -107,7 +107,7 @@ def print_preview(measured: Measured, plan: Plan, output: Path) -> None:
     """
     costs, free = forecast(measured, plan), free_bytes(output)
     table = Table(
-        title="What the run will take, from a few steps with every loss awake", title_justify="left", show_header=False
+        title="What the run will take, from a few steps with every loss active", title_justify="left", show_header=False
     )
     table.add_column("")
     table.add_column("", justify="right")

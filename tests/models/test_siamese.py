@@ -150,11 +150,11 @@ def test_shapes(position: str, grid_size: int | None, shape: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_sleeping_regions_change_nothing_else(position: str) -> None:
+def test_inactive_regions_change_nothing_else(position: str) -> None:
     model = settled(grid_position=position, grid_size=4)
-    awake, asleep = (outputs(model.view(images(), BOXES, with_regions=flag)) for flag in (True, False))
-    assert awake.keys() - asleep.keys() == {"regions.prediction", "regions.target"}
-    assert all(torch.equal(awake[name], asleep[name]) for name in asleep)
+    active, inactive = (outputs(model.view(images(), BOXES, with_regions=flag)) for flag in (True, False))
+    assert active.keys() - inactive.keys() == {"regions.prediction", "regions.target"}
+    assert all(torch.equal(active[name], inactive[name]) for name in inactive)
 
 
 @pytest.mark.parametrize("position", POSITIONS)

@@ -64,7 +64,7 @@ def test_an_epoch_is_that_of_the_dense_branch_alone() -> None:
 
 
 def test_each_epoch_starts_anew_and_the_last_one_stays() -> None:
-    """In the second epoch both views are the same; in the third the branch is asleep."""
+    """In the second epoch both views are the same; in the third the branch is inactive."""
 
     def embeddings(epoch: int, step: int) -> Embeddings:
         first, second, _ = drawn(step, 6)

@@ -99,7 +99,7 @@ def test_the_steps_that_are_timed_use_the_losses_of_their_names() -> None:
     tasks = [make_task([*TINY, *variant.overrides]) for variant in TIMED]
     assert [variant.name for variant in TIMED[:2]] == ["SimSiam", "PixSim, K = 7"]
     assert [set(task.weights) for task in tasks] == [image, dense, region, region]
-    assert [task.regions_awake() for task in tasks] == [False, False, True, True]
+    assert [task.regions_active() for task in tasks] == [False, False, True, True]
 
 
 def test_the_papers_memory() -> None:

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from scripts.benchmark_methods import (
-    ASLEEP,
-    AWAKE,
+    ACTIVE,
+    INACTIVE,
     METHODS,
     OURS,
     REFERENCE,
@@ -34,14 +34,14 @@ TINY = [
 def test_methods_differ_in_their_task_alone() -> None:
     configs = {name: composed([*TINY, *own]) for name, own in METHODS.items()}
     names = {name: config.task["_target_"].rpartition(".")[2] for name, config in configs.items()}
-    assert names == {REFERENCE: "PiCIE", "IIC": "IIC", ASLEEP: "Segment", AWAKE: "Segment"}
+    assert names == {REFERENCE: "PiCIE", "IIC": "IIC", INACTIVE: "Segment", ACTIVE: "Segment"}
     assert [config.task.loss_weights.aux for config in configs.values()] == ["balanced"] * 4
     parts = ("data", "model", "trainer")
-    assert all(config[part] == configs[ASLEEP][part] for config in configs.values() for part in parts)
-    assert [configs[name].task.region_start for name in (ASLEEP, AWAKE)] == [None, 0]
+    assert all(config[part] == configs[INACTIVE][part] for config in configs.values() for part in parts)
+    assert [configs[name].task.region_start for name in (INACTIVE, ACTIVE)] == [None, 0]
 
 
-@pytest.mark.parametrize(("method", "clusters"), [(REFERENCE, True), ("IIC", False), (ASLEEP, False)])
+@pytest.mark.parametrize(("method", "clusters"), [(REFERENCE, True), ("IIC", False), (INACTIVE, False)])
 def test_an_epoch_takes_no_more_than_the_processor_gave(method: str, clusters: bool) -> None:
     """The parts are of the processor's time: together no more than the process had in the meantime."""
     epoch = make_epoch([*TINY, *METHODS[method]])
@@ -67,7 +67,7 @@ def test_methods_take_turns_and_the_first_round_does_not_count() -> None:
     assert {name: [spent.step for spent in each] for name, each in found.items()} == {"a": [3, 5], "b": [4, 6]}
 
 
-def test_a_whole_training_is_asleep_for_its_share() -> None:
+def test_a_whole_training_is_inactive_for_its_share() -> None:
     (found,) = mixed([Spent(10.0, 0.0, 20.0)], [Spent(20.0, 0.0, 40.0)], share=0.8)
     assert found == pytest.approx(Spent(12.0, 0.0, 24.0))
 
@@ -90,7 +90,7 @@ def test_the_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--rounds", "1", *TINY])
     written = capsys.readouterr().out.splitlines()
     rows = [line.split("|")[1].strip() for line in written if line.startswith("| ")]
-    assert rows == ["method", REFERENCE, "IIC", ASLEEP, AWAKE, f"{OURS} (80% asleep)"]
+    assert rows == ["method", REFERENCE, "IIC", INACTIVE, ACTIVE, f"{OURS} (80% inactive)"]
     assert written[-1].startswith("experiment=demo, data.train_scenes=8, ")
     assert "; 1 rounds; " in written[-1]
 

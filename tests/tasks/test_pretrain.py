@@ -190,23 +190,23 @@ def test_regions_wake_with_their_epoch_and_their_embeddings_show_it() -> None:
     assert not any(side.requires_grad for pair in found.embeddings[-1].values() for side in pair)
 
 
-def test_without_pixsim_the_masks_are_computed_only_while_regions_are_awake() -> None:
+def test_without_pixsim_the_masks_are_computed_only_while_regions_are_active() -> None:
     task = make_task(loss_weights={"image": 1.0, "dense": 0, "region": 0.1}, region_start=0.5)
     found = trained(task, make_batches(1), epochs=2)
     assert [sorted(step) for step in found.embeddings] == [["image"], ["dense", "image", "region"]]
 
 
 @pytest.mark.parametrize("dense", [1.0, 0])
-def test_sleeping_heads_stay_as_they_are(dense: float) -> None:
+def test_inactive_heads_stay_as_they_are(dense: float) -> None:
     """Weight decay would shrink them by orders of magnitude before half of 800 epochs are over."""
     task = make_task(loss_weights={"image": 1.0, "dense": dense, "region": 0.1}, region_start=0.5)
-    sleeping = [task.network.region_head] if dense else [task.network.region_head, task.network.head]
-    before = [value.clone() for head in sleeping for value in tensors_of(head)]
+    inactive = [task.network.region_head] if dense else [task.network.region_head, task.network.head]
+    before = [value.clone() for head in inactive for value in tensors_of(head)]
     seen: list[bool] = []
 
     class Compare(Callback):
         def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-            now = [value for head in sleeping for value in tensors_of(head)]
+            now = [value for head in inactive for value in tensors_of(head)]
             seen.append(all(map(torch.equal, now, before)))
 
     trained(task, make_batches(2), epochs=4, callbacks=[Compare()])

@@ -59,7 +59,7 @@ def segmentation(**changes: Any) -> Segment:
 
 
 class Case(NamedTuple):
-    """A run of two epochs of two batches; RegionSim wakes with the second. Either process has two of the four pairs."""
+    """A run of two epochs of two batches; RegionSim is active in the second. Either process has two of the four pairs."""
 
     make: Callable[..., SiameseModule]
     options: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "waking": Case(pretraining, {}, (YES, YES, NO, YES)),
+    "starting": Case(pretraining, {}, (YES, YES, NO, YES)),
     "one has no pair": Case(pretraining, {}, (NO, NO, YES, YES)),
     "no pair": Case(pretraining, {}, (NO, NO, NO, NO)),
     "intersection": Case(pretraining, {"global_region": "intersection"}, (YES, YES, NO, NO)),
@@ -221,9 +221,9 @@ def pretrained(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("grid_size", "awake"), [(3, [False, False, True, True]), (0, [False] * 4)])
+@pytest.mark.parametrize(("grid_size", "active"), [(3, [False, False, True, True]), (0, [False] * 4)])
 def test_a_run_of_two_processes_ends_with_one_network_and_one_set_of_probes(
-    grid_size: int, awake: list[bool], tmp_path: Path
+    grid_size: int, active: list[bool], tmp_path: Path
 ) -> None:
     run = pretrained(tmp_path, f"model.grid_size={grid_size}")
     assert run.returncode == 0, run.stderr
@@ -236,7 +236,7 @@ def test_a_run_of_two_processes_ends_with_one_network_and_one_set_of_probes(
     assert all(torch.equal(one, other) for one, other in zip(probes, others, strict=True))
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         steps = [row for row in csv.DictReader(file) if row["loss/image"]]
-    assert [bool(row.get("loss/region")) for row in steps] == awake
+    assert [bool(row.get("loss/region")) for row in steps] == active
 
 
 @pytest.mark.slow

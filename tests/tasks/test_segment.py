@@ -160,7 +160,7 @@ def test_regions_count_from_their_share_of_the_epochs_on(
     found = []
     for epoch in range(epochs):
         at_epoch(task, epoch, epochs, monkeypatch)
-        found += [epoch] if task.regions_awake() else []
+        found += [epoch] if task.regions_active() else []
     assert found == awake_epochs
     assert (task.network.region_head is None) == (start is None)
 
@@ -184,13 +184,13 @@ def test_the_epochs_of_a_run_that_epochs_or_steps_end(options: dict[str, int], e
 def test_region_start_needs_an_end_unless_it_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task()
     at_epoch(task, 0, -1, monkeypatch)
-    refusal(task.regions_awake, "set trainer.max_epochs or trainer.max_steps, or region_start=0 or null")
+    refusal(task.regions_active, "set trainer.max_epochs or trainer.max_steps, or region_start=0 or null")
     task = make_task(region_start=0.0)
     at_epoch(task, 0, -1, monkeypatch)
-    assert task.regions_awake()
+    assert task.regions_active()
 
 
-def test_a_sleeping_region_head_computes_nothing_but_gets_zero_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inactive_region_head_computes_nothing_but_gets_zero_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     task, batch = make_task(), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     assert task.network.region_head is not None

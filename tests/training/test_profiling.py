@@ -123,7 +123,7 @@ def test_a_run_is_the_same_with_and_without_a_rehearsal(make_trainer: Any, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_loss_of_a_segmentation_run_is_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the run itself, whose RegionSim sleeps at first, goes as it would have gone."""
     tiny = [
         "experiment=demo",
@@ -135,16 +135,16 @@ def test_every_loss_of_a_segmentation_run_is_awake(tmp_path: Path, monkeypatch: 
     ]
     config = composed(tmp_path, *tiny, "trainer.fast_dev_run=false", "task.region_start=0.5")
     make = partial(instantiate, config.trainer, _convert_="all")
-    awake: list[set[str]] = []
+    active: list[set[str]] = []
     unspied = Segment.losses
 
     def losses(*arguments: Any) -> dict[str, Tensor]:
         found = unspied(*arguments)
-        awake.append(set(found))
+        active.append(set(found))
         return found
 
     monkeypatch.setattr(Segment, "losses", losses)
-    asleep = {"dense", "aux", "seg"}
+    inactive = {"dense", "aux", "seg"}
     ends = []
     for rehearsed in (False, True):
         lightning.seed_everything(3, verbose=False)
@@ -153,12 +153,12 @@ def test_every_loss_of_a_segmentation_run_is_awake(tmp_path: Path, monkeypatch: 
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
         if rehearsed:
             found = measure(make, task.rehearsal(), data, steps=1)
-            assert awake == [asleep | {"region"}] * 2
+            assert active == [inactive | {"region"}] * 2
             assert (found.images, found.batch, found.train_batches, found.val_batches) == (8, 4, 2, 2)
-        awake.clear()
+        active.clear()
         make(logger=False, enable_checkpointing=False).fit(task, data)
-        assert awake == [asleep] * 2 + [asleep | {"region"}] * 2
-        awake.clear()
+        assert active == [inactive] * 2 + [inactive | {"region"}] * 2
+        active.clear()
         ends.append(task.state_dict())
     one, two = ends
     assert all(torch.equal(value, two[name]) for name, value in one.items())

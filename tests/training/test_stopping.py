@@ -33,7 +33,7 @@ TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "tas
 def test_ctrl_c_in_a_step_and_the_same_command_again(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RegionSim wakes in the third epoch; the run is stopped in the second."""
+    """RegionSim becomes active in the third epoch; the run is stopped in the second."""
     command = [f"experiment={experiment}", *TINY]
     train(composed(tmp_path / "straight", *command))
 
