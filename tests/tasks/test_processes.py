@@ -59,7 +59,7 @@ def segmentation(**changes: Any) -> Segment:
 
 
 class Case(NamedTuple):
-    """A run of two epochs of two batches; RegionSim is active in the second. Either process has two of the four pairs."""
+    """A run of two epochs of two batches; RegionSim is active in the second. Each process has two of four pairs."""
 
     make: Callable[..., SiameseModule]
     options: Mapping[str, Any]

@@ -136,7 +136,7 @@ def test_invalid_pairs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "epochs", "awake_epochs"),
+    ("start", "epochs", "active_epochs"),
     [
         (0.8, 10, [8, 9]),  # the release
         (0.5, 10, [5, 6, 7, 8, 9]),
@@ -154,14 +154,14 @@ def test_invalid_pairs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_regions_count_from_their_share_of_the_epochs_on(
-    start: float | None, epochs: int, awake_epochs: list[int], monkeypatch: pytest.MonkeyPatch
+    start: float | None, epochs: int, active_epochs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(region_start=start)
     found = []
     for epoch in range(epochs):
         at_epoch(task, epoch, epochs, monkeypatch)
         found += [epoch] if task.regions_active() else []
-    assert found == awake_epochs
+    assert found == active_epochs
     assert (task.network.region_head is None) == (start is None)
 
 
