@@ -176,7 +176,7 @@ def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
         ),
         (["data.batch_size=99"], "batch_size is 99, but there are 8 training images"),
         (["model.num_categories=5"], "found 5 clusters and 8 classes"),
-        (["+data.strange=1"], "unexpected keyword argument 'strange'"),
+        (["+data.strange=1"], "strange: take it out, or correct its name"),
         (["+strange=1"], "the config has strange: expected only"),
         (["+task.loss_weights.pixel=2"], "loss_weights has pixel"),
         (["ckpt_path=nowhere.ckpt"], "there is no file nowhere.ckpt: expected a checkpoint"),
