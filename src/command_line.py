@@ -36,7 +36,7 @@ def run(main: Callable[[], Any], config_name: str) -> None:
         main: decorated with `hydra.main`.
         config_name: of the command's config.
     """
-    # Hydra has no word for the choice that stands in the defaults.
+    # Hydra refuses `experiment=null` on the command line, although null is what the defaults say.
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in ("experiment=null", "debug=null")]
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and OURS not in os.environ:
         main()

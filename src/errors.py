@@ -24,7 +24,7 @@ class DenseSiamError(CompactHydraException):
     def __init__(self, message: str) -> None:
         # A DataLoader re-raises a worker's exception with its whole traceback as the message; keep the message itself.
         said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
-        # A name that a stranger chose may hold line breaks, codes that a terminal obeys, or bytes that are no UTF-8.
+        # A name that a stranger chose may hold line breaks, control codes of a terminal, or bytes that are not UTF-8.
         super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in said))
 
 

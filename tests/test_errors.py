@@ -38,7 +38,7 @@ def raising(error: Exception) -> Callable[[], None]:
 
 def broken() -> None:
     """A mistake in the code: a wrong argument for a library, deep inside."""
-    sample_pixels(None, 1, torch.Generator())  # type: ignore[arg-type]
+    sample_pixels(None, 1, torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_mistake_in_our_code_keeps_its_traceback() -> None:
 def test_what_lightning_refuses_later_is_one_line() -> None:
     refusal(raising(MisconfigurationException("no\n  such thing")), "Lightning can't do what the config says: no such")
 
-    loader = torch.utils.data.DataLoader(torch.zeros(3))  # type: ignore[arg-type, var-annotated]
+    loader = torch.utils.data.DataLoader(torch.zeros(3))
 
     def run() -> None:
         trainer = lightning.Trainer(

@@ -23,7 +23,7 @@ def read_back(typed: str) -> Any:
     (word,) = shlex.split(typed)
     config = OmegaConf.create({"x": None})
     OmegaConf.update(config, "x", OverridesParser.create().parse_override(word).value())
-    return OmegaConf.to_container(config, resolve=True)["x"]  # type: ignore[index, call-overload]
+    return OmegaConf.to_container(config, resolve=True)["x"]
 
 
 @pytest.mark.parametrize("value", [*PATHS, *WORDS])

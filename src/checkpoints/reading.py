@@ -41,8 +41,8 @@ def read_tensors(path: str | Path, expected: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except DenseSiamError:
         raise
-    except Exception as error:  # whatever the bytes make the unpickler stumble on
-        # Not what torch says: its advice is to load the file unsafely.
+    except Exception as error:  # damaged bytes make the unpickler raise nearly anything
+        # torch's own message is left out, because it advises to load the file unsafely.
         strange = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
         if strange:
             raise StrangeObjectsError(

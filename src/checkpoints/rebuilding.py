@@ -127,7 +127,7 @@ def _built(config: Any, also: Collection[str], given: Mapping[str, Any]) -> Any:
         return build(**arguments, **given)
     except DenseSiamError:
         raise
-    except Exception as error:  # whatever a stranger's values make a constructor stumble on
+    except Exception as error:  # a stranger's values make a constructor raise nearly anything
         raise DenseSiamError(
             f"can't rebuild {config['_target_']} from the stored config ({type(error).__name__}: {first_line(error)}): "
             "expected a checkpoint of this version"

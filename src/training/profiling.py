@@ -90,7 +90,7 @@ def measure(
 
     Args:
         make_trainer: makes a trainer like the run's, but for the arguments it is given.
-        rehearsal: a copy of the task with every loss active, which is used up.
+        rehearsal: a copy of the task with every loss active; it is trained here and of no use afterwards.
         data: set up for training.
         steps: measured training steps; one more goes before them, to warm up.
 

@@ -31,7 +31,7 @@ def messages(action: Callable[[], object]) -> list[str]:
 def make(kind: type[Logger], folder: Path) -> Any:
     if kind is Csv:
         return Csv(str(folder), "", "csv")
-    return kind(save_dir=str(folder), **({"offline": True} if kind is Wandb else {}))  # type: ignore[call-arg]
+    return kind(save_dir=str(folder), **({"offline": True} if kind is Wandb else {}))
 
 
 @pytest.mark.parametrize(
