@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from src.baselines.clustered import ClusteredModule
+from src.baselines.clustered import ClusteredTask
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.monitoring.throughput import Throughput
@@ -95,7 +95,7 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
         task.network.fit_neck(
             data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
         )
-    if isinstance(task, ClusteredModule):
+    if isinstance(task, ClusteredTask):
         task.clock = time.process_time
 
     def epoch() -> Spent:

@@ -59,7 +59,7 @@ def check_number(
     """Refuse a value that is no finite number in a range.
 
     Args:
-        name: of the value in the config, such as `task.region_temperature`.
+        name: of the value in the config, such as `task.criterion.region_temperature`.
         value: what was given.
         low, high: ends of the range that belong to it.
         above, below: ends of the range that don't.
@@ -124,7 +124,7 @@ def check_keys(name: str, value: Any, keys: Collection[str], every: bool = True)
     """Refuse what is no mapping with these keys.
 
     Args:
-        name: of the value in the config, such as `task.probes`.
+        name: of the value in the config, such as `task.linear_probe`.
         value: what was given.
         keys: that it may have.
         every: whether none of them may be absent.

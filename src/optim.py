@@ -33,18 +33,18 @@ def sgd(base_lr: float, batch_size: int, momentum: float, weight_decay: float) -
     Raises:
         DenseSiamError: a value out of its range.
     """
-    check_number("task.optimizer.base_lr", base_lr, low=0)
-    check_int("task.optimizer.batch_size", batch_size, low=1)
-    check_number("task.optimizer.momentum", momentum, low=0, below=1)
-    check_number("task.optimizer.weight_decay", weight_decay, low=0)
+    check_number("optimizer.base_lr", base_lr, low=0)
+    check_int("optimizer.batch_size", batch_size, low=1)
+    check_number("optimizer.momentum", momentum, low=0, below=1)
+    check_number("optimizer.weight_decay", weight_decay, low=0)
     lr = scaled_lr(base_lr, batch_size)
     return partial(of_groups, torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 def adam(lr: float, weight_decay: float) -> MakeOptimizer:
     """Adam at a fixed learning rate, as PiCIE and IIC set it; see `sgd`."""
-    check_number("task.optimizer.lr", lr, low=0)
-    check_number("task.optimizer.weight_decay", weight_decay, low=0)
+    check_number("optimizer.lr", lr, low=0)
+    check_number("optimizer.weight_decay", weight_decay, low=0)
     return partial(of_groups, torch.optim.Adam, lr=lr, weight_decay=weight_decay)
 
 
@@ -59,8 +59,7 @@ def check_optimizer(value: Any) -> None:
     Raises:
         DenseSiamError: it is something else.
     """
-    another = "'+task.optimizer={_target_:src.optim.adam,lr:1e-4,weight_decay:0}'"
-    check_made("task.optimizer", value, callable, f"~task.optimizer {another}")
+    check_made("task.optimizer", value, callable, "optimizer=sgd")
 
 
 def learning(groups: Groups) -> list[dict[str, Any]]:

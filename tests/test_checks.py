@@ -10,12 +10,12 @@ from tests.refusals import refusal
 
 
 def test_values_in_range_pass() -> None:
-    check_choice("task.distance", "cosine", ("cosine", "cross_entropy"))
+    check_choice("task.criterion.distance", "cosine", ("cosine", "cross_entropy"))
     check_flag("protocol.flip", False)
     check_int("data.seed", 0)
     check_int("stages", 4, low=1, high=4)
     check_number("task.region_start", 0.0, low=0, below=1)
-    check_number("task.region_temperature", 1, above=0)
+    check_number("task.criterion.region_temperature", 1, above=0)
     check_span("crop_scale", [0.5, 0.5], above=0, high=1)
     check_span("ratio", (0.75, 2), above=0)
 

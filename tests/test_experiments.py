@@ -116,7 +116,11 @@ def test_coco_seg_is_the_papers_setting(tmp_path: Path) -> None:
     )
     assert dict(config.task.loss_weights) == {"dense": "balanced", "region": 0.1, "seg": 1.0, "aux": "balanced"}
     assert config.task.region_start == 0.8
-    assert (config.task.distance, config.task.seg_weighting, config.task.region_temperature) == (
+    assert (
+        config.task.criterion.distance,
+        config.task.criterion.seg_weighting,
+        config.task.criterion.region_temperature,
+    ) == (
         "cross_entropy",
         "frequency",
         0.1,
@@ -143,7 +147,11 @@ def test_pretraining_is_the_papers_setting(name: str, epochs: int, tmp_path: Pat
     )
     assert (model.grid_size, model.grid_position, model.global_region) == (7, "after_predictor", "image")
     assert dict(config.task.loss_weights) == {"image": 1.0, "dense": 1.0, "region": 0.1}
-    assert (config.task.region_start, config.task.distance, config.task.schedule) == (0.5, "cross_entropy", "cosine")
+    assert (config.task.region_start, config.task.criterion.distance, config.task.schedule) == (
+        0.5,
+        "cross_entropy",
+        "cosine",
+    )
     assert not config.task.constant_predictor_lr
     optimizer = config.task.optimizer
     found = (optimizer.base_lr, optimizer.batch_size, optimizer.momentum, optimizer.weight_decay)

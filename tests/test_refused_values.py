@@ -30,12 +30,15 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("task.region_temperature=0", "task.region_temperature is 0: expected a finite number from 0.0001"),
-        ("task.region_temperature=null", "task.region_temperature is None"),
+        (
+            "task.criterion.region_temperature=0",
+            "task.criterion.region_temperature is 0: expected a finite number from 0.0001",
+        ),
+        ("task.criterion.region_temperature=null", "task.criterion.region_temperature is None"),
         ("task.region_start='0.5'", "task.region_start is '0.5': expected a finite number from 0 below 1, or null"),
-        ("task.stop_gradient={a:1}", "task.stop_gradient is {'a': 1}: expected true or false"),
-        ("task.optimizer.momentum='5'", "task.optimizer.momentum is '5': expected a finite number from 0 below 1"),
-        ("task.optimizer.base_lr=[]", "task.optimizer.base_lr is []"),
+        ("task.criterion.stop_gradient={a:1}", "task.criterion.stop_gradient is {'a': 1}: expected true or false"),
+        ("optimizer.momentum='5'", "optimizer.momentum is '5': expected a finite number from 0 below 1"),
+        ("optimizer.base_lr=[]", "optimizer.base_lr is []"),
         ("task.optimizer=adam", "task.optimizer is 'adam', from which nothing can be made"),
         ("task.loss_weights.dense=[1]", "task.loss_weights.dense is [1]"),
         ("data.views.flip_probability=nan", "data.views.flip_probability is nan: expected a finite number from 0 to 1"),
@@ -84,9 +87,9 @@ def test_values_are_checked_before_anything_is_trained(override: str, expected: 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("task.probes.l2=[]", "task.probes.l2 is []: expected a list of numbers from 0"),
-        ("task.probes.l2=[inf]", "task.probes.l2 is inf"),
-        ("+task.probes.strange=1", "task.probes has strange: expected only cells_per_image"),
+        ("task.linear_probe.l2=[]", "task.linear_probe.l2 is []: expected a list of numbers from 0"),
+        ("task.linear_probe.l2=[inf]", "task.linear_probe.l2 is inf"),
+        ("+task.linear_probe.strange=1", "task.linear_probe has strange: expected only cells_per_image"),
         ("task.schedule=1", "task.schedule is 1: choose one of cosine, constant"),
         ("data.views.ratio=[1,inf]", "data.views.ratio is [1, inf]"),
         ("model.image_channels=0", "model.image_channels is 0"),

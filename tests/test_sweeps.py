@@ -145,8 +145,8 @@ def test_the_losses_of_table_5(experiment: str, tmp_path: Path) -> None:
         ["balanced", "balanced", 1.0, 0],
         ["balanced", "balanced", 1.0, 0.1],
     ]
-    assert {values["task.optimizer.base_lr"] for values in rows} == {
-        values_of(tmp_path, [f"experiment={experiment}"])["task.optimizer.base_lr"]
+    assert {values["optimizer.base_lr"] for values in rows} == {
+        values_of(tmp_path, [f"experiment={experiment}"])["optimizer.base_lr"]
     }
     assert {values["score_before"] for values in rows} == {False}
     assert not [name for values in rows for name in values if name.startswith("floors.")]

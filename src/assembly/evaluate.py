@@ -7,27 +7,26 @@ linear probe on its frozen features, see `LinearlyProbed`.
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from src.assembly.assemble import Run, assemble, task_for
 from src.checkpoints.loading import fill, part_of, read_rebuildable
 from src.checkpoints.provenance import config_hash, file_record
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import rebuild, targets
 from src.checks import check_filled, check_text
 from src.errors import DenseSiamError
-from src.evaluation.bootstrap import ImageMatrices, paired_difference
-from src.evaluation.protocol import Protocol
+from src.evaluation.probing import ProbeSettings
 from src.evaluation.scoring import Scored
 from src.results.scores import print_difference, print_scores, write_scores
-from src.tasks.base import score
-from src.tasks.pretrain import Pretrain
-from src.tasks.probes import LinearlyProbed, ProbeSettings, check_probes
+from src.tasks.base import Task, score
+from src.tasks.probes import LinearlyProbed
 from src.training.run_folder import in_own_folder
-from src.training.trainer import make_trainer
 
 
 @in_own_folder(resumes=False)
@@ -45,53 +44,43 @@ def evaluate(config: DictConfig) -> float:
         DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
     """
     started = time.perf_counter()
-    settings = cast(ProbeSettings, OmegaConf.to_container(config.linear_probe))
-    check_text("ckpt_path", config.ckpt_path)
-    if config.baseline_path is not None:
-        check_text("baseline_path", config.baseline_path, "or null for none")
-    check_probes("linear_probe", settings)
-    check_filled(OmegaConf.to_container(config, resolve=False))  # values may refer to those of the checkpoint
-    paths = {"checkpoint": config.ckpt_path}
-    if config.baseline_path is not None:
-        paths["baseline"] = config.baseline_path
+    paths = checked_paths(config)
+    settings: ProbeSettings = instantiate(config.linear_probe, _convert_="all")
     asked = asked_for(config)
     named = targets(asked)
     checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
     for each in checkpoints.values():
         check_plain(each.get("origin"))  # goes into scores.json
     setting = merged(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
-    protocol: Protocol = rebuild(setting["protocol"], named)
-    data = rebuild(setting["data"], named, protocol=protocol)
-    if "_target_" in setting["probe"]:
-        data = rebuild(setting["probe"], named, data=data)
-    if data.val is None:
+    own = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("trainer", "callbacks")}
+    make = partial(rebuild, also=named)
+    run = assemble({**setting, **own, "logger": {}}, make, "validate")
+    if run.data.val is None:
         raise DenseSiamError(
             "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "
             "a checkpoint of pre-training, probe=labelled_folder probe.root=DIR"
         )
-    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback is not None]
-    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=False)
 
     rows: dict[str, Scored] = {}
-    matrices: list[ImageMatrices] = []
+    tasks: dict[str, Task] = {}
     for label, path in paths.items():
         stored = part_of(checkpoints[label]["config"], "task", path)
-        task = rebuild(stored, classes=data.classes, protocol=protocol)
+        task = run.task if label == "checkpoint" else task_for(stored, run.data, make)
         fill(task, checkpoints[label]["state_dict"], path)
         task.name = label  # of its pictures
-        rows |= score(trainer, task, data, label)
-        matrices.append(task.scoring.matrices)
-        if hasattr(data, "labelled_dataloader") and not isinstance(task, Pretrain):  # which has probes of its own
-            probe = LinearlyProbed(task.network, data.classes, settings, protocol, name=f"{label}_linear_probe")
-            rows |= score(trainer, probe, data, f"{label}, linear probe")
-    difference = paired_difference(matrices[0], matrices[1], protocol.resamples) if len(matrices) > 1 else {}
+        task.prepare(run.data)
+        rows |= score(run.trainer, task, run.data, label)
+        rows |= probe_rows(run, task, settings)
+        tasks[label] = task
+    difference = tasks["checkpoint"].difference(tasks["baseline"]) if "baseline" in tasks else {}
 
-    if trainer.is_global_zero:
-        described = {**data.describe(), **matrices[0].counted(), **protocol.describe()}
+    if run.trainer.is_global_zero:
+        described = {**run.data.describe(), **run.task.scored_on()}
         used = setting | {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
         if "checkpoint, linear probe" in rows:
-            described["probes"] = f"linear (not matched), fitted on {len(data.fitted_on)} images, {data.fitted_on}"
-            used["linear_probe"] = dict(settings)
+            images = run.data.fitted_on
+            described["probes"] = f"linear (not matched), fitted on {len(images)} images, {images}"
+            used["linear_probe"] = OmegaConf.to_container(config.linear_probe, resolve=True)
         output = Path(config.paths.output)
         print_scores(rows, described)
         print_difference(difference)
@@ -101,7 +90,31 @@ def evaluate(config: DictConfig) -> float:
             made_from[label] = {**file_record(path), "origin": checkpoints[label].get("origin")}
         write_scores(output / "scores.json", rows, described, cost, used, made_from, difference)
         print(f"scores and pictures in {output}")
-    return rows["checkpoint"].scores["mIoU"]
+    return rows["checkpoint"].scores[run.task.primary_metric]
+
+
+def checked_paths(config: DictConfig) -> dict[str, str]:
+    """The checkpoints to score, by what their rows are called.
+
+    Raises:
+        DenseSiamError: a path that is no text, or a value that is empty.
+    """
+    check_text("ckpt_path", config.ckpt_path)
+    if config.baseline_path is not None:
+        check_text("baseline_path", config.baseline_path, "or null for none")
+    check_filled(OmegaConf.to_container(config, resolve=False))  # values may refer to those of the checkpoint
+    paths = {"checkpoint": config.ckpt_path, "baseline": config.baseline_path}
+    return {label: path for label, path in paths.items() if path is not None}
+
+
+def probe_rows(run: Run, task: Task, settings: ProbeSettings) -> Mapping[str, Scored]:
+    """The row of a linear probe on a task's features; none without labelled images to fit it on."""
+    network = task.probed_network()
+    if network is None or run.data.labelled_dataloader() is None:
+        return {}
+    probe = LinearlyProbed(network, run.data.classes, settings, run.data.protocol, name=f"{task.name}_linear_probe")
+    probe.prepare(run.data)
+    return score(run.trainer, probe, run.data, f"{task.name}, linear probe")
 
 
 def asked_for(config: DictConfig) -> dict[str, Any]:

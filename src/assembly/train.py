@@ -12,22 +12,24 @@ import lightning
 import torch
 import wandb
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from src.assembly.assemble import Run, assemble, task_for
 from src.checkpoints.loading import check_fits
 from src.checkpoints.pretrained import start_from
 from src.checkpoints.provenance import origin
 from src.checks import check_filled, check_flag, check_int, check_seed, check_text
+from src.command_line import CONF
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scored
 from src.monitoring.label_free_monitor import LabelFreeCriteria
 from src.monitoring.throughput import Throughput
 from src.results.scores import print_scores, write_scores
-from src.tasks.base import is_scored, score
+from src.tasks.base import Task, score
 from src.training.config_in_checkpoint import ConfigInCheckpoint
-from src.training.continuation import go_on, start_at
+from src.training.continuation import Start, go_on, start_at
 from src.training.cost_estimate import plan_of, print_preview
 from src.training.loggers import Csv
 from src.training.memory import forget_peak, peak_memory
@@ -35,8 +37,7 @@ from src.training.profiling import measure
 from src.training.run_folder import in_own_folder
 from src.training.trainer import check_loggers, check_trainer, make_trainer
 
-GROUPS = ("data", "probe", "model", "task", "protocol", "trainer", "callbacks", "logger", "floors", "paths")
-VALUES = ("seed", "ckpt_path", "weights", "score_before", "floor_images", "preview_steps")
+MAKE = partial(instantiate, _convert_="all")
 
 
 def check_sweep(config: DictConfig) -> None:
@@ -54,89 +55,67 @@ def check_sweep(config: DictConfig) -> None:
 
 @in_own_folder(resumes=True)
 def train(config: DictConfig) -> float:
-    """Print what the run will cost, score the network as it starts and the floors, train, score again, and report.
+    """Print what the run will cost, score the network as it starts and the references, train, score again, and report.
 
     Args:
         config: as `conf/train.yaml` composes it.
 
     Returns:
-        Final mIoU in percent, which a sweep can compare; nan where there are no labels.
+        the task's primary metric at the end, in percent, which a sweep can compare; nan where there are no labels.
 
     Raises:
         DenseSiamError: a mistake in the config or the data.
     """
+    started = time.perf_counter()
+    start, plain = checked(config)
+    resumed = {} if start is None else go_on(start, plain)
+    made_from = origin(plain) | resumed
+    lightning.seed_everything(plain["seed"], workers=True, verbose=False)
+    wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
+
+    throughput = Throughput()
+    run = assemble(plain, MAKE, "fit", [throughput, ConfigInCheckpoint(plain, made_from)])
+    references = references_of(plain, run.data)
+    remarks = initialise(run, plain, start)
+    begin_logs(run, plain, start)
+    if run.trainer.is_global_zero:
+        print(*remarks, sep="\n", end="\n" if remarks else "")
+    if plain["preview_steps"] and not plain["trainer"]["fast_dev_run"]:
+        estimate_cost(run, plain)
+
+    rows = score_before(run, plain, references)
+    forget_peak()
+    run.trainer.fit(run.task, run.data, ckpt_path=plain["ckpt_path"])
+    cost = {
+        "steps": run.trainer.global_step,
+        "epochs": run.trainer.current_epoch,
+        **throughput.cost(),
+        "peak_memory": peak_memory(run.trainer.strategy.root_device),
+        "parameters": sum(parameter.numel() for parameter in run.task.parameters()),
+    }
+    if run.task.is_scored:
+        rows |= score(run.trainer, run.task, run.data, "after training")
+    if run.trainer.is_global_zero:
+        report(run, rows, cost | {"total_seconds": time.perf_counter() - started}, plain, made_from)
+    return rows["after training"].scores[run.task.primary_metric] if rows else math.nan
+
+
+def checked(config: DictConfig) -> tuple[Start | None, dict[str, Any]]:
+    """Refuse values that are out of their range before anything is built.
+
+    Returns:
+        where the run goes on, None for a new one; and the config in plain containers, interpolations resolved.
+
+    Raises:
+        DenseSiamError: the first of them.
+    """
     check_values(config)
     start = None if config.ckpt_path is None else start_at(str(config.ckpt_path))
-    started = time.perf_counter()
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
     check_trainer(plain["trainer"])
     check_loggers(plain["logger"])
-    if start is not None:
-        plain["ckpt_path"] = str(start.path)
-    resumed = {} if start is None else go_on(start, plain)
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
-
-    protocol: Protocol = instantiate(config.protocol)
-    data = instantiate(config.data, protocol=protocol, _convert_="all")
-    if "_target_" in config.probe:
-        data = instantiate(config.probe, data=data, _convert_="all")
-    data.setup("fit")  # missing or too few images should not show only after the floors
-    task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
-    if start is not None:
-        check_fits(start.shapes, task, start.path)
-    floors = floors_of(config, task, data)
-    if config.ckpt_path is None:
-        task.network.fit_neck(some_training_images(config, data))
-    taken_over = start_from(task.network, config.weights) if config.weights is not None else None
-    throughput, made_from = Throughput(), origin(plain) | resumed
-    callbacks = [throughput, ConfigInCheckpoint(plain, made_from), *chosen(config.callbacks)]
-    wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
-    logger = chosen(config.logger)
-    trainer = make_trainer(config.trainer, callbacks=callbacks, logger=logger)
-    output = Path(config.paths.output)
-
-    for each in trainer.loggers:
-        if start and isinstance(each, Csv):
-            each.go_on_from(start.step)
-        each.log_hyperparams(plain)
-    if trainer.is_global_zero:
-        for said in filter(None, (taken_over, task.scoring.surplus())):
-            print(said)
-    if config.preview_steps and not config.trainer.fast_dev_run:
-        measured = measure(partial(make_trainer, config.trainer), task.rehearsal(), data, config.preview_steps)
-        if trainer.is_global_zero:
-            print_preview(measured, plan_of(trainer), output)
-
-    rows = before_training(config, trainer, task, data, floors)
-    forget_peak()
-    trainer.fit(task, data, ckpt_path=plain["ckpt_path"])
-    peak = peak_memory(trainer.strategy.root_device)
-    if is_scored(trainer, data):
-        rows |= score(trainer, task, data, "after training")
-
-    if trainer.is_global_zero:
-        described = (
-            {**data.describe(), **task.scoring.matrices.counted(), **protocol.describe()}
-            if rows
-            else {
-                "data": f"{'without labels' if data.val is None else 'trainer.limit_val_batches=0'}, nothing is scored"
-            }
-        )
-        cost = {
-            "steps": trainer.global_step,
-            "epochs": trainer.current_epoch,
-            **throughput.cost(),
-            "total_seconds": time.perf_counter() - started,
-            "peak_memory": peak,
-            "parameters": sum(parameter.numel() for parameter in task.parameters()),
-        }
-        if rows:
-            print_scores(rows, described)
-        label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeCriteria)), None)
-        write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
-        print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
-    return rows["after training"].scores["mIoU"] if rows else math.nan
+    return start, plain if start is None else plain | {"ckpt_path": str(start.path)}
 
 
 def check_values(config: DictConfig) -> None:
@@ -145,9 +124,12 @@ def check_values(config: DictConfig) -> None:
     Raises:
         DenseSiamError: the first of them.
     """
-    strange = [str(key) for key in config if key not in GROUPS + VALUES]
+    own = cast(DictConfig, OmegaConf.load(CONF / "train.yaml"))
+    known = [str(key) for key in own if key != "defaults"]
+    known += [key for entry in own.defaults if isinstance(entry, Mapping) for key in map(str, entry) if key in config]
+    strange = [str(key) for key in config if key not in known]
     if strange:
-        raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(GROUPS + VALUES)}")
+        raise DenseSiamError(f"the config has {', '.join(strange)}: expected only {', '.join(known)}")
     if "_target_" not in config.data:
         raise DenseSiamError(
             "there is nothing to train on: name an experiment, of which experiment=demo needs no data, or a data set, "
@@ -164,35 +146,81 @@ def check_values(config: DictConfig) -> None:
         raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
 
 
-def floors_of(config: DictConfig, task: Any, data: Any) -> dict[str, Any]:
-    """The floors by their labels, not fitted yet; none where there are no labels to score them on."""
+def references_of(plain: Mapping[str, Any], data: Any) -> dict[str, Task]:
+    """The reference methods by their labels, not fitted yet; none where there are no labels to score them on."""
     if data.val is None:
         return {}
     return {
-        str(label): instantiate(floor, classes=data.classes, protocol=task.protocol, _convert_="all")
-        for label, floor in config.floors.items()
-        if floor is not None
+        str(label): task_for(reference, data, MAKE)
+        for label, reference in plain["floors"].items()
+        if reference is not None
     }
 
 
-def before_training(
-    config: DictConfig, trainer: lightning.Trainer, task: Any, data: Any, floors: Mapping[str, Any]
-) -> dict[str, Scored]:
-    """Score the network as it starts, and the floors; nothing where there are no labels."""
+def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[str]:
+    """Give the task its data and what it starts from; returns what the user should know of it, a line each."""
+    if start is None:
+        run.task.prepare(run.data, some_training_images(run, plain))
+    else:
+        check_fits(start.shapes, run.task, start.path)
+        run.task.prepare(run.data)
+    taken_over = [] if plain["weights"] is None else [str(start_from(run.task.pretrained_part(), plain["weights"]))]
+    return taken_over + run.task.remarks()
+
+
+def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
+    """Write the config to every logger, and let the csv file of a resumed run go on where it is resumed."""
+    for logger in run.trainer.loggers:
+        if start is not None and isinstance(logger, Csv):
+            logger.go_on_from(start.step)
+        logger.log_hyperparams(dict(plain))
+
+
+def estimate_cost(run: Run, plain: Mapping[str, Any]) -> None:
+    """Measure a few steps and print what the run will take."""
+    make = partial(make_trainer, plain["trainer"])
+    measured = measure(make, run.task.worst_case(), run.data, plain["preview_steps"])
+    if run.trainer.is_global_zero:
+        print_preview(measured, plan_of(run.trainer), Path(plain["paths"]["output"]))
+
+
+def score_before(run: Run, plain: Mapping[str, Any], references: Mapping[str, Task]) -> dict[str, Scored]:
+    """Score the network as it starts, and the references; nothing where there are no labels."""
     rows: dict[str, Scored] = {}
-    if not is_scored(trainer, data):
+    if not run.task.is_scored:
         return rows
-    if config.score_before:
-        rows |= score(trainer, task, data, "before training")
-    for label, floor in floors.items():
-        floor.fit(some_training_images(config, data))
-        rows |= score(trainer, floor, data, label)
+    if plain["score_before"]:
+        rows |= score(run.trainer, run.task, run.data, "before training")
+    for label, reference in references.items():
+        reference.prepare(run.data, some_training_images(run, plain))
+        rows |= score(run.trainer, reference, run.data, label)
     return rows
 
 
-def some_training_images(config: DictConfig, data: Any) -> Iterable[Tensor]:
-    """Batches of as many training images as floors and necks are fitted on, read when they are asked for."""
-    yield from data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
+def some_training_images(run: Run, plain: Mapping[str, Any]) -> Iterable[Tensor]:
+    """Batches of as many training images as references and necks are fitted on, read when they are asked for."""
+    generator = torch.Generator().manual_seed(plain["seed"])
+    yield from run.data.whole_train_dataloader(plain["floor_images"], generator)
+
+
+def report(
+    run: Run,
+    rows: Mapping[str, Scored],
+    cost: Mapping[str, Any],
+    plain: Mapping[str, Any],
+    made_from: Mapping[str, Any],
+) -> None:
+    """Print the scores and where everything is, and write `scores.json`."""
+    output = Path(plain["paths"]["output"])
+    reason = "without labels" if run.data.val is None else "trainer.limit_val_batches=0"
+    described = {"data": f"{reason}, nothing is scored"}
+    if rows:
+        described = {**run.data.describe(), **run.task.scored_on()}
+        print_scores(rows, described)
+    callbacks: list[Callback] = cast(Any, run.trainer).callbacks  # Lightning does not declare them
+    label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeCriteria)), None)
+    write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
+    print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
 
 
 def left_behind(output: Path) -> str:
@@ -200,8 +228,3 @@ def left_behind(output: Path) -> str:
     names = ("scores.json", "pictures", last := "checkpoints/last.ckpt")
     there = [name for name in names if (output / name).exists()]
     return f"{', '.join(there)} in {output}{'' if last in there else '; no checkpoint was written'}"
-
-
-def chosen(group: DictConfig) -> list[Any]:
-    """The objects of a config group, without the entries that are switched off by null."""
-    return [instantiate(entry) for entry in group.values() if entry is not None]

@@ -8,8 +8,9 @@ index) alone, so that the clusters of its points are kept in memory, a byte each
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, TypedDict, Unpack, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,18 +27,22 @@ from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
-from src.tasks.pairs import PairModule, resolved_weights
+from src.tasks.pairs import PairTask, resolved_weights
 
 
-class Clustering(TypedDict):
+@dataclass(frozen=True)
+class Clustering:
     """How features are clustered.
 
-    Keys:
+    Attributes:
         share: of an epoch's images that k-means is fitted on, above 0 to 1; at least one batch.
-        pixels_per_image: drawn from each view of these, at most.
+        pixels_per_image: drawn from each view of these images, at most.
         scored_images: training images that the clusters to be scored are fitted on, at most.
         backend: `sklearn` or `faiss`, see `fit_centroids`.
         seed: of the draw and of k-means.
+
+    Raises:
+        DenseSiamError: a value out of its range.
     """
 
     share: float
@@ -46,37 +51,15 @@ class Clustering(TypedDict):
     backend: Backend
     seed: int
 
-
-def check_clustering(clustering: Clustering) -> None:
-    """Refuse values that are out of their range.
-
-    Raises:
-        DenseSiamError: the first of them.
-    """
-    name = "task.clustering"
-    check_keys(name, clustering, Clustering.__annotations__)
-    check_number(f"{name}.share", clustering["share"], above=0, high=1)
-    check_int(f"{name}.pixels_per_image", clustering["pixels_per_image"], low=1)
-    check_int(f"{name}.scored_images", clustering["scored_images"], low=1)
-    check_seed(f"{name}.seed", clustering["seed"])
-    check_backend(f"{name}.backend", clustering["backend"])
+    def __post_init__(self) -> None:
+        check_number("task.clustering.share", self.share, above=0, high=1)
+        check_int("task.clustering.pixels_per_image", self.pixels_per_image, low=1)
+        check_int("task.clustering.scored_images", self.scored_images, low=1)
+        check_seed("task.clustering.seed", self.seed)
+        check_backend("task.clustering.backend", self.backend)
 
 
-class ClusteredOptions(TypedDict):
-    """What a method that clusters is told, see `ClusteredModule`."""
-
-    network: DenseFeatures
-    num_categories: int
-    num_aux_categories: int
-    classes: Sequence[Category]
-    loss_weights: Mapping[str, float | Literal["balanced"]]
-    balance: Weighting
-    clustering: Clustering
-    optimizer: MakeOptimizer
-    protocol: Protocol
-
-
-class ClusteredModule(PairModule):
+class ClusteredTask(PairTask):
     """Trains features towards the centroids of their own clusters; the subclass says how the views are compared.
 
     Before a validation k-means is fitted anew on whole training images, as PiCIE's own final scores are made: the
@@ -88,37 +71,46 @@ class ClusteredModule(PairModule):
         classes: of the labels, for scoring only.
         loss_weights: of the heads, `main` and `aux`, numbers or `balanced` (log-balanced as in Eq. 8).
         balance: weighting of the clusters in the cross entropy.
-        views: which of the two views are clustered, each by itself.
-        clustering: see `Clustering`.
+        clustering: how the features are clustered.
         optimizer: makes the optimiser from groups of parameters.
-        protocol, name: of scoring.
+        protocol: of scoring.
 
     Attributes:
-        clock: that `clustering_seconds` are read off.
+        views: which of the two views are clustered, each by itself.
+        method: the name that the scores are logged under.
+        clock: gives the seconds that `clustering_seconds` are measured in.
 
     Raises:
-        DenseSiamError: unknown weights or weighting, a share out of its range, the auxiliary head is to be scored and
-            there is none; on training: see `PairModule`, `fit_centroids`.
+        DenseSiamError: unknown weights or weighting, the auxiliary head is to be scored and there is none; on training:
+            see `PairTask`, `fit_centroids`.
     """
 
-    def __init__(self, views: Sequence[int], name: str, **options: Unpack[ClusteredOptions]) -> None:
-        network, clustering, protocol = options["network"], options["clustering"], options["protocol"]
-        clusters = {"main": options["num_categories"], "aux": options["num_aux_categories"]}
-        balance = options["balance"]
+    views: ClassVar[tuple[int, ...]]
+    method: ClassVar[str]
+
+    def __init__(
+        self,
+        network: DenseFeatures,
+        num_categories: int,
+        num_aux_categories: int,
+        classes: Sequence[Category],
+        loss_weights: Mapping[str, float | Literal["balanced"]],
+        balance: Weighting,
+        clustering: Clustering,
+        optimizer: MakeOptimizer,
+        protocol: Protocol,
+    ) -> None:
         check_choice("task.balance", balance, WEIGHTINGS)
-        check_clustering(clustering)
-        check_optimizer(options["optimizer"])
+        check_made("task.clustering", clustering, Clustering, "task=picie")
+        check_optimizer(optimizer)
         check_made("task.network", network, DenseFeatures, "model=fpn")
-        weights = head_weights(options["loss_weights"], clusters["main"], clusters["aux"])
-        if protocol.head not in weights:
-            raise DenseSiamError(
-                f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
-                "score the other head"
-            )
-        scoring = Scoring(options["classes"], clusters[protocol.head], protocol.matching)
-        super().__init__(network, weights, scoring, protocol, name)
+        weights = head_weights(loss_weights, num_categories, num_aux_categories)
+        check_scored_head(protocol, weights)
+        clusters = {"main": num_categories, "aux": num_aux_categories}
+        scoring = Scoring(classes, clusters[protocol.head], protocol.matching)
+        super().__init__(network, weights, scoring, protocol, self.method)
         self.balance: Weighting = balance
-        self.views, self.clustering, self.optimizer = tuple(views), clustering, options["optimizer"]
+        self.clustering, self.optimizer = clustering, optimizer
         width = network.neck.channels
         self.centroids = nn.ModuleDict(
             {head: Centroids(len(self.views), clusters[head], width) for head in sorted(weights)}
@@ -169,24 +161,23 @@ class ClusteredModule(PairModule):
 
     def pairs(self, share: float) -> Iterable[dict[str, Any]]:
         """The first batches that this process trains on in this epoch, on its device."""
-        trainer: Any = self.trainer
-        loader = trainer.datamodule.pairs_dataloader(self.current_epoch)
-        wanted = max(1, round(share * trainer.num_training_batches))
+        loader = self.given_data().pairs_dataloader(self.current_epoch)
+        wanted = max(1, round(share * self.trainer.num_training_batches))
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in islice(loader, wanted))
 
     def fit_centroids(self) -> None:
         """Fit k-means on points of some of the epoch's pairs, for each clustered view and each head."""
         settings = self.clustering
-        generator = torch.Generator().manual_seed(settings["seed"] + self.current_epoch)
+        generator = torch.Generator().manual_seed(settings.seed + self.current_epoch)
         drawn: list[list[Tensor]] = [[] for _ in self.views]
-        for batch in self.pairs(settings["share"]):
+        for batch in self.pairs(settings.share):
             for place, side in enumerate(self.views):
-                drawn[place].append(some_rows(self.at_points(batch, side), settings["pixels_per_image"], generator))
+                drawn[place].append(some_rows(self.at_points(batch, side), settings.pixels_per_image, generator))
         for place, rows in enumerate(drawn):
             everywhere = cast(Tensor, self.all_gather(torch.cat(rows))).flatten(0, -2)
             for centroids in self.heads.values():
                 number = centroids.points.shape[1]
-                found = fit_centroids(everywhere, number, settings["seed"], settings["backend"])
+                found = fit_centroids(everywhere, number, settings.seed, settings.backend)
                 centroids.points[place] = F.normalize(found, dim=1).to(self.device)
 
     def assign(self) -> dict[str, Tensor]:
@@ -215,17 +206,16 @@ class ClusteredModule(PairModule):
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
         if not self.scored.current:
-            trainer: Any = self.trainer
             settings = self.clustering
-            generator = torch.Generator().manual_seed(settings["seed"])
+            generator = torch.Generator().manual_seed(settings.seed)
             rows = []
-            for images in trainer.datamodule.whole_train_dataloader(settings["scored_images"], generator):
+            for images in self.given_data().whole_train_dataloader(settings.scored_images, generator):
                 features = F.normalize(self.network.features(images.to(self.device)).float(), dim=1)
-                rows.append(some_rows(features, settings["pixels_per_image"], generator))
-            found = fit_centroids(torch.cat(rows), self.scored.points.shape[1], settings["seed"], settings["backend"])
+                rows.append(some_rows(features, settings.pixels_per_image, generator))
+            found = fit_centroids(torch.cat(rows), self.scored.points.shape[1], settings.seed, settings.backend)
             self.scored.points[0] = F.normalize(found, dim=1).to(self.device)
             self.scored.current.fill_(True)
-            self.share(self.scored)
+            self.broadcast_buffers(self.scored)
 
 
 class Centroids(Float32Buffers):
@@ -276,6 +266,19 @@ def head_weights(
         )
     main, aux = balanced_weights(num_categories, num_aux_categories) if len(used) == 2 else (1.0, 1.0)
     return resolved_weights(loss_weights, used, {"main": main, "aux": aux})
+
+
+def check_scored_head(protocol: Protocol, weights: Mapping[str, float]) -> None:
+    """Refuse to score a head that has no weight.
+
+    Raises:
+        DenseSiamError: `protocol.head` is not among the weights.
+    """
+    if protocol.head not in weights:
+        raise DenseSiamError(
+            f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
+            "score the other head"
+        )
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

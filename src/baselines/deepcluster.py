@@ -4,21 +4,20 @@ k-means on the pixels of one view, and cross entropy of that view's features wit
 nothing of the other.
 """
 
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor
 
-from src.baselines.clustered import ClusteredModule, ClusteredOptions
+from src.baselines.clustered import ClusteredTask
 from src.tasks.pairs import Embeddings
 
 CLUSTERED = 0  # the crop, mirrored and coloured: the stronger augmentation
 
 
-class DeepCluster(ClusteredModule):
-    """One view clustered. See `ClusteredModule` for the arguments."""
+class DeepCluster(ClusteredTask):
+    """One view clustered. See `ClusteredTask` for the arguments."""
 
-    def __init__(self, **options: Unpack[ClusteredOptions]) -> None:
-        super().__init__(views=(CLUSTERED,), name="deepcluster", **options)
+    views, method = (CLUSTERED,), "deepcluster"
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """Cross entropy of the clustered view with its clusters, for each head."""

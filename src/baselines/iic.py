@@ -11,18 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.baselines.clustered import head_weights
+from src.baselines.clustered import check_scored_head, head_weights
 from src.checks import check_int, check_made
-from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.optim import MakeOptimizer, check_optimizer
-from src.tasks.pairs import Embeddings, PairModule
+from src.tasks.pairs import Embeddings, PairTask
 
 
-class IIC(PairModule):
+class IIC(PairTask):
     """Trains 1x1 heads on dense features by mutual information.
 
     Args:
@@ -36,7 +35,7 @@ class IIC(PairModule):
 
     Raises:
         DenseSiamError: unknown weights, a radius below 0, the auxiliary head is to be scored and there is none; on
-            training: see `PairModule`.
+            training: see `PairTask`.
     """
 
     def __init__(
@@ -55,11 +54,7 @@ class IIC(PairModule):
         check_made("task.network", network, DenseFeatures, "model=fpn")
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         channels = {"main": num_categories, "aux": num_aux_categories}
-        if protocol.head not in weights:
-            raise DenseSiamError(
-                f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
-                "score the other head"
-            )
+        check_scored_head(protocol, weights)
         scoring = Scoring(classes, channels[protocol.head], protocol.matching)
         super().__init__(network, weights, scoring, protocol, name="iic")
         self.radius, self.optimizer = radius, optimizer

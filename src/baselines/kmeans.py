@@ -15,7 +15,8 @@ from src.metrics import Category
 from src.models.encoder import Encoder
 from src.models.necks import joined
 from src.models.siamese import MOST_CATEGORIES
-from src.tasks.base import ScoredModule
+from src.tasks.base import Data
+from src.tasks.pixels import PixelTask
 
 
 class Colour(nn.Module):
@@ -48,8 +49,8 @@ def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
         return encoder
 
 
-class KMeans(ScoredModule):
-    """Mini-batch k-means on pixels of training images; `fit` first, then score it like any other module.
+class KMeans(PixelTask):
+    """Mini-batch k-means on pixels of training images; `prepare` fits it, then it is scored like any other task.
 
     Args:
         features: maps images to (B, C, h, w).
@@ -82,20 +83,22 @@ class KMeans(ScoredModule):
         self.nearest: NearestCentroid | None = None
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Find the centroids from batches of images (B, 3, H, W)."""
+    def prepare(self, data: Data, images: Iterable[Tensor] | None = None) -> None:
+        super().prepare(data, images)
+        if images is None:
+            return
         generator = torch.Generator().manual_seed(self.seed)
         self.eval()
         pixels = []
-        for images in batches:
-            features = self.features(images)
+        for batch in images:
+            features = self.features(batch)
             count = min(self.pixels_per_image, features.shape[2] * features.shape[3])
             pixels.append(sample_pixels(features, count, generator))
         self.nearest = NearestCentroid(fit_centroids(torch.cat(pixels), self.num_clusters, self.seed))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, N, h, w); before `fit` that is an error."""
+        """Map images (B, 3, H, W) to logits (B, N, h, w); before `prepare` that is an error."""
         if self.nearest is None:
-            raise RuntimeError("KMeans.fit has not been called")
+            raise RuntimeError("KMeans.prepare has not been called with images")
         logits: Tensor = self.nearest(self.features(images))
         return logits

@@ -6,20 +6,19 @@ Written after the paper and after what its authors' code (janghyuncho/PiCIE) com
 temperature, clusters weighted by their *frequency*, k-means anew before each epoch, fresh clusters for the final score.
 """
 
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from src.baselines.clustered import ClusteredModule, ClusteredOptions
+from src.baselines.clustered import ClusteredTask
 from src.tasks.pairs import Embeddings
 
 
-class PiCIE(ClusteredModule):
-    """Both views clustered, losses within and across them. See `ClusteredModule` for the arguments."""
+class PiCIE(ClusteredTask):
+    """Both views clustered, losses within and across them. See `ClusteredTask` for the arguments."""
 
-    def __init__(self, **options: Unpack[ClusteredOptions]) -> None:
-        super().__init__(views=(0, 1), name="picie", **options)
+    views, method = (0, 1), "picie"
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """Half the loss within the views, half across, for each head."""

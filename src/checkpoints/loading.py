@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from src.checkpoints.reading import read_checkpoint
 from src.checkpoints.rebuilding import check_parts, rebuild
 from src.errors import DenseSiamError
-from src.overrides import override
 
 REBUILT = ("data", "model", "probe", "protocol", "task")  # groups of a stored config; others are never built
 
@@ -28,21 +27,15 @@ def load(path: str | Path) -> nn.Module:
             config.
     """
     checkpoint = read_rebuildable(path)
-    task = part_of(checkpoint["config"], "task", path)
-    state: dict[str, Tensor] = checkpoint["state_dict"]
-    if task.get("_target_") == "src.tasks.pretrain.Pretrain":
-        raise DenseSiamError(
-            f"{path} is of a pre-training run, which has learned no segmentation: take its encoder, "
-            f"python -m src.export {override('ckpt_path', path)} output=encoder.pth"
-        )
-    if task.get("_target_") == "src.tasks.segment.Segment":
-        network: nn.Module = rebuild(part_of(task, "network", path))(losses=())
-        state = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-        state = {name: value for name, value in state.items() if name in network.state_dict()}
-    else:  # another method is its whole task
-        protocol = rebuild(part_of(checkpoint["config"], "protocol", path))
-        network = rebuild(task, classes=(), protocol=protocol)
-    return fill(network, state, path).eval()
+    config = checkpoint["config"]
+    protocol = rebuild(part_of(config, "protocol", path))
+    task = rebuild(part_of(config, "task", path), classes=(), protocol=protocol)  # see `src.tasks.base.Task`
+    fill(task, checkpoint["state_dict"], path)
+    try:
+        deployed: nn.Module = task.deployed()
+    except DenseSiamError as error:
+        raise DenseSiamError(f"{path} can't be used on images: {error}") from error
+    return deployed.eval()
 
 
 def read_rebuildable(path: str | Path, also: Collection[str] = ()) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from src.errors import DenseSiamError
 # Callbacks, loggers and trainers are never rebuilt. None of these runs a program or writes a file.
 CONSTRUCTORS = frozenset(
     {
+        "src.baselines.clustered.Clustering",
         "src.baselines.deepcluster.DeepCluster",
         "src.baselines.iic.IIC",
         "src.baselines.picie.PiCIE",
@@ -44,7 +45,9 @@ CONSTRUCTORS = frozenset(
         "src.models.siamese.DenseSiam",
         "src.optim.adam",
         "src.optim.sgd",
+        "src.evaluation.probing.ProbeSettings",
         "src.evaluation.protocol.Protocol",
+        "src.tasks.criterion.Criterion",
         "src.tasks.pretrain.Pretrain",
         "src.tasks.segment.Segment",
         "torch.optim.Adam",

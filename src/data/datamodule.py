@@ -87,6 +87,10 @@ class TwoViewData(lightning.LightningDataModule):
             )
         return images
 
+    def train_image_name(self, index: int) -> str:
+        """The path of a training image, for messages."""
+        return self.train.image_name(index)
+
     def setup(self, stage: str) -> None:
         """List the training images where they are needed, so that what is wrong with them shows early.
 
@@ -155,6 +159,10 @@ class TwoViewData(lightning.LightningDataModule):
         chosen = torch.randperm(len(self.train), generator=generator)[:max_images].tolist()
         reader = self._reader(self.train)
         return self._loader(WholeImages(reader, self.protocol), reader, sampler=chosen)
+
+    def labelled_dataloader(self) -> Loader | None:
+        """Labelled images to fit probes on; None where `probe=` has given none."""
+        return None
 
     def _labelled_loader(self, images: LabelledImages, order: Iterable[int]) -> Loader:
         names = [category.name for category in self.classes]

@@ -71,7 +71,7 @@ class Probed(TwoViewData):
             "probes": f"linear (not matched) and k-means, fitted on {len(self.fitted_on)} images, {self.fitted_on}",
         }
 
-    def labelled_dataloader(self) -> Loader:
+    def labelled_dataloader(self) -> Loader | None:
         """The images to fit the probe on, with labels, as for scoring: all of them, in order, in every process."""
         return self._labelled_loader(self.fitted_on, range(len(self.fitted_on)))
 

@@ -6,18 +6,58 @@ encoder.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from src.buffers import Float32Buffers
+from src.checks import check_int, check_number, check_seed
 from src.clustering import sample_pixels
 from src.errors import DenseSiamError
 from src.metrics import class_iou, confusion_matrix
 
 CONSTANT = 1e-6  # of its mean: a channel that varies less holds rounding errors alone
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How probes are fitted on frozen features.
+
+    Attributes:
+        cells_per_image: how many cells of the encoder's map are drawn from each labelled image, at most.
+        l2: penalties of the linear probe to choose from, see `choose_l2`.
+        max_iterations: of the fit of the linear probe, see `fit_linear`.
+        seed: of the draw of cells and of k-means.
+
+    Raises:
+        DenseSiamError: a value out of its range.
+    """
+
+    cells_per_image: int
+    l2: Sequence[float]
+    max_iterations: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_int("linear_probe.cells_per_image", self.cells_per_image, low=1)
+        check_int("linear_probe.max_iterations", self.max_iterations, low=1)
+        check_seed("linear_probe.seed", self.seed)
+        check_penalties(self.l2)
+
+
+def check_penalties(l2: Any) -> None:
+    """Refuse what is no list of penalties.
+
+    Raises:
+        DenseSiamError: it is empty or something else, or holds a number below 0.
+    """
+    if not isinstance(l2, list | tuple) or not l2:
+        raise DenseSiamError(f"linear_probe.l2 is {l2!r}: expected a list of numbers from 0, such as [0.01,0.1]")
+    for number in l2:
+        check_number("linear_probe.l2", number, low=0)
 
 
 class Cells(NamedTuple):
@@ -152,16 +192,12 @@ def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) ->
 
     Args:
         cells: of all images one after another, so that nearly no image is on both sides.
-        candidates: see `fit_linear`; a single one is taken as it is, and of equals the first.
+        candidates: one or more, see `fit_linear`; a single one is taken as it is, and the first of equals.
         max_iterations: see `fit_linear`.
 
     Raises:
-        DenseSiamError: there is no candidate; see `fit_linear`.
+        DenseSiamError: see `fit_linear`.
     """
-    if not candidates:
-        raise DenseSiamError(
-            "task.probes.l2 is empty, or linear_probe.l2 of src.evaluate: expected one or more numbers from 0"
-        )
     if len(candidates) == 1:
         return candidates[0]
     cut, classes = len(cells.features) * 3 // 4, cells.shares.shape[1]

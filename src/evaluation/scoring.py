@@ -84,12 +84,20 @@ class Scoring(nn.Module):
         self.scores = summary | named_iou(self.total, self.mapping, self.classes)
         return summary
 
-    def scored(self, resamples: int) -> Scored:
-        """The last scores with their bootstrap intervals, see `bootstrap`.
+    def image_matrices(self) -> ImageMatrices:
+        """The confusion matrix of each image of the last validation.
 
         Raises:
             RuntimeError: before the first validation.
         """
         if self.matrices is None:
             raise RuntimeError("nothing has been validated")
-        return Scored(dict(self.scores), bootstrap(self.matrices, resamples))
+        return self.matrices
+
+    def scored(self, resamples: int) -> Scored:
+        """The last scores with their bootstrap intervals, see `bootstrap`.
+
+        Raises:
+            RuntimeError: before the first validation.
+        """
+        return Scored(dict(self.scores), bootstrap(self.image_matrices(), resamples))

@@ -1,7 +1,8 @@
 """The Dense Siamese Network: one view in, everything the losses compare out (paper 3.1-3.3, Fig. 2)."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, NamedTuple, get_args
+from copy import deepcopy
+from typing import Literal, NamedTuple, Self, get_args
 
 from torch import Tensor, nn
 
@@ -18,8 +19,8 @@ GlobalRegion = Literal["image", "intersection"]
 MOST_CATEGORIES = 32767  # the clusters of points are kept in 16 bits
 
 
-class Pair(NamedTuple):
-    """What Eq. 1 and 5 compare across views: one side predicts, the other is the target.
+class Branch(NamedTuple):
+    """What one branch of the network gives for a view, for Eq. 1 and 5 to compare with the other view's.
 
     Attributes:
         prediction: p (B, N, K, K), u (B, N, C) for regions, or p (B, C) for the image.
@@ -34,17 +35,17 @@ class View(NamedTuple):
     """What one view gives at the K x K points of the overlap; None where nothing needs it.
 
     Attributes:
-        z: (B, N, K, K) output of the projector.
-        dense, aux: of the main and the auxiliary projector and predictor.
-        regions: of h' and g'.
-        image: of the image-level branch.
+        z: (B, N, K, K) output of the main projector.
+        image, dense, aux, seg, region: what the loss of this name compares. `image` is the output of the image-level
+            branch, `dense` and `aux` that of the main and the auxiliary head, `seg` is z, `region` that of g' and h'.
     """
 
     z: Tensor | None
-    dense: Pair | None
-    aux: Pair | None
-    regions: Pair | None
-    image: Pair | None
+    image: Branch | None
+    dense: Branch | None
+    aux: Branch | None
+    seg: Tensor | None
+    region: Branch | None
 
 
 class DenseHead(nn.Module):
@@ -57,7 +58,7 @@ class DenseHead(nn.Module):
 
     def forward(
         self, features: Tensor, boxes: Tensor, size: tuple[int, int], position: GridPosition
-    ) -> tuple[Tensor, Pair | None]:
+    ) -> tuple[Tensor, Branch | None]:
         """Map features to the projector's and the predictor's output at the points of the overlap.
 
         Args:
@@ -66,7 +67,7 @@ class DenseHead(nn.Module):
             position: where the grid is laid (Table 4d).
 
         Returns:
-            z (B, N, K, K), and its pair with p unless there is no predictor.
+            z (B, N, K, K), and p with z unless there is no predictor.
         """
         z: Tensor = self.projector(features)
         if position == "after_projector":
@@ -75,7 +76,7 @@ class DenseHead(nn.Module):
         if position == "after_predictor":
             z = sample_boxes(z, boxes, size)
             p = sample_boxes(p, boxes, size) if p is not None else None
-        return z, (None if p is None else Pair(p, z))
+        return z, (None if p is None else Branch(p, z))
 
 
 class DenseSiam(DenseFeatures):
@@ -156,6 +157,14 @@ class DenseSiam(DenseFeatures):
         logits: Tensor = head.projector(self.features(images))
         return logits
 
+    def without_training_heads(self) -> Self:
+        """A copy that holds what `forward` needs, encoder, neck and main projector."""
+        copy = deepcopy(self)
+        copy.aux_head, copy.region_head, copy.image_head = None, None, None
+        if copy.head is not None:
+            copy.head.predictor = None
+        return copy
+
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
         """One side of the Siamese network.
 
@@ -175,13 +184,13 @@ class DenseSiam(DenseFeatures):
         sampled = sample_boxes(features, boxes, size) if is_sampled else features
         dense_input = sampled if grid_first else features
 
-        z, dense, aux, regions, image = None, None, None, None, None
+        z, image, dense, aux, region = None, None, None, None, None
         if head is not None:
             z, dense = head(dense_input, boxes, size, self.grid_position)
         if self.aux_head is not None:
             _, aux = self.aux_head(dense_input, boxes, size, self.grid_position)
         if region_head is not None:
-            regions = Pair(*region_head(z, sampled))
+            region = Branch(*region_head(z, sampled))
         if self.image_head is not None:
-            image = Pair(*self.image_head((sampled if overlap_only else features).mean((2, 3))))
-        return View(z, dense, aux, regions, image)
+            image = Branch(*self.image_head((sampled if overlap_only else features).mean((2, 3))))
+        return View(z, image, dense, aux, z if "seg" in self.losses else None, region)

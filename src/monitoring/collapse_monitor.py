@@ -14,7 +14,7 @@ from src.monitoring.collapse import BranchStatistics, Health
 CATEGORICAL = ("dense", "aux")  # branches whose channels are pseudo-categories
 ADVICE = (
     "The network then says nearly the same of every image, and the encoder learns little of use. What to check: "
-    "task.stop_gradient (true), the learning rate (lower task.optimizer.base_lr), RegionSim (a later "
+    "task.criterion.stop_gradient (true), the learning rate (lower optimizer.base_lr), RegionSim (a later "
     "task.region_start, a smaller task.loss_weights.region)"
 )
 

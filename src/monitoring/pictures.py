@@ -12,7 +12,6 @@ from torch import Tensor
 
 from src.checks import check_int, check_text
 from src.disk import WarnOnce
-from src.monitoring.contact_sheet import contact_sheet
 
 
 class Pictures(Callback):
@@ -48,17 +47,18 @@ class Pictures(Callback):
         self.rows += zip(*(column.cpu() for column in columns), strict=True)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        scoring: Any = pl_module.scoring
+        task: Any = (
+            pl_module  # monitoring may not import the tasks; `src.tasks.base.Task` promises `name` and `picture`
+        )
         if not trainer.is_global_zero or not self.rows:
             return
         with self.tolerated:
-            rows = [(image, label, scoring.mapping[clusters]) for image, label, clusters in self.rows]
-            sheet = contact_sheet(rows, [category.name for category in scoring.classes])
+            sheet = task.picture(self.rows)
             for logger in trainer.loggers:
                 with self.tolerated:
-                    log_picture(logger, f"pictures/{pl_module.name}", sheet, trainer.global_step)
+                    log_picture(logger, f"pictures/{task.name}", sheet, trainer.global_step)
             self.folder.mkdir(parents=True, exist_ok=True)
-            sheet.save(self.folder / f"{pl_module.name}_step{trainer.global_step:06d}.png")
+            sheet.save(self.folder / f"{task.name}_step{trainer.global_step:06d}.png")
 
 
 def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:

@@ -98,7 +98,6 @@ def no_seconds() -> dict[str, float]:
     return {"loading": 0.0, "clustering": 0.0, "step": 0.0}
 
 
-def clustering_seconds(module: lightning.LightningModule) -> float:
-    """What a module has spent on clustering so far; one that counts nothing has spent nothing."""
-    seconds: float = getattr(module, "clustering_seconds", 0.0)
-    return seconds
+def clustering_seconds(module: Any) -> float:
+    """Seconds that a task, see `src.tasks.base.Task`, has spent on clustering so far."""
+    return float(module.clustering_seconds)

@@ -1,97 +1,143 @@
-"""Validation, written once: logits to labels to confusion matrices to scores."""
+"""The contract of a task: what training, evaluation and prediction ask of it, whatever its method and scores are."""
 
-from collections.abc import Callable
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from copy import deepcopy
+from typing import Any, ClassVar, Protocol, Self
 
 import lightning
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from src.errors import DenseSiamError
-from src.evaluation.inference import mirror_averaged, predict_labels
-from src.evaluation.protocol import Protocol
-from src.evaluation.scoring import Scored, Scoring
-from src.metrics import release_block_scores
+from src.evaluation.bootstrap import Interval
+from src.evaluation.scoring import Scored
+from src.models.dense import DenseFeatures
 
 
-class ScoredModule(lightning.LightningModule):
-    """A LightningModule that maps images to logits and is scored against labels by matching clusters to classes.
+class Data(Protocol):
+    """What a task may ask of the data it is trained and scored on; `src.data.datamodule.TwoViewData` has all of it.
 
-    Labels reach `validation_step` only.
-
-    Args:
-        scoring: of its logits' channels.
-        protocol: of prediction and matching.
-        name: what the scores are logged under.
-
-    Raises:
-        DenseSiamError: fewer clusters than classes and a one-to-one matching; the release's numbers are asked for where
-            they don't exist.
+    Attributes:
+        val: the labelled images that are scored; None where there are no labels.
     """
 
-    def __init__(self, scoring: Scoring, protocol: Protocol, name: str) -> None:
+    val: Sized | None
+
+    def train_image_name(self, index: int) -> str:
+        """The path of a training image, for messages."""
+
+    def pairs_dataloader(self, epoch: int) -> Iterable[dict[str, Any]]:
+        """The batches of view pairs that this process trains on in an epoch."""
+
+    def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Iterable[Tensor]:
+        """Batches (B, 3, H, W) of training images, prepared as for scoring."""
+
+    def labelled_dataloader(self) -> Iterable[dict[str, Any]] | None:
+        """Labelled images to fit probes on; None where no probe set was given."""
+
+
+class Task(lightning.LightningModule):
+    """A LightningModule for one procedure. Commands use what this class declares and nothing else.
+
+    Args:
+        name: what its scores are logged under.
+
+    Attributes:
+        primary_metric: the name of the score, in percent, by which a sweep and `best_by_labelled_miou` compare runs.
+        data: what it is trained or scored on; None before `prepare`.
+        clustering_seconds: seconds spent on clustering between the training steps so far.
+    """
+
+    primary_metric: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
         super().__init__()
-        clusters, classes = scoring.num_clusters, len(scoring.classes)
-        if protocol.release_blocks and classes and (scoring.matching != "hungarian" or clusters != classes):
-            raise DenseSiamError(
-                f"the release's numbers need one cluster per class, matched one to one: found {clusters} clusters, "
-                f"{classes} classes and matching={scoring.matching}; set protocol=paper"
-            )
-        self.scoring, self.protocol, self.name = scoring, protocol, name
+        self.name = name
+        self.data: Data | None = None
+        self.clustering_seconds = 0.0
+
+    def prepare(self, data: Data, images: Iterable[Tensor] | None = None) -> None:
+        """Take the data that the task will be trained or scored on.
+
+        Args:
+            data: see `Data`.
+            images: batches (B, 3, H, W) of training images that parts of the task are fitted on before training; None
+                where these parts come from a checkpoint.
+        """
+        self.data = data
+
+    def given_data(self) -> Data:
+        """The data of `prepare`.
+
+        Raises:
+            RuntimeError: `prepare` has not been called.
+        """
+        if self.data is None:
+            raise RuntimeError("Task.prepare has not been called")
+        return self.data
 
     @property
-    def further(self) -> dict[str, Scoring]:
-        """Of other predictions of the module, by what they are called."""
-        return {}
+    def is_scored(self) -> bool:
+        """Whether there are labelled images, and `trainer.limit_val_batches` leaves some of them."""
+        return self.given_data().val is not None and self.trainer.limit_val_batches != 0
 
-    def on_validation_epoch_start(self) -> None:
-        self.share(self)
-        for scoring in (self.scoring, *self.further.values()):
-            scoring.reset()
+    def worst_case(self) -> Self:
+        """A copy that takes as long and as much memory as any step of a run can take, for the cost estimate."""
+        return deepcopy(self, {id(self.data): self.data})
 
-    def share(self, module: nn.Module) -> None:
-        """Give every process the first one's buffers, such as batch norm's statistics; a collective call.
+    def remarks(self) -> list[str]:
+        """What a user should know before the run starts, one line each."""
+        return []
 
-        DDP does so before a training step, but a validation begins after one. All must predict alike, or a cluster is
-        not the same cluster everywhere.
+    @abstractmethod
+    def results(self) -> dict[str, Scored]:
+        """The scores of the last validation: those of the task under "", those of other readouts under their names."""
+
+    @abstractmethod
+    def scored_on(self) -> dict[str, Any]:
+        """What the last scores were computed on and how, to be printed with them."""
+
+    @abstractmethod
+    def difference(self, other: "Task") -> dict[str, Interval]:
+        """The scores of this task minus those of another on the same images, with paired 95 % intervals.
+
+        Raises:
+            DenseSiamError: they were not scored on the same images.
         """
-        if self.trainer.world_size > 1:
-            for buffer in module.buffers():
-                torch.distributed.broadcast(buffer, src=0)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Count a batch {"image": (B, 3, H, W), "label": (B, h, w), "index": (B,)}; returns the clusters (B, h, w)."""
-        return self.count(self.scoring, self, batch)
+    @abstractmethod
+    def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
+        """Draw samples of the last validation: image, target and what `validation_step` returned for each."""
 
-    def count(self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]) -> Tensor:
-        """Predict a batch as the protocol says and count it; returns the clusters (B, h, w)."""
-        images, label = batch["image"], batch["label"]
-        logits = mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images)
-        clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
-        scoring.update(clusters, label, batch["index"])
-        return clusters
+    def pretrained_part(self) -> nn.Module:
+        """The module that weights of another run, or of another program, are loaded into."""
+        return self
 
-    def on_validation_epoch_end(self) -> None:
-        summary = self.scoring.compute()
-        self.log_dict({f"{self.name}/{key}": value for key, value in summary.items()})
-        if self.protocol.release_blocks:
-            things = sum(category.kind == "thing" for category in self.scoring.classes)
-            self.scoring.scores |= release_block_scores(self.scoring.total, self.scoring.mapping, things)
+    def deployed(self) -> nn.Module:
+        """The plain module that a user of a checkpoint gets.
+
+        Raises:
+            DenseSiamError: the task has nothing to offer on images.
+        """
+        return self
+
+    def probed_network(self) -> DenseFeatures | None:
+        """The network whose features an evaluation can probe beside the scores; None where the scores are of probes."""
+        return None
 
 
-def is_scored(trainer: lightning.Trainer, data: Any) -> bool:
-    """Whether there are labelled images, and `trainer.limit_val_batches` leaves some of them."""
-    return data.val is not None and trainer.limit_val_batches != 0
-
-
-def score(trainer: lightning.Trainer, module: ScoredModule, data: Any, label: str) -> dict[str, Scored]:
-    """Validate a module on data: a row under this label, and one for everything else of it that is scored.
+def score(
+    trainer: lightning.Trainer, task: Task, data: lightning.LightningDataModule, label: str
+) -> Mapping[str, Scored]:
+    """Validate a task: a row under this label, and one for each of its other readouts.
 
     Raises:
         DenseSiamError: there is nothing to score.
     """
-    if not is_scored(trainer, data):
+    task.trainer = trainer
+    if not task.is_scored:
         raise DenseSiamError("nothing would be scored: expected labels, and trainer.limit_val_batches above 0")
-    trainer.validate(module, data, verbose=False)
-    scorings = {label: module.scoring, **{f"{label}, {name}": each for name, each in module.further.items()}}
-    return {name: each.scored(module.protocol.resamples) for name, each in scorings.items()}
+    trainer.validate(task, data, verbose=False)
+    return {f"{label}, {name}" if name else label: row for name, row in task.results().items()}

@@ -2,12 +2,11 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
-from typing import Any, Self
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.checkpoints.finite import NotFiniteError
 from src.checks import check_number
@@ -16,22 +15,20 @@ from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
-from src.tasks.base import ScoredModule
+from src.tasks.base import Data
+from src.tasks.pixels import PixelTask
 
 NAMED = 4  # images in a message, at most
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
 
-class PairModule(ScoredModule):
+class PairTask(PixelTask):
     """Trains a network on pairs of views; the subclass says with which losses.
 
     Args:
         network: encoder, neck and whatever else learns.
         weights: of the losses; those that are absent are never computed.
-        scoring, protocol, name: see `ScoredModule`.
-
-    Attributes:
-        clustering_seconds: that went into clustering, outside of the steps, since training began; 0 without any.
+        scoring, protocol, name: see `PixelTask`.
 
     Raises:
         NotFiniteError: on training: a loss that is not finite.
@@ -44,8 +41,18 @@ class PairModule(ScoredModule):
     ) -> None:
         super().__init__(scoring, protocol, name)
         self.network, self.weights = network, dict(weights)
-        self.clustering_seconds = 0.0
         self.warned_of_one_colour = False
+
+    def prepare(self, data: Data, images: Iterable[Tensor] | None = None) -> None:
+        super().prepare(data, images)
+        if images is not None:
+            self.network.fit_neck(images)
+
+    def pretrained_part(self) -> nn.Module:
+        return self.network
+
+    def probed_network(self) -> DenseFeatures | None:
+        return self.network
 
     def setup(self, stage: str) -> None:
         """Take on the precision of the run, and let batches keep theirs.
@@ -111,14 +118,9 @@ class PairModule(ScoredModule):
 
     def names(self, batch: dict[str, Any]) -> str:
         """What a message calls the images of a batch: their paths, or their numbers where the data is not known."""
-        trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
-        numbers, data = batch["index"].tolist(), trainer.datamodule
-        some = ", ".join(str(number) if data is None else data.train.image_name(number) for number in numbers[:NAMED])
+        numbers, data = batch["index"].tolist(), self.data
+        some = ", ".join(str(one) if data is None else data.train_image_name(one) for one in numbers[:NAMED])
         return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
-
-    def rehearsal(self) -> Self:
-        """A copy with every loss active from the first step, to measure what a run takes at most."""
-        return deepcopy(self)
 
     def unused_parameters(self) -> Tensor:
         """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -12,25 +11,27 @@ from torch import Tensor, nn
 from src.checks import check_choice, check_flag, check_made
 from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
+from src.evaluation.probing import ProbeSettings
 from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
-from src.losses import cosine_distance, similarity_loss
 from src.metrics import Category
-from src.models.siamese import DenseSiam, Pair, View
-from src.optim import cosine
+from src.models.dense import DenseFeatures
+from src.models.siamese import DenseSiam
+from src.optim import MakeOptimizer, cosine
+from src.tasks.criterion import Criterion
 from src.tasks.pairs import checked_weight
-from src.tasks.probes import ProbeSettings, check_probes, fit_chosen, frozen_features, labelled_cells
-from src.tasks.siamese import Comparison, SiameseModule, used_losses
+from src.tasks.probes import fit_chosen, frozen_features, labelled_cells
+from src.tasks.siamese import SiameseTask, used_losses
 
 LOSSES = ("image", "dense", "region")
 KMEANS = "k-means"
 
 
-class Pretrain(SiameseModule):
+class Pretrain(SiameseTask):
     """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes on it.
 
     The probes read the features f alone, without gradient: a linear one that learns from labels and is the score, and
-    k-means with as many clusters as classes, `further["k-means"]`. Cells without a counted pixel are left out of both.
+    k-means with as many clusters as classes, `extra_scorings["k-means"]`. Both leave out cells without a counted pixel.
 
     Args:
         network: makes the network, given the losses that can count in this run.
@@ -39,13 +40,13 @@ class Pretrain(SiameseModule):
         schedule: of the learning rate, `cosine` per step or `constant`.
         constant_predictor_lr: whether the predictors' learning rate stays while the others' follow the cosine, as
             SimSiam's own recipe has it; with a constant schedule all of them do.
-        probes: see `ProbeSettings`.
+        criterion, region_start, optimizer: see `SiameseTask`.
+        linear_probe: how the probes are fitted.
         protocol: of scoring; its `matching` is that of k-means.
-        comparison: see `Comparison`.
 
     Raises:
-        DenseSiamError: unknown losses, weights, distance or schedule; nothing to train on; on training: a loss that is
-            not finite.
+        DenseSiamError: unknown losses, weights or schedule; nothing to train on; on training: a loss that is not
+            finite.
     """
 
     def __init__(
@@ -55,48 +56,33 @@ class Pretrain(SiameseModule):
         loss_weights: Mapping[str, float],
         schedule: Literal["cosine", "constant"],
         constant_predictor_lr: bool,
-        probes: ProbeSettings,
+        criterion: Criterion,
+        region_start: float | None,
+        optimizer: MakeOptimizer,
+        linear_probe: ProbeSettings,
         protocol: Protocol,
-        **comparison: Unpack[Comparison],
     ) -> None:
         check_choice("task.schedule", schedule, ("cosine", "constant"))
         check_flag("task.constant_predictor_lr", constant_predictor_lr)
-        check_probes("task.probes", probes)
+        check_made("task.linear_probe", linear_probe, ProbeSettings, "task=pretrain")
         check_made("task.network", network, callable, "model=pretraining")
-        model = network(losses=used_losses(loss_weights, comparison["region_start"], LOSSES))
+        model = network(losses=used_losses(loss_weights, region_start, LOSSES))
         weights = {name: checked_weight(name, loss_weights[name]) for name in sorted(model.losses)}
         if not weights:
             raise DenseSiamError(
                 f"grid_size is {model.grid_size} and the image loss has no weight, so nothing is left to train on: set "
                 "model.grid_size=7 or task.loss_weights.image=1"
             )
-        super().__init__(
-            model, weights, comparison, Scoring(classes, len(classes), "identity"), protocol, name="linear_probe"
-        )
+        scoring = Scoring(classes, len(classes), "identity")
+        super().__init__(model, weights, criterion, region_start, optimizer, scoring, protocol, name="linear_probe")
         self.clustered = Scoring(classes, len(classes), protocol.matching)
-        self.schedule, self.constant_predictor_lr, self.probes = schedule, constant_predictor_lr, probes
+        self.schedule, self.constant_predictor_lr, self.settings = schedule, constant_predictor_lr, linear_probe
         self.fitted: dict[str, nn.Module] = {}
-
-    def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
-        """The unweighted losses of Eq. 7 that count now; whole images count all, their overlaps where there is one."""
-        found: dict[str, Tensor] = {}
-        if first.image and second.image:
-            counted = valid if self.network.global_region == "intersection" else torch.ones_like(valid)
-            found["image"] = self.mean_over_images(self.images(first.image, second.image), counted)
-        if first.dense and second.dense:
-            found["dense"] = self.mean_over_images(self.pixels(first.dense, second.dense), valid)
-        if first.regions and second.regions:
-            found["region"] = self.mean_over_images(self.regions(first.regions, second.regions), valid)
-        return found
-
-    def images(self, first: Pair, second: Pair) -> Tensor:
-        """SimSiam's loss (Eq. 1 with Eq. 2), (B,)."""
-        return similarity_loss(*first, *second, cosine_distance, self.comparison["stop_gradient"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         named = list(self.network.named_parameters())
         predictors, others = ([one for name, one in named if (".predictor." in name) is side] for side in (True, False))
-        optimizer = self.comparison["optimizer"]([{"params": others}, {"params": predictors}])
+        optimizer = self.optimizer([{"params": others}, {"params": predictors}])
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -116,35 +102,44 @@ class Pretrain(SiameseModule):
         logits: Tensor = self.fitted[probe](frozen_features(self.network, images))
         return logits
 
+    def deployed(self) -> nn.Module:
+        raise DenseSiamError(
+            "a pre-training run has learned no segmentation: take its encoder, "
+            "python -m src.export ckpt_path=FILE output=encoder.pth"
+        )
+
+    def probed_network(self) -> DenseFeatures | None:
+        return None
+
     @property
-    def further(self) -> dict[str, Scoring]:
+    def extra_scorings(self) -> dict[str, Scoring]:
         return {KMEANS: self.clustered}
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
-        trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
-        if not hasattr(trainer.datamodule, "labelled_dataloader"):
+        batches = self.given_data().labelled_dataloader()
+        if batches is None:
             raise DenseSiamError(
                 "pre-training is scored by probes, and probe=none gives them nothing to be fitted on: set "
                 "probe=own_labels, probe=labelled_folder probe.root=DIR, or probe=unscored"
             )
-        self.fit_probes(trainer.datamodule.labelled_dataloader())
+        self.fit_probes(batches)
         for probe in self.fitted.values():
-            self.share(probe)
+            self.broadcast_buffers(probe)
 
     def fit_probes(self, batches: Any) -> None:
         """Fit both probes on labelled images, {"image": (B, 3, H, W), "label": (B, h, w), "unreadable"} each."""
         classes, features = len(self.scoring.classes), partial(frozen_features, self.network)
-        cells = labelled_cells(features, batches, classes, self.probes, self.device)
-        linear = fit_chosen(cells, self.probes)
-        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, self.probes["seed"])
+        cells = labelled_cells(features, batches, classes, self.settings, self.device)
+        linear = fit_chosen(cells, self.settings)
+        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, self.settings.seed)
         self.fitted = {
             self.name: linear,
             KMEANS: nn.Sequential(Normalised(), NearestCentroid(centroids)).to(self.device),
         }
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        self.count(self.clustered, lambda images: self.probed(images, KMEANS), batch)
+        self.predict_and_update(self.clustered, lambda images: self.probed(images, KMEANS), batch)
         return super().validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:

@@ -7,56 +7,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from src.checks import check_int, check_keys, check_number, check_seed
-from src.errors import DenseSiamError
-from src.evaluation.probing import Cells, LinearProbe, choose_l2, fit_linear, sample_cells
+from src.evaluation.probing import Cells, LinearProbe, ProbeSettings, choose_l2, fit_linear, sample_cells
 from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
-from src.tasks.base import ScoredModule
-
-
-class ProbeSettings(TypedDict):
-    """How the probes are fitted.
-
-    Keys:
-        cells_per_image: of the encoder's map that are drawn from each labelled image, at most.
-        l2: of the linear probe, to choose from, see `choose_l2`.
-        max_iterations: of its fit, see `fit_linear`.
-        seed: of the draw and of k-means.
-    """
-
-    cells_per_image: int
-    l2: Sequence[float]
-    max_iterations: int
-    seed: int
-
-
-def check_probes(name: str, settings: Any) -> None:
-    """Refuse settings of probes that are out of their range.
-
-    Args:
-        name: of them in the config.
-        settings: see `ProbeSettings`.
-
-    Raises:
-        DenseSiamError: the first of them.
-    """
-    check_keys(name, settings, ProbeSettings.__annotations__)
-    check_int(f"{name}.cells_per_image", settings["cells_per_image"], low=1)
-    check_int(f"{name}.max_iterations", settings["max_iterations"], low=1)
-    check_seed(f"{name}.seed", settings["seed"])
-    if not isinstance(settings["l2"], list | tuple) or not settings["l2"]:
-        raise DenseSiamError(f"{name}.l2 is {settings['l2']!r}: expected a list of numbers from 0, such as [0.01,0.1]")
-    for number in settings["l2"]:
-        check_number(f"{name}.l2", number, low=0)
+from src.tasks.pixels import PixelTask
 
 
 @torch.no_grad()
@@ -86,13 +48,13 @@ def labelled_cells(
     Returns:
         the cells of all images, one image after another.
     """
-    generator = torch.Generator().manual_seed(settings["seed"])
+    generator = torch.Generator().manual_seed(settings.seed)
     drawn, unreadable = [], list[str]()
     for batch in batches:
         unreadable += filter(None, batch["unreadable"])
         mapped = features(batch["image"].to(device))
         label = batch["label"].to(device)
-        drawn.append(sample_cells(mapped, label, num_classes, settings["cells_per_image"], generator))
+        drawn.append(sample_cells(mapped, label, num_classes, settings.cells_per_image, generator))
     if unreadable:
         rank_zero_warn(f"{len(unreadable)} labelled image(s) left out of the probes; the first: {unreadable[0]}")
     return Cells(*(torch.cat(part) for part in zip(*drawn, strict=True)))
@@ -104,11 +66,11 @@ def fit_chosen(cells: Cells, settings: ProbeSettings) -> LinearProbe:
     Raises:
         DenseSiamError: see `choose_l2`.
     """
-    iterations = settings["max_iterations"]
-    return fit_linear(cells, choose_l2(cells, settings["l2"], iterations), iterations)
+    iterations = settings.max_iterations
+    return fit_linear(cells, choose_l2(cells, settings.l2, iterations), iterations)
 
 
-class LinearlyProbed(ScoredModule):
+class LinearlyProbed(PixelTask):
     """A trained network's dense features, read off by one linear layer that is fitted when a validation begins.
 
     As in STEGO, one linear layer learns the labels of the training images by cross entropy on features that get no
@@ -134,7 +96,6 @@ class LinearlyProbed(ScoredModule):
         protocol: Protocol,
         name: str,
     ) -> None:
-        check_probes("linear_probe", settings)
         unmatched = copy(protocol)
         unmatched.release_blocks = False  # they are of matched clusters
         super().__init__(Scoring(classes, len(classes), "identity"), unmatched, name)
@@ -150,9 +111,10 @@ class LinearlyProbed(ScoredModule):
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
-        trainer: Any = self.trainer  # Lightning sets its datamodule without declaring it
-        batches = trainer.datamodule.labelled_dataloader()
+        batches = self.given_data().labelled_dataloader()
+        if batches is None:
+            raise RuntimeError("the data has no labelled images to fit a probe on")
         features = partial(frozen_features, self.network)
         cells = labelled_cells(features, batches, len(self.scoring.classes), self.settings, self.device)
         self.probe = fit_chosen(cells, self.settings)
-        self.share(self.probe)
+        self.broadcast_buffers(self.probe)

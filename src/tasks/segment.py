@@ -1,25 +1,27 @@
 """Unsupervised semantic segmentation: Eq. 8 (paper section 4)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Unpack
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from src.checks import check_choice, check_made
+from src.checks import check_made
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
-from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_counts, category_weights, segmentation_loss
+from src.losses import balanced_weights
 from src.metrics import Category
-from src.models.siamese import DenseSiam, View
+from src.models.siamese import DenseSiam
+from src.optim import MakeOptimizer
+from src.tasks.criterion import Criterion
 from src.tasks.pairs import resolved_weights
-from src.tasks.siamese import Comparison, SiameseModule, used_losses
+from src.tasks.siamese import SiameseTask, used_losses
 
 LOSSES = ("dense", "aux", "seg", "region")
 
 
-class Segment(SiameseModule):
+class Segment(SiameseTask):
     """Trains a Dense Siamese Network whose projector's channels become the classes.
 
     Args:
@@ -27,13 +29,12 @@ class Segment(SiameseModule):
         classes: of the labels, for scoring only.
         loss_weights: lambda of each loss of Eq. 8; `balanced` for lambda_1 (`dense`) and lambda_4 (`aux`). Every row of
             Table 5 is a choice of zeros here.
-        seg_weighting: of the categories in L_seg.
+        criterion, region_start, optimizer: see `SiameseTask`.
         protocol: of scoring.
-        comparison: see `Comparison`.
 
     Raises:
-        DenseSiamError: unknown losses, weights or distance; fewer pseudo-categories than classes; an auxiliary head is
-            to be scored and there is none; no point to compare; on training: a loss that is not finite.
+        DenseSiamError: unknown losses or weights; fewer pseudo-categories than classes; an auxiliary head is to be
+            scored and there is none; no point to compare; on training: a loss that is not finite.
     """
 
     def __init__(
@@ -41,12 +42,12 @@ class Segment(SiameseModule):
         network: Callable[..., DenseSiam],
         classes: Sequence[Category],
         loss_weights: Mapping[str, float | Literal["balanced"]],
-        seg_weighting: Weighting,
+        criterion: Criterion,
+        region_start: float | None,
+        optimizer: MakeOptimizer,
         protocol: Protocol,
-        **comparison: Unpack[Comparison],
     ) -> None:
-        check_choice("task.seg_weighting", seg_weighting, WEIGHTINGS)
-        used = used_losses(loss_weights, comparison["region_start"], LOSSES)
+        used = used_losses(loss_weights, region_start, LOSSES)
         check_made("task.network", network, callable, "model=fpn")
         model = network(losses=used)
         if model.losses != used:
@@ -60,36 +61,20 @@ class Segment(SiameseModule):
             )
         clusters = {"main": model.num_categories, "aux": model.num_aux_categories}[protocol.head]
         weights = resolve_weights(loss_weights, used, model.num_categories, model.num_aux_categories)
-        super().__init__(
-            model, weights, comparison, Scoring(classes, clusters, protocol.matching), protocol, name="densesiam"
-        )
-        self.seg_weighting: Weighting = seg_weighting
+        scoring = Scoring(classes, clusters, protocol.matching)
+        super().__init__(model, weights, criterion, region_start, optimizer, scoring, protocol, name="densesiam")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
         logits: Tensor = self.network(images) if self.protocol.head == "main" else self.network.aux_logits(images)
         return logits
 
-    def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
-        """The unweighted losses that count now, each a scalar, averaged over the valid images of all processes."""
-        per_image: dict[str, Tensor] = {}
-        if first.dense and second.dense:
-            per_image["dense"] = self.pixels(first.dense, second.dense)
-        if first.aux and second.aux:
-            per_image["aux"] = self.pixels(first.aux, second.aux)
-        if "seg" in self.weights and first.z is not None and second.z is not None:
-            per_image["seg"] = 0.5 * self.seg_loss(first.z, valid) + 0.5 * self.seg_loss(second.z, valid)
-        if first.regions and second.regions:
-            per_image["region"] = self.regions(first.regions, second.regions)
-        return {name: self.mean_over_images(value, valid) for name, value in per_image.items()}
-
-    def seg_loss(self, z: Tensor, valid: Tensor) -> Tensor:
-        """L_seg of one view, (B,), with category counts over all processes."""
-        counts = self.mean_over_processes(category_counts(z, valid))
-        return segmentation_loss(z, category_weights(counts, self.seg_weighting))
+    def deployed(self) -> nn.Module:
+        """The network with its main projector: maps images to logits (B, N, h, w)."""
+        return self.network.without_training_heads()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.comparison["optimizer"]([{"params": self.network.parameters()}])
+        return self.optimizer([{"params": self.network.parameters()}])
 
 
 def resolve_weights(

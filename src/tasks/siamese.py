@@ -1,74 +1,37 @@
-"""What both tasks of the Siamese network share: how its views are compared, and from when on RegionSim counts."""
+"""What both tasks of the Siamese network share: a step on two views, and from when on RegionSim counts."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Self
 
 import lightning
 import torch
 from torch import Tensor, nn
 
-from src.checks import check_choice, check_flag, check_keys, check_number
+from src.checks import check_keys, check_made, check_number
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
 from src.evaluation.scoring import Scoring
-from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
-from src.models.siamese import DenseSiam, Pair, View
+from src.models.siamese import DenseSiam, View
 from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
-from src.tasks.pairs import Embeddings, PairModule
+from src.tasks.criterion import Criterion
+from src.tasks.pairs import Embeddings, PairTask
 
 
-class Comparison(TypedDict):
-    """How the views are compared and the network is optimised, alike in both tasks.
-
-    Keys:
-        region_start: RegionSim counts from this share of the epochs on, see `first_region_epoch`; None for never
-            (Table 4f).
-        distance: of the pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
-        stop_gradient: on the target side of Eq. 1, for images, pixels and `region_loss=similarity`.
-        region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
-        region_temperature, region_normalise, region_stop_gradient: see `contrastive_region_loss`.
-        optimizer: makes the optimiser from groups of parameters.
-    """
-
-    region_start: float | None
-    distance: str
-    stop_gradient: bool
-    region_loss: Literal["contrastive", "similarity"]
-    region_temperature: float
-    region_normalise: bool
-    region_stop_gradient: bool
-    optimizer: MakeOptimizer
-
-
-def check_comparison(comparison: Comparison) -> None:
-    """Refuse values that are out of their range; `used_losses` sees to `region_start`.
-
-    Raises:
-        DenseSiamError: the first of them.
-    """
-    check_choice("task.distance", comparison["distance"], DISTANCES)
-    check_choice("task.region_loss", comparison["region_loss"], ("contrastive", "similarity"))
-    check_number("task.region_temperature", comparison["region_temperature"], low=1e-4, high=1e4)
-    check_flag("task.stop_gradient", comparison["stop_gradient"])
-    check_flag("task.region_normalise", comparison["region_normalise"])
-    check_flag("task.region_stop_gradient", comparison["region_stop_gradient"])
-    check_optimizer(comparison["optimizer"])
-
-
-class SiameseModule(PairModule):
-    """Trains a network by comparing its two views; the subclass says with which losses.
+class SiameseTask(PairTask):
+    """Trains a Siamese network on pairs of views.
 
     Args:
         network: the Siamese network.
         weights: of the losses; those that are absent are never computed.
-        comparison: see `Comparison`.
-        scoring, protocol, name: see `PairModule`.
+        criterion: gives the losses for two views.
+        region_start: RegionSim counts from this share of the epochs on, see `first_region_epoch`; None for never
+            (Table 4f).
+        optimizer: makes the optimiser from groups of parameters.
+        scoring, protocol, name: see `PairTask`.
 
     Raises:
-        DenseSiamError: a value of the comparison that is out of its range; on training: see `PairModule`; batch norm
-            over a single value.
+        DenseSiamError: no criterion or optimiser; on training: see `PairTask`; batch norm over a single value.
     """
 
     network: DenseSiam
@@ -77,20 +40,18 @@ class SiameseModule(PairModule):
         self,
         network: DenseSiam,
         weights: Mapping[str, float],
-        comparison: Comparison,
+        criterion: Criterion,
+        region_start: float | None,
+        optimizer: MakeOptimizer,
         scoring: Scoring,
         protocol: Protocol,
         name: str,
     ) -> None:
+        check_made("task.criterion", criterion, Criterion, "task=segment")
+        check_optimizer(optimizer)
         super().__init__(network, weights, scoring, protocol, name)
-        check_comparison(comparison)
-        self.comparison = comparison
-        self.region_start = comparison["region_start"]
+        self.criterion, self.region_start, self.optimizer = criterion, region_start, optimizer
         self.inactive: list[nn.Module] = []
-
-    @abstractmethod
-    def losses(self, first: View, second: View, valid: Tensor) -> dict[str, Tensor]:
-        """The unweighted losses that count now, each a scalar, averaged over the images of all processes."""
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """The losses that count now, and the embeddings of each branch that was computed."""
@@ -105,7 +66,14 @@ class SiameseModule(PairModule):
                 "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
             ) from error
         self.inactive = inactive_heads(self.network, first)
-        return self.losses(first, second, valid), embeddings(first, second)
+        per_image = self.criterion(first, second, valid, self.mean_over_processes)
+        losses = {name: self.mean_over_images(loss, self.counted(name, valid)) for name, loss in per_image.items()}
+        return losses, embeddings(first, second)
+
+    def counted(self, loss: str, valid: Tensor) -> Tensor:
+        """Which images (B,) a loss is averaged over: those with an overlap, or all where it compares whole images."""
+        whole = loss == "image" and self.network.global_region == "image"
+        return torch.ones_like(valid) if whole else valid
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave inactive heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
@@ -113,30 +81,10 @@ class SiameseModule(PairModule):
             for parameter in head.parameters():
                 parameter.grad = None
 
-    def rehearsal(self) -> Self:
-        """A copy with every loss active from the first step, to measure what a run takes at most."""
-        copy = super().rehearsal()
+    def worst_case(self) -> Self:
+        copy = super().worst_case()
         copy.region_start = None if self.region_start is None else 0.0
         return copy
-
-    def pixels(self, first: Pair, second: Pair) -> Tensor:
-        """PixSim (Eq. 1), (B,), under the chosen distance."""
-        distance = DISTANCES[self.comparison["distance"]]
-        return similarity_loss(*first, *second, distance, self.comparison["stop_gradient"])
-
-    def regions(self, first: Pair, second: Pair) -> Tensor:
-        """RegionSim (Eq. 5), (B,), in the chosen form."""
-        chosen = self.comparison
-        if chosen["region_loss"] == "contrastive":
-            return contrastive_region_loss(
-                *first,
-                *second,
-                temperature=chosen["region_temperature"],
-                normalise=chosen["region_normalise"],
-                stop_gradient=chosen["region_stop_gradient"],
-            )
-        u1, v1, u2, v2 = (x.transpose(1, 2) for x in (*first, *second))  # (B, C, N): regions are positions
-        return similarity_loss(u1, v1, u2, v2, cosine_distance, chosen["stop_gradient"])
 
     def regions_active(self) -> bool:
         """Whether RegionSim counts in this epoch."""
@@ -164,7 +112,7 @@ def epochs_of(trainer: lightning.Trainer) -> int | None:
 
 def inactive_heads(network: DenseSiam, view: View) -> list[nn.Module]:
     """The heads that gave nothing for a view."""
-    given = ((network.head, view.z), (network.aux_head, view.aux), (network.region_head, view.regions))
+    given = ((network.head, view.z), (network.aux_head, view.aux), (network.region_head, view.region))
     return [head for head, output in given if head is not None and output is None]
 
 
@@ -175,14 +123,14 @@ def embeddings(first: View, second: View) -> Embeddings:
             "image": view.image and view.image.target,
             "dense": None if view.z is None else view.z.flatten(2).mT,
             "aux": view.aux and view.aux.target.flatten(2).mT,
-            "region": view.regions and view.regions.target,
+            "region": view.region and view.region.target,
         }
         for view in (first, second)
     ]
-    pairs = {name: (sides[0][name], sides[1][name]) for name in sides[0]}
+    both = {name: (sides[0][name], sides[1][name]) for name in sides[0]}
     return {
         name: (one.detach(), other.detach())
-        for name, (one, other) in pairs.items()
+        for name, (one, other) in both.items()
         if one is not None and other is not None
     }
 
@@ -194,7 +142,7 @@ def used_losses(
 
     Args:
         loss_weights: of each loss.
-        region_start: see `Comparison`.
+        region_start: see `SiameseTask`.
         known: losses of the task.
 
     Raises:

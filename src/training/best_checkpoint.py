@@ -10,7 +10,7 @@ from src.errors import DenseSiamError
 
 
 class BestByLabels(ModelCheckpoint):
-    """Keeps `best_by_labelled_miou.ckpt`, of the validation with the highest mIoU of whatever task is trained.
+    """Keeps `best_by_labelled_miou.ckpt`, of the validation with the highest primary metric of the task, such as mIoU.
 
     Args:
         dirpath: folder of the file.
@@ -26,14 +26,14 @@ class BestByLabels(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":  # a reference may be scored before
             return
-        known: Any = trainer  # Lightning sets its datamodule without declaring it
-        if known.datamodule.val is None or not trainer.limit_val_batches:
+        task: Any = pl_module  # training may not import the tasks; `src.tasks.base.Task` promises what is used here
+        if not task.is_scored:
             raise DenseSiamError(
                 "best_by_labelled_miou keeps the epoch of the highest mIoU, but nothing is scored: expected labels, "
                 "such as probe=own_labels or data=labelled_folder, and trainer.limit_val_batches above 0; or set "
                 "callbacks=default"
             )
-        self.monitor = f"{pl_module.name}/mIoU"
+        self.monitor = f"{task.name}/{task.primary_metric}"
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)

@@ -21,6 +21,7 @@ FIXED = (
     "data",
     "model",
     "task",
+    "optimizer",
     "trainer.accumulate_grad_batches",
     "trainer.gradient_clip_algorithm",
     "trainer.gradient_clip_val",
@@ -36,10 +37,11 @@ FREE = (
     "data.val_split",
     "model.encoder.weights",  # the checkpoint holds all weights
     "task.network.encoder.weights",
-    "task.probes",
+    "task.linear_probe",
     "task.region_start",  # see `first_region_epoch`
 )
 PARTS = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}  # what Lightning reads
+COPIES = (("task.network.", "model."), ("task.optimizer.", "optimizer."))  # values that the task refers to
 SHOWN = 4
 NOT_SET = "not set"
 
@@ -141,7 +143,7 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:
     """Whether a value that changes must not, and is no mere copy of another one that does."""
-    copied = name.startswith("task.network.") and name.replace("task.network.", "model.", 1) in changed
+    copied = any(name.replace(copy, original, 1) in changed for copy, original in COPIES if name.startswith(copy))
     return within(name, FIXED) and not within(name, FREE) and not copied
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.assembly.train import train
-from src.baselines.clustered import ClusteredModule, head_weights, weighted_cross_entropy
+from src.baselines.clustered import ClusteredTask, Clustering, head_weights, weighted_cross_entropy
 from src.baselines.deepcluster import DeepCluster
 from src.baselines.picie import PiCIE
 from src.checkpoints import load
@@ -46,7 +46,7 @@ DEMO = (
 )
 
 
-def make_task(method: type[ClusteredModule], **changes: Any) -> Any:
+def make_task(method: type[ClusteredTask], **changes: Any) -> Any:
     torch.manual_seed(0)
     network = DenseFeatures(resnet("resnet18", None, frozen=False, stages=2), partial(SimplifiedFPN, channels=6))
     options: dict[str, Any] = {
@@ -56,7 +56,7 @@ def make_task(method: type[ClusteredModule], **changes: Any) -> Any:
         "classes": CLASSES,
         "loss_weights": {"main": "balanced", "aux": "balanced"},
         "balance": "frequency",
-        "clustering": CLUSTERING,
+        "clustering": Clustering(**(CLUSTERING | changes.pop("clustering", {}))),
         "optimizer": adam(lr=1e-3, weight_decay=0),
         "protocol": paper(),
     }
@@ -77,17 +77,17 @@ def make_batch(first: int) -> dict[str, Any]:
 def clustered(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A task that has clustered the points of three batches, as when an epoch begins."""
 
-    def make(method: type[ClusteredModule], **changes: Any) -> Any:
+    def make(method: type[ClusteredTask], **changes: Any) -> Any:
         task = make_task(method, **changes)
         batches = [make_batch(first) for first in (0, 2, 4)]
         monkeypatch.setattr(method, "trainer", SimpleNamespace(
             strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
-            datamodule=SimpleNamespace(pairs_dataloader=lambda epoch: batches),
             num_training_batches=3,
         ))  # fmt: skip
         monkeypatch.setattr(method, "current_epoch", 0)
         monkeypatch.setattr(method, "all_gather", lambda self, value: value)
         monkeypatch.setattr(method, "transfer_batch_to_device", lambda self, batch, device, _: batch)
+        task.prepare(SimpleNamespace(pairs_dataloader=lambda epoch: batches))
         task.on_train_epoch_start()
         return task, batches
 
@@ -214,8 +214,8 @@ def test_heads_are_log_balanced_as_in_eq_8() -> None:
     ("changes", "message"),
     [
         ({"balance": "class"}, "balance is 'class'"),
-        ({"clustering": {**CLUSTERING, "share": 0}}, "task.clustering.share is 0"),
-        ({"clustering": {**CLUSTERING, "share": 1.5}}, "task.clustering.share is 1.5"),
+        ({"clustering": {"share": 0}}, "task.clustering.share is 0"),
+        ({"clustering": {"share": 1.5}}, "task.clustering.share is 1.5"),
         ({"loss_weights": {"main": 1, "aux": 0}, "protocol": paper(head="aux")}, "task.loss_weights.aux is 0"),
         ({"num_categories": 2}, "at least as many clusters as classes"),
     ],

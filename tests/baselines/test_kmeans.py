@@ -1,6 +1,7 @@
 """k-means without training: easy colours are separated, seeds fix the result, deep features have length one."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def colour_kmeans(pixels_per_image: int = 60, seed: int = 0, num_clusters: int =
 
 def fitted(images: Tensor, **options: int) -> KMeans:
     module = colour_kmeans(**options)
-    module.fit(images.split(3))
+    module.prepare(SimpleNamespace(), images.split(3))
     return module
 
 
@@ -98,7 +99,7 @@ def test_more_clusters_than_classes() -> None:
 
 
 def test_it_must_be_fitted_first() -> None:
-    with pytest.raises(RuntimeError, match="fit has not been called"):
+    with pytest.raises(RuntimeError, match="prepare has not been called"):
         colour_kmeans()(noise_images())
 
 
@@ -123,7 +124,7 @@ def test_kmeans_on_deep_features() -> None:
     features = DeepestMaps(resnet("resnet18", None, frozen=False))
     module = KMeans(features, 3, THREE, 100, 0, paper(), "kmeans_features")
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
-    module.fit(images.split(2))
+    module.prepare(SimpleNamespace(), images.split(2))
     assert module(images).shape == (3, 3, 4, 4)
     assert not any(part.training for part in module.features.modules())
 

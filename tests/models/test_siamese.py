@@ -54,7 +54,7 @@ def images(height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
 
 
 def outputs(view: View) -> dict[str, Tensor]:
-    pairs = {"dense": view.dense, "aux": view.aux, "regions": view.regions}
+    pairs = {"dense": view.dense, "aux": view.aux, "region": view.region}
     found = {"z": view.z}
     for name, pair in pairs.items():
         if pair is not None:
@@ -107,7 +107,7 @@ def test_only_heads_that_a_loss_needs_are_built(losses: list[str]) -> None:
     assert view.z.shape == (2, 5, 8, 8)
     assert (view.dense is not None) == ("dense" in losses)
     assert (view.aux is not None) == ("aux" in losses)
-    assert (view.regions is not None) == ("region" in losses)
+    assert (view.region is not None) == ("region" in losses)
 
 
 @pytest.mark.parametrize("grid_size", [-1, -3])
@@ -144,8 +144,8 @@ def test_shapes(position: str, grid_size: int | None, shape: tuple[int, int]) ->
         "dense.target": (2, 5, *shape),
         "aux.prediction": (2, 9, *shape),
         "aux.target": (2, 9, *shape),
-        "regions.prediction": (2, 5, 12),
-        "regions.target": (2, 5, 12),
+        "region.prediction": (2, 5, 12),
+        "region.target": (2, 5, 12),
     }
 
 
@@ -153,7 +153,7 @@ def test_shapes(position: str, grid_size: int | None, shape: tuple[int, int]) ->
 def test_inactive_regions_change_nothing_else(position: str) -> None:
     model = settled(grid_position=position, grid_size=4)
     active, inactive = (outputs(model.view(images(), BOXES, with_regions=flag)) for flag in (True, False))
-    assert active.keys() - inactive.keys() == {"regions.prediction", "regions.target"}
+    assert active.keys() - inactive.keys() == {"region.prediction", "region.target"}
     assert all(torch.equal(active[name], inactive[name]) for name in inactive)
 
 
@@ -178,7 +178,7 @@ def test_the_grid_lies_where_it_should(position: str) -> None:
         expected |= {f"{name}.prediction": p, f"{name}.target": z}
     expected["z"] = expected["dense.target"]
     u, v = model.region_head(expected["z"], read(features))
-    expected |= {"regions.prediction": u, "regions.target": v}
+    expected |= {"region.prediction": u, "region.target": v}
     found = outputs(model.view(images(), BOXES, with_regions=True))
     assert found.keys() == expected.keys()
     for name, value in found.items():
@@ -236,7 +236,7 @@ def test_views_do_not_depend_on_which_comes_first() -> None:
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("name", ["z", "dense.prediction", "aux.prediction", "regions.prediction", "regions.target"])
+@pytest.mark.parametrize("name", ["z", "dense.prediction", "aux.prediction", "region.prediction", "region.target"])
 def test_gradients_reach_the_encoder(position: str, name: str) -> None:
     model = network(grid_position=position, grid_size=3)
     found = outputs(model.view(images(), BOXES, with_regions=True))[name]

@@ -196,7 +196,7 @@ SCENES = """
     data.train_scenes=256 data.val_scenes=4 data.scene_size=32 data.num_workers=0
     data.views.size=16 data.views.colour.blur_probability=0
     model.grid_size=0 model.encoder.stages=1 model.image_channels=64
-    task.schedule=constant task.optimizer.base_lr=0.4
+    task.schedule=constant optimizer.base_lr=0.4
     trainer.max_epochs=24 trainer.check_val_every_n_epoch=100
 """
 
@@ -206,7 +206,7 @@ SCENES = """
 def test_simsiam_collapses_on_scenes_without_stop_gradient_only(stop_gradient: bool, tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        train(composed(tmp_path, *SCENES.split(), f"task.stop_gradient={stop_gradient}"))
+        train(composed(tmp_path, *SCENES.split(), f"task.criterion.stop_gradient={stop_gradient}"))
     said = [str(warning.message).partition(" after epoch")[0] for warning in caught]
     steps = json.loads((tmp_path / "scores.json").read_text())["cost"]["steps"]
     with (tmp_path / "csv" / "metrics.csv").open() as file:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from src.evaluation.scoring import Scoring
 from src.metrics import Category, class_iou
-from src.tasks.base import ScoredModule
+from src.tasks.pixels import PixelTask
 from tests.protocols import paper
 from tests.refusals import refusal
 from tests.tasks.test_segment import make_task
@@ -19,7 +19,7 @@ from tests.tasks.test_segment import make_task
 TWO = (Category("a", "stuff"), Category("b", "thing"))
 
 
-class Given(ScoredModule):
+class Given(PixelTask):
     """Predicts what the images hold in their first channel: cluster numbers."""
 
     def __init__(self, classes: Sequence[Category], num_clusters: int, **protocol: Any) -> None:
@@ -36,7 +36,7 @@ def item(clusters: list[list[int]], label: list[list[int]], index: int = 0) -> d
     return {"image": image, "label": torch.tensor(label), "index": index, "unreadable": ""}
 
 
-def scored(module: ScoredModule, items: list[dict[str, Any]]) -> dict[str, float]:
+def scored(module: PixelTask, items: list[dict[str, Any]]) -> dict[str, float]:
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = lightning.Trainer(**options, enable_model_summary=False)
     trainer.validate(module, DataLoader(items, batch_size=1), verbose=False)

@@ -26,8 +26,7 @@ def test_a_loss_that_is_not_finite_names_the_precision_in_use(precision: str, mo
     task, batch = make_task(), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     task.trainer.precision = precision
-    folder = SimpleNamespace(image_name=lambda index: f"folder/{index}.png")
-    task.trainer.datamodule = SimpleNamespace(train=folder)
+    task.prepare(SimpleNamespace(train_image_name=lambda index: f"folder/{index}.png"))
     batch["index"] = torch.arange(4, 11)
     monkeypatch.setattr(task, "compare", lambda batch: ({"dense": torch.tensor(torch.inf)}, {}))
     said = refusal(lambda: task.training_step(batch, 0), f"set trainer.precision=32-true instead of {precision}")

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from src.evaluation.probing import ProbeSettings
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
 from src.models.encoder import resnet
 from src.models.necks import DeepestMap
@@ -17,6 +18,7 @@ from src.models.siamese import DenseSiam
 from src.optim import sgd
 from src.tasks.pretrain import Pretrain
 from tests import simsiam
+from tests.criterion import criterion_of
 from tests.protocols import paper
 from tests.refusals import refusal
 
@@ -26,6 +28,7 @@ Batch = dict[str, Any]
 
 def make_task(**changes: Any) -> Pretrain:
     torch.manual_seed(0)
+    criterion = criterion_of(changes)
     values: dict[str, Any] = {
         "encoder": resnet("resnet18", None, frozen=False, output_stride=changes.pop("output_stride", 8)),
         "neck": DeepestMap,
@@ -42,15 +45,10 @@ def make_task(**changes: Any) -> Pretrain:
         "loss_weights": EQ_7,
         "schedule": "cosine",
         "constant_predictor_lr": False,
-        "probes": {"cells_per_image": 16, "l2": [0.01], "max_iterations": 20, "seed": 0},
+        "linear_probe": ProbeSettings(cells_per_image=16, l2=[0.01], max_iterations=20, seed=0),
         "protocol": paper(),
         "region_start": 0.0,
-        "distance": "cross_entropy",
-        "stop_gradient": True,
-        "region_loss": "contrastive",
-        "region_temperature": 0.1,
-        "region_normalise": True,
-        "region_stop_gradient": False,
+        "criterion": criterion,
         "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
     }
     return Pretrain(partial(DenseSiam, **values), **(options | changes))
@@ -132,7 +130,7 @@ def test_a_step_minimises_the_weighted_sum_of_the_pure_functions() -> None:
     expected = (
         similarity_loss(*first.image, *second.image, cosine_distance, True)
         + similarity_loss(*first.dense, *second.dense, DISTANCES["cross_entropy"], True)
-        + 0.1 * contrastive_region_loss(*first.regions, *second.regions, 0.1, True, False)
+        + 0.1 * contrastive_region_loss(*first.region, *second.region, 0.1, True, False)
     ).mean()
     assert trained(task, [batch]).losses == [pytest.approx(expected.item(), rel=1e-5)]
 
@@ -145,7 +143,7 @@ def test_pairs_without_an_overlap_count_for_the_image_alone() -> None:
         first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
         image = similarity_loss(*first.image, *second.image, cosine_distance, True)[counted].mean()
         dense = similarity_loss(*first.dense, *second.dense, DISTANCES["cross_entropy"], True)[[0, 2]].mean()
-        regions = contrastive_region_loss(*first.regions, *second.regions, 0.1, True, False)[[0, 2]].mean()
+        regions = contrastive_region_loss(*first.region, *second.region, 0.1, True, False)[[0, 2]].mean()
         assert trained(task, [batch]).losses == [pytest.approx((image + dense + 0.1 * regions).item(), rel=1e-5)]
 
 

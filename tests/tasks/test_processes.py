@@ -22,7 +22,7 @@ from src.models.siamese import DenseSiam
 from src.optim import sgd
 from src.tasks.pretrain import Pretrain
 from src.tasks.segment import Segment
-from src.tasks.siamese import SiameseModule
+from src.tasks.siamese import SiameseTask
 from src.training.sync_batchnorm import SyncBatchNorm
 from tests.composing import composed
 from tests.processes import in_two_processes
@@ -61,7 +61,7 @@ def segmentation(**changes: Any) -> Segment:
 class Case(NamedTuple):
     """A run of two epochs of two batches; RegionSim is active in the second. Each process has two of four pairs."""
 
-    make: Callable[..., SiameseModule]
+    make: Callable[..., SiameseTask]
     options: Mapping[str, Any]
     valid: tuple[bool, ...]
 
@@ -101,7 +101,7 @@ class Steps(Callback):
         self.found.append(Step(self.gradients, logged))
 
 
-def fit(task: SiameseModule, batches: list[dict[str, Any]], share: slice, trainer: str) -> list[Step]:
+def fit(task: SiameseTask, batches: list[dict[str, Any]], share: slice, trainer: str) -> list[Step]:
     """Train on a share of every batch, with a trainer of `conf/`."""
     shares = [
         {key: [view[share] for view in value] if key == "views" else value[share] for key, value in batch.items()}
@@ -113,7 +113,7 @@ def fit(task: SiameseModule, batches: list[dict[str, Any]], share: slice, traine
     return steps.found
 
 
-def with_fixed_statistics(task: SiameseModule, batch: dict[str, Any]) -> SiameseModule:
+def with_fixed_statistics(task: SiameseTask, batch: dict[str, Any]) -> SiameseTask:
     """The task with its batch norm frozen at the statistics of a batch, where every layer has much to learn."""
     for module in task.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

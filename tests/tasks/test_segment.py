@@ -26,6 +26,7 @@ from src.models.siamese import DenseSiam, View
 from src.optim import sgd
 from src.tasks.segment import Segment
 from src.tasks.siamese import epochs_of
+from tests.criterion import alone, criterion_of
 from tests.protocols import paper
 from tests.refusals import refusal
 
@@ -39,7 +40,9 @@ TABLE_5 = [
 
 
 def make_task(**changes: Any) -> Segment:
+    """A small task; changes are of its arguments, of its criterion's or of its network's."""
     torch.manual_seed(0)
+    criterion = criterion_of(changes)
     network = partial(
         DenseSiam,
         encoder=changes.pop("encoder", None) or resnet("resnet18", None, frozen=False),
@@ -50,13 +53,7 @@ def make_task(**changes: Any) -> Segment:
     options: dict[str, Any] = {
         "loss_weights": TABLE_5[3],
         "region_start": 0.8,
-        "distance": "cross_entropy",
-        "stop_gradient": True,
-        "seg_weighting": "frequency",
-        "region_loss": "contrastive",
-        "region_temperature": 0.1,
-        "region_normalise": True,
-        "region_stop_gradient": False,
+        "criterion": criterion,
         "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
         "protocol": paper(),
     }
@@ -69,7 +66,7 @@ def at_epoch(task: Segment, epoch: int, max_epochs: int, monkeypatch: pytest.Mon
     trainer = SimpleNamespace(
         max_epochs=max_epochs, max_steps=-1, strategy=strategy, global_step=7, current_epoch=epoch
     )
-    trainer.precision, trainer.datamodule = "32-true", None
+    trainer.precision = "32-true"
     monkeypatch.setattr(Segment, "trainer", trainer)
     monkeypatch.setattr(Segment, "current_epoch", epoch)
     monkeypatch.setattr(Segment, "global_step", 7)
@@ -99,7 +96,7 @@ def test_each_row_of_table_5_builds_and_computes_only_its_losses(
     expected = {name for name, weight in weights.items() if weight != 0}
     batch = make_batch()
     views = [task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"])]
-    assert set(task.losses(*views, batch["valid"])) == expected == set(task.weights)
+    assert set(task.criterion(*views, batch["valid"], alone)) == expected == set(task.weights)
     assert (task.network.aux_head is not None) == ("aux" in expected)
     assert (task.network.region_head is not None) == ("region" in expected)
 
@@ -114,12 +111,12 @@ def test_a_step_minimises_the_weighted_sum_of_the_pure_functions(monkeypatch: py
     def seg(view: View) -> Tensor:
         return segmentation_loss(view.z, category_weights(category_counts(view.z, batch["valid"]), "frequency"))
 
-    assert all(pair is not None for view in (first, second) for pair in view[:-1])
+    assert all(pair is not None for view in (first, second) for pair in (view.dense, view.aux, view.seg, view.region))
     expected = (
         dense_weight * similarity_loss(*first.dense, *second.dense, distance, True)
         + aux_weight * similarity_loss(*first.aux, *second.aux, distance, True)
         + 1.0 * (0.5 * seg(first) + 0.5 * seg(second))
-        + 0.1 * contrastive_region_loss(*first.regions, *second.regions, 0.1, True, False)
+        + 0.1 * contrastive_region_loss(*first.region, *second.region, 0.1, True, False)
     ).mean()
     assert task.training_step(batch, 0)["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -128,10 +125,10 @@ def test_invalid_pairs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     task, batch = make_task(region_start=0.0), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
-    some = task.losses(first, second, torch.tensor([True, False, True]))
+    some, _ = task.compare(batch | {"valid": torch.tensor([True, False, True])})
     per_image = similarity_loss(*first.dense, *second.dense, DISTANCES["cross_entropy"], True)
     assert some["dense"].item() == pytest.approx(per_image[[0, 2]].mean().item())
-    none = task.losses(first, second, torch.zeros(3, dtype=torch.bool))
+    none, _ = task.compare(batch | {"valid": torch.zeros(3, dtype=torch.bool)})
     assert all(value.item() == 0 for value in none.values())
 
 
@@ -216,9 +213,11 @@ def test_similarity_form_of_the_region_loss(monkeypatch: pytest.MonkeyPatch) -> 
     task, batch = make_task(region_loss="similarity", region_start=0.0), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     first, second = (task.network.view(x, batch["boxes"][:, side], True) for side, x in enumerate(batch["views"]))
-    (u1, v1), (u2, v2) = first.regions, second.regions
+    (u1, v1), (u2, v2) = first.region, second.region
     expected = 0.5 * (cosine_distance(u1.mT, v2.mT) + cosine_distance(u2.mT, v1.mT)).mean()
-    assert task.losses(first, second, batch["valid"])["region"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.criterion(first, second, batch["valid"], alone)["region"].mean().item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(

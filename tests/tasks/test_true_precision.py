@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src.assembly.train import train
-from src.tasks.pairs import PairModule
+from src.tasks.pairs import PairTask
 from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences
@@ -66,14 +66,14 @@ def test_all_references_run(precision: str, tmp_path: Path) -> None:
 
 def test_boxes_and_losses_stay_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    step = PairModule.training_step
+    step = PairTask.training_step
 
     def spied(self: Any, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         found = step(self, batch, batch_idx)
         seen.extend([batch["boxes"], found["loss"]])
         return found
 
-    monkeypatch.setattr(PairModule, "training_step", spied)
+    monkeypatch.setattr(PairTask, "training_step", spied)
     train(composed(tmp_path, *TINY, *DENSESIAM, "trainer.precision=bf16-true", "score_before=false"))
     assert [value.dtype for value in seen] == [torch.float32] * 2
     boxes = seen[0]

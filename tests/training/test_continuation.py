@@ -41,17 +41,17 @@ def start(*overrides: str, epoch: int = 9) -> Start:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("task.optimizer.base_lr=0.01", "task.optimizer.base_lr=0.01 (was 0.16)"),
-        ("task.optimizer.weight_decay=0", "task.optimizer.weight_decay=0 (was 0.0001)"),
-        ("task.optimizer.momentum=0.8", "task.optimizer.momentum=0.8 (was 0.9)"),
-        ("data.batch_size=16", "data.batch_size=16 (was 32), task.optimizer.batch_size=16 (was 32)"),
+        ("optimizer.base_lr=0.01", "optimizer.base_lr=0.01 (was 0.16)"),
+        ("optimizer.weight_decay=0", "optimizer.weight_decay=0 (was 0.0001)"),
+        ("optimizer.momentum=0.8", "optimizer.momentum=0.8 (was 0.9)"),
+        ("data.batch_size=16", "data.batch_size=16 (was 32), optimizer.batch_size=16 (was 32)"),
         ("seed=1", "seed=1 (was 0)"),
         ("data.views.size=48", "data.views.size=48 (was 64)"),
         ("data.train_scenes=100", "data.train_scenes=100 (was 1000)"),
         ("model.num_categories=9", "found model.num_categories=9 (was 8); expected"),
         ("model.encoder.frozen=true", "model.encoder.frozen=True (was False)"),
         ("task.loss_weights.region=0", "task.loss_weights.region=0 (was 0.1)"),
-        ("task.stop_gradient=false", "task.stop_gradient=False (was True)"),
+        ("task.criterion.stop_gradient=false", "task.criterion.stop_gradient=False (was True)"),
         ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2 (was not set)"),
         ("trainer.gradient_clip_val=1.0", "trainer.gradient_clip_val=1.0 (was not set)"),
         ("task=picie", " more; expected the values that it has"),
@@ -74,7 +74,7 @@ def test_a_methods_own_value_for_its_network_is_refused() -> None:
 
 def test_the_rates_of_a_cosine_are_refused() -> None:
     before = start("experiment=demo_pretrain", epoch=2)
-    for override in ("task.optimizer.base_lr=0.01", "task.schedule=constant", "task.constant_predictor_lr=true"):
+    for override in ("optimizer.base_lr=0.01", "task.schedule=constant", "task.constant_predictor_lr=true"):
         refusal(lambda o=override: go_on(before, plain("experiment=demo_pretrain", o)), override.partition("=")[0])
 
 

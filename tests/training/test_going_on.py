@@ -17,7 +17,7 @@ from src.assembly.evaluate import evaluate
 from src.assembly.export import export
 from src.assembly.train import train
 from src.checkpoints import load
-from src.tasks.pairs import PairModule
+from src.tasks.pairs import PairTask
 from tests.composing import composed
 from tests.refusals import refusal
 from tests.resuming import differences
@@ -42,9 +42,9 @@ def killed_in_step(step: int) -> Iterator[None]:
             raise MemoryError("killed")
         return original(self, *arguments)
 
-    original = PairModule.training_step
+    original = PairTask.training_step
     with pytest.MonkeyPatch.context() as patched, pytest.raises(MemoryError):  # noqa: PT012
-        patched.setattr(PairModule, "training_step", training_step)
+        patched.setattr(PairTask, "training_step", training_step)
         yield
 
 
@@ -84,8 +84,8 @@ def test_a_run_goes_on_in_its_folder(straight: Path, tmp_path: Path) -> None:
 
 
 def test_another_rate_is_refused(straight: Path, tmp_path: Path) -> None:
-    again = [f"ckpt_path={straight}/checkpoints/last.ckpt", "task.optimizer.base_lr=0.01"]
-    refusal(lambda: train(composed(tmp_path, *TINY, *again)), "task.optimizer.base_lr=0.01 (was 0.16)", "weights=")
+    again = [f"ckpt_path={straight}/checkpoints/last.ckpt", "optimizer.base_lr=0.01"]
+    refusal(lambda: train(composed(tmp_path, *TINY, *again)), "optimizer.base_lr=0.01 (was 0.16)", "weights=")
     assert [path.name for path in tmp_path.iterdir()] == [".run"]
 
 

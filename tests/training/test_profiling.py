@@ -152,7 +152,7 @@ def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch:
         data = instantiate(config.data, protocol=protocol, _convert_="all")
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
         if rehearsed:
-            found = measure(make, task.rehearsal(), data, steps=1)
+            found = measure(make, task.worst_case(), data, steps=1)
             assert active == [inactive | {"region"}] * 2
             assert (found.images, found.batch, found.train_batches, found.val_batches) == (8, 4, 2, 2)
         active.clear()

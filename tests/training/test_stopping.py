@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from src.assembly.train import train
-from src.tasks.pairs import PairModule
+from src.tasks.pairs import PairTask
 from tests.composing import composed
 from tests.resuming import differences
 
@@ -42,9 +42,9 @@ def test_ctrl_c_in_a_step_and_the_same_command_again(
             signal.raise_signal(signal.SIGINT)
         return step(self, *arguments)
 
-    step = PairModule.training_step
+    step = PairTask.training_step
     with monkeypatch.context() as patched:
-        patched.setattr(PairModule, "training_step", signalled)
+        patched.setattr(PairTask, "training_step", signalled)
         with pytest.raises(SystemExit) as ended:
             train(composed(tmp_path / "stopped", *command))
     assert ended.value.code == 128 + signal.SIGINT

@@ -1,0 +1,67 @@
+"""Building a run from its config, once for every command: data, task and trainer."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import lightning
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+
+from src.tasks.base import Task
+from src.training.trainer import make_trainer
+
+Make = Callable[..., Any]  # builds what a config with `_target_` describes; Hydra's `instantiate`, or `rebuild`
+
+
+class Run(NamedTuple):
+    """What a config describes.
+
+    Attributes:
+        data: a LightningDataModule that has what `src.tasks.base.Data` asks for.
+        task: of the same classes as the data, and scored by the same protocol.
+        trainer: with the callbacks and the loggers of the config.
+    """
+
+    data: Any
+    task: Task
+    trainer: lightning.Trainer
+
+
+def assemble(
+    config: Mapping[str, Any], make: Make, stage: Literal["fit", "validate"], callbacks: Iterable[Callback] = ()
+) -> Run:
+    """Build a run.
+
+    Args:
+        config: plain containers, interpolations resolved. Its trainer, callbacks and loggers are always built by Hydra:
+            they have to come from the user's own command, never from a checkpoint.
+        make: builds data and task.
+        stage: what the data is set up for; mistakes in it show before the task is built.
+        callbacks: further ones, which come before those of the config.
+
+    Raises:
+        DenseSiamError: a value that is refused; data that is missing.
+    """
+    data = make(config["data"], protocol=make(config["protocol"]))
+    if "_target_" in config["probe"]:
+        data = make(config["probe"], data=data)
+    data.setup(stage)
+    task = task_for(config["task"], data, make)
+    trainer = make_trainer(
+        config["trainer"],
+        callbacks=[*callbacks, *instantiate_group(config["callbacks"])],
+        logger=instantiate_group(config["logger"]),
+    )
+    task.trainer = trainer
+    return Run(data, task, trainer)
+
+
+def task_for(config: Mapping[str, Any], data: Any, make: Make) -> Task:
+    """Build a task, or a reference method, for the classes and the protocol of the data."""
+    task: Task = make(config, classes=data.classes, protocol=data.protocol)
+    return task
+
+
+def instantiate_group(group: Mapping[str, Any]) -> list[Any]:
+    """The objects of a config group, without the entries that are switched off by null."""
+    return [instantiate(entry, _convert_="all") for entry in group.values() if entry is not None]

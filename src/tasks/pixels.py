@@ -1,0 +1,105 @@
+"""Tasks that predict one category per pixel: logits to labels to confusion matrices to scores."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from src.errors import DenseSiamError
+from src.evaluation.bootstrap import Interval, paired_difference
+from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.protocol import Protocol
+from src.evaluation.scoring import Scored, Scoring
+from src.metrics import release_block_scores
+from src.monitoring.contact_sheet import contact_sheet
+from src.tasks.base import Task
+
+
+class PixelTask(Task):
+    """A task that maps images to logits and is scored against labels by matching its categories to classes.
+
+    Labels reach `validation_step` only.
+
+    Args:
+        scoring: counts the predictions that the logits give.
+        protocol: how images are predicted and categories matched.
+        name: what the scores are logged under.
+
+    Raises:
+        DenseSiamError: the numbers of the release are asked for where they don't exist.
+    """
+
+    primary_metric = "mIoU"
+
+    def __init__(self, scoring: Scoring, protocol: Protocol, name: str) -> None:
+        super().__init__(name)
+        clusters, classes = scoring.num_clusters, len(scoring.classes)
+        if protocol.release_blocks and classes and (scoring.matching != "hungarian" or clusters != classes):
+            raise DenseSiamError(
+                f"the release's numbers need one cluster per class, matched one to one: found {clusters} clusters, "
+                f"{classes} classes and matching={scoring.matching}; set protocol=paper"
+            )
+        self.scoring, self.protocol = scoring, protocol
+
+    @property
+    def extra_scorings(self) -> dict[str, Scoring]:
+        """The counts of other predictions that the task makes in a validation, by their names."""
+        return {}
+
+    def on_validation_epoch_start(self) -> None:
+        self.broadcast_buffers(self)
+        for scoring in (self.scoring, *self.extra_scorings.values()):
+            scoring.reset()
+
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Give every process the buffers of the first one, such as the statistics of batch norm; a collective call.
+
+        DDP does so before a training step, but a validation begins after one. All processes must predict alike, or a
+        cluster is not the same cluster everywhere.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Count a batch {"image": (B, 3, H, W), "label": (B, h, w), "index": (B,)}; returns the clusters (B, h, w)."""
+        return self.predict_and_update(self.scoring, self, batch)
+
+    def predict_and_update(
+        self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]
+    ) -> Tensor:
+        """Predict a batch as the protocol says and count it; returns the clusters (B, h, w)."""
+        images, label = batch["image"], batch["label"]
+        logits = mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images)
+        clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
+        scoring.update(clusters, label, batch["index"])
+        return clusters
+
+    def on_validation_epoch_end(self) -> None:
+        summary = self.scoring.compute()
+        self.log_dict({f"{self.name}/{key}": value for key, value in summary.items()})
+        if self.protocol.release_blocks:
+            things = sum(category.kind == "thing" for category in self.scoring.classes)
+            self.scoring.scores |= release_block_scores(self.scoring.total, self.scoring.mapping, things)
+
+    def remarks(self) -> list[str]:
+        return list(filter(None, [self.scoring.surplus()]))
+
+    def results(self) -> dict[str, Scored]:
+        scorings = {"": self.scoring, **self.extra_scorings}
+        return {name: scoring.scored(self.protocol.resamples) for name, scoring in scorings.items()}
+
+    def scored_on(self) -> dict[str, Any]:
+        return {**self.scoring.image_matrices().counted(), **self.protocol.describe()}
+
+    def difference(self, other: Task) -> dict[str, Interval]:
+        if not isinstance(other, PixelTask):
+            raise DenseSiamError(f"{self.name} and {other.name} have different scores: expected two of the same kind")
+        own, others = self.scoring.image_matrices(), other.scoring.image_matrices()
+        return paired_difference(own, others, self.protocol.resamples)
+
+    def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
+        rows = [(image, label, self.scoring.mapping[clusters]) for image, label, clusters in samples]
+        return contact_sheet(rows, [category.name for category in self.scoring.classes])
