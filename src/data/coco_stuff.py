@@ -120,7 +120,7 @@ class CocoImages:
             )
         if missing:
             self.what = f"{len(ids) - len(missing)} of {len(ids)} {self.what}"
-            so = "scores are not comparable with those on all of them" if labelled else "training goes on without them"
+            so = "scores are not comparable with those on all of them" if labelled else "training uses the others"
             rank_zero_warn(
                 f"{self.folder} has {self.what}, the others, such as {', '.join(missing[:3])}, are missing: {so}"
             )

@@ -20,7 +20,7 @@ class SampleKey:
     index: int
 
     def seed(self, run_seed: int) -> int:
-        """A 63-bit seed for this sample alone."""
+        """A 63-bit seed for this sample of this epoch, given the seed of the run."""
         state = np.random.SeedSequence([run_seed, self.epoch, self.index]).generate_state(1, np.uint64)
         return int(state[0] >> 1)
 

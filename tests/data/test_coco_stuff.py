@@ -172,7 +172,9 @@ def test_missing_images_are_counted_and_named(root: Path) -> None:
     assert f"the others, such as {', '.join(missing[:3])}, are missing" in str(caught[0].message)
     assert str(val) == f"COCO-Stuff-27, 2 of 2175 curated images in {root / 'val2017'}"
     (root / "train.txt").write_text("9\n10\n30\n")
-    with pytest.warns(UserWarning, match=r"has 2 of 3 images listed in .*train.txt, .* 000000000010, .* training goes"):
+    with pytest.warns(
+        UserWarning, match=r"has 2 of 3 images listed in .*train.txt, .* 000000000010, .* training uses the others"
+    ):
         train = CocoImages(root, "train", str(root / "train.txt"), 27, labelled=False)
     assert [Path(train.image_name(index)).stem for index in range(len(train))] == ["000000000009", "000000000030"]
 

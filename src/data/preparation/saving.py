@@ -36,7 +36,7 @@ class Saving:
 def measure(jobs: Sequence[Job], side: int, clock: Callable[[], float] = time.perf_counter) -> Saving:
     """Compare the originals of resized images with their copies.
 
-    Every timed file is read once before, so that the times compare decoding alone, not the disk.
+    Every timed file is read once before, so that the times don't depend on the disk.
 
     Args:
         jobs: the files of the copy; unchanged files, and images that couldn't be read, are not measured.

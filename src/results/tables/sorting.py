@@ -67,7 +67,7 @@ def departures(run: Run, row: Row) -> list[str]:
 
 
 def setting_of(run: Run, identifying: Iterable[str]) -> dict[str, Any]:
-    """The config of a run and the files that it started from, without its seeds.
+    """The config of a run and the files that it started from, without seeds and values that have no effect.
 
     Args:
         run: the run.
