@@ -45,13 +45,7 @@ PRECISIONS = {"32": None, "bf16": torch.bfloat16}
 
 
 class Variant(NamedTuple):
-    """A kind of step that is measured.
-
-    Attributes:
-        name: its name in the table.
-        overrides: values of the config.
-        sums_first: whether RegionSim is computed in the slower order: mask sums first, then the projector g'.
-    """
+    """A kind of step: values of the config, and whether RegionSim sums over the masks before g' (the slower order)."""
 
     name: str
     overrides: tuple[str, ...]

@@ -35,8 +35,7 @@ class Encoder(Float32Buffers):
         mean, std: mean and standard deviation of RGB values in [0, 1], for the normalisation.
         frozen: if true, the backbone gets no gradient, and its batch norms stay in evaluation mode.
         channels_last: whether the backbone's maps are (B, H, W, C) instead of (B, C, H, W).
-        size: height and width of images, if the backbone takes only one size; None if it takes all multiples of its
-            strides.
+        size: height and width, if the backbone takes only one size; None if it takes all multiples of its strides.
 
     Attributes:
         multiple: least common multiple of the strides in pixels; sides of images are resized to multiples of it.
@@ -183,9 +182,8 @@ def timm_features(
         options: further arguments of `timm.create_model`, such as `img_size`: numbers, flags, or lists of these.
 
     Raises:
-        DenseSiamError: timm is not installed; the name or an option is unknown; the weights can't be read, can't be
-            downloaded or don't fit; the maps are not in order from fine to coarse, or don't cover the image; or the
-            backbone does not take RGB images.
+        DenseSiamError: timm is not installed; the name or an option is unknown; the weights can't be read or don't fit;
+            the maps are not in order from fine to coarse or don't cover the image; or images are not RGB.
     """
     try:
         import timm
@@ -224,9 +222,7 @@ def timm_features(
 
 
 def check_timm_arguments(name: object, options: Mapping[str, object]) -> None:
-    """Refuse arguments with which timm would read a file or connect to a server.
-
-    The arguments can come from a checkpoint, whose author may be a stranger.
+    """Refuse arguments, perhaps from a stranger's checkpoint, with which timm would read a file or ask a server.
 
     Raises:
         DenseSiamError: the name is an address (`hf-hub:...`, `local-dir:...`), or an option holds text, which could be
@@ -267,13 +263,7 @@ def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: str | None = None) -> None:
-    """Load a state dict that must fit exactly; only entries of a classifier are ignored.
-
-    Args:
-        model: the module to load into.
-        state: the state dict.
-        source: where it comes from, for messages.
-        head: beginning of the names of the classifier's entries; None if there is no classifier.
+    """Load a state dict that must fit exactly; entries of a classifier, whose names start with `head`, are ignored.
 
     Raises:
         DenseSiamError: names or shapes differ; the message counts them and names the first.
