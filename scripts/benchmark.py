@@ -1,10 +1,10 @@
-"""What a step of pre-training costs beside SimSiam's, in memory and in time; no data needed, the images are noise.
+"""Memory and time of a pre-training step, compared with a step of SimSiam. No data is needed: the images are noise.
 
-Bytes that autograd keeps for the backward pass, for each K of Table 4a and for RegionSim:
+Memory that autograd keeps for the backward pass, for each K of Table 4a and for RegionSim:
     python scripts/benchmark.py memory
-Seconds and arithmetic of SimSiam, PixSim and RegionSim, one step of each in turn; one thread makes the least noise:
+Seconds and operations of a step of SimSiam, PixSim and RegionSim, in turn; times vary least with one thread:
     OMP_NUM_THREADS=1 python scripts/benchmark.py time
-Both take values of the config at the end, such as `model/encoder=resnet18 model.encoder.output_stride=8`.
+Values of the config can be added at the end, such as `model/encoder=resnet18 model.encoder.output_stride=8`.
 """
 
 import argparse
@@ -45,19 +45,19 @@ PRECISIONS = {"32": None, "bf16": torch.bfloat16}
 
 
 class Variant(NamedTuple):
-    """A step that is measured: values of the config, and whether g' waits for the mask sums although that is longer."""
+    """A kind of step: values of the config, and whether RegionSim sums over the masks before g' (the slower order)."""
 
     name: str
     overrides: tuple[str, ...]
     sums_first: bool = False
 
     def order(self) -> AbstractContextManager[object]:
-        """While it lasts, RegionSim takes this step's order."""
+        """A context in which RegionSim is computed in the order of this step."""
         return patch("src.models.heads.layer_first", return_value=False) if self.sums_first else nullcontext()
 
 
 def grid(size: int) -> Variant:
-    """PixSim alone with K x K points; SimSiam for 0."""
+    """PixSim without RegionSim, with K x K points; SimSiam for 0."""
     return Variant(f"K = {size}", (f"model.grid_size={size}", "task.loss_weights.region=0"))
 
 
@@ -68,14 +68,14 @@ TIMED = (grid(0)._replace(name="SimSiam"), grid(7)._replace(name="PixSim, K = 7"
 
 @dataclass(eq=False)
 class Kept:
-    """What autograd has saved, for as long as it keeps it, and in which part of the network."""
+    """A tensor that autograd keeps for the backward pass, and the part of the network that saved it."""
 
     tensor: Tensor
     part: str
 
 
 class Timed(NamedTuple):
-    """Seconds of each step on the clock, and of the processor, all threads together; operations of one step."""
+    """Wall-clock seconds and processor seconds (all threads together) of each step; operations of one step."""
 
     wall: list[float]
     processor: list[float]
@@ -83,19 +83,19 @@ class Timed(NamedTuple):
 
 
 def make_task(overrides: Sequence[str]) -> Pretrain:
-    """The task of `experiment=coco_pretrain` with these values, ready for single steps outside of a loop."""
+    """The task of `experiment=coco_pretrain` with these values, ready for single steps without Lightning's loop."""
     lightning.seed_everything(0, verbose=False)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"), plain_errors():
         config = compose("train", ["experiment=coco_pretrain", "task.schedule=constant", *overrides])
         task: Pretrain = instantiate(config.task, classes=(), protocol=instantiate(config.protocol), _convert_="all")
     task.trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
-    for name in ("log", "log_dict"):  # these want Lightning's loop around the step
+    for name in ("log", "log_dict"):  # they work only inside Lightning's loop
         setattr(task, name, lambda *_, **__: None)
     return task.train()
 
 
 def make_batch(images: int, side: int, device: torch.device) -> dict[str, Any]:
-    """Two views of each image, noise, that overlap in part; the second is flipped."""
+    """A batch of noise: two views of each image that partly overlap; the second view is flipped."""
     generator = torch.Generator().manual_seed(0)
     views = [torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=generator) for _ in "ab"]
     boxes = torch.tensor([[[0.3, 0.0, 1.0, 0.8], [0.7, 0.2, 0.1, 0.9]]]).repeat(images, 1, 1)
@@ -110,20 +110,20 @@ def make_batch(images: int, side: int, device: torch.device) -> dict[str, Any]:
 def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> Counter[str]:
     """Bytes that autograd keeps between the forward and the backward pass.
 
-    Each storage counts once, whole, for the part that saved it first; parameters and buffers do not count, they are
-    there anyway.
+    Each storage counts once, in full, for the part that saved it first. Parameters and buffers do not count, because
+    they need no additional memory.
 
     Args:
         module: its children are the parts.
-        forward: gives the loss; what only other results need is gone when it returns, and does not count.
+        forward: returns the loss; tensors that the backward pass of the loss does not need are not counted.
 
     Returns:
-        By the children's names; under "" what was saved outside of them.
+        Bytes by the names of the children; "" for tensors that were saved outside of them.
     """
     entered, saved = [""], list[weakref.ref[Kept]]()
 
     def pack(tensor: Tensor) -> Kept:
-        kept = Kept(tensor.detach(), entered[-1])  # a result itself would keep its whole graph alive
+        kept = Kept(tensor.detach(), entered[-1])  # not attached: the tensor would keep its whole graph
         saved.append(weakref.ref(kept))
         return kept
 
@@ -147,12 +147,12 @@ def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> Counter[str]
         if storage.data_ptr() not in counted:
             counted.add(storage.data_ptr())
             found[kept.part] += storage.nbytes()
-    del loss  # until here it has kept them
+    del loss  # the loss must exist until here, because it keeps the saved tensors
     return found
 
 
 def measure_memory(variant: Variant, images: int, side: int, values: Sequence[str]) -> dict[str, float]:
-    """Bytes per image, both views together: of each of `BRANCHES`, and of the rest, which is sampling and losses."""
+    """Bytes per image (both views together) of each of `BRANCHES`, and of the rest, which is sampling and losses."""
     task = make_task([*values, *variant.overrides])
     batch = make_batch(images, side, torch.device("cpu"))
     with variant.order():
@@ -162,7 +162,7 @@ def measure_memory(variant: Variant, images: int, side: int, values: Sequence[st
 
 
 def published_memory() -> dict[str, float]:
-    """GB of Table 4a, by K."""
+    """The memory in GB that the paper's Table 4a gives for each K."""
     table = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(TABLE_4)))["tables"]["table4a"]
     return {row["name"]: row["published"][table["columns"].index("Mem. GB")] for row in table["rows"]}
 
@@ -172,11 +172,11 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def memory_table(measured: Mapping[str, Mapping[str, float]], published: Mapping[str, float]) -> str:
-    """In Markdown; the first row is what the others are compared with.
+    """The memory as a Markdown table, in which all rows are compared with the first.
 
     Args:
-        measured: `measure_memory` of each step, by its name.
-        published: by the same names, where there is such a number.
+        measured: result of `measure_memory` for each step, by its name.
+        published: the paper's memory in GB by the same names, for those steps that the paper has.
     """
     first, *_ = measured
     least, rows = sum(measured[first].values()), []
@@ -191,7 +191,7 @@ def memory_table(measured: Mapping[str, Mapping[str, float]], published: Mapping
 
 
 def make_step(variant: Variant, batch: dict[str, Any], dtype: torch.dtype | None, values: Sequence[str]) -> Any:
-    """A function that takes one whole training step: both views, losses, backward pass, SGD."""
+    """A function that does one whole training step: both views, losses, backward pass, SGD."""
     device = batch["valid"].device
     task = make_task([*values, *variant.overrides]).to(device)
     optimizer = cast(torch.optim.Optimizer, task.configure_optimizers())
@@ -209,7 +209,7 @@ def make_step(variant: Variant, batch: dict[str, Any], dtype: torch.dtype | None
 
 
 def measure_time(steps: Sequence[Callable[[], None]], rounds: int) -> list[Timed]:
-    """Take the steps in turn, `rounds` times after a warm-up in which their operations are counted."""
+    """Do the steps in turn, `rounds` times, after a warm-up in which their operations are counted."""
     timed = []
     for step in steps:
         with FlopCounterMode(display=False) as counter:
@@ -225,13 +225,13 @@ def measure_time(steps: Sequence[Callable[[], None]], rounds: int) -> list[Timed
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Median of the ratios within a round, and their range."""
+    """Median and range of the ratios, each computed within a round."""
     found = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     return f"{median(found):.3f} ({min(found):.3f}-{max(found):.3f})"
 
 
 def time_table(names: Sequence[str], timed: Sequence[Timed], images: int) -> str:
-    """In Markdown; the first row is what the others are compared with, round by round."""
+    """The times as a Markdown table, in which all rows are compared with the first, round by round."""
     first, rows = timed[0], []
     for name, each in zip(names, timed, strict=True):
         clocks = [(each.wall, first.wall), (each.processor, first.processor)]
@@ -265,10 +265,10 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     ):
         subject = subjects.add_parser(name, help=about)
         subject.set_defaults(measure=measure, device="cpu", precision="32", rounds=1)
-        subject.add_argument("--batch", type=int, default=images, help="images; batch norm wants at least 2")
+        subject.add_argument("--batch", type=int, default=images, help="number of images; batch norm needs at least 2")
         subject.add_argument("--size", type=int, default=224, help="side of the views in pixels")
-        subject.add_argument("values", nargs="*", help="of the config, as python -m src.train takes them")
-    subject.add_argument("--rounds", type=int, default=5, help="each takes every kind of step once")
+        subject.add_argument("values", nargs="*", help="values of the config, as for python -m src.train")
+    subject.add_argument("--rounds", type=int, default=5, help="number of rounds; each does every kind of step once")
     subject.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     subject.add_argument("--precision", choices=PRECISIONS, default="32")
     arguments = parser.parse_args(words)

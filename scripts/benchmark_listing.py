@@ -1,8 +1,8 @@
-"""What a million images cost before the first batch: seconds until they are listed, and memory of each loader worker.
+"""Cost of listing a million images: seconds until the list is ready, and memory of each loader process.
 
-Makes empty files in a temporary folder, lists them as one Path per file and as the data sets do, each time in a fresh
-process, and has a DataLoader's workers build every path. However few the files are, as many paths are built as for
-all of them, so that rows differ by the number of files alone:
+The script makes empty files in a temporary folder. In a new process each time, it lists them as one Path per file and
+as the data sets do, and a DataLoader's workers build the paths. For every number of files, equally many paths are
+built, so that the rows differ only in the number of files:
     python scripts/benchmark_listing.py --files 1000000 --workers 2
 """
 
@@ -28,7 +28,7 @@ from src.data.formats import SUFFIXES
 from src.data.listing import RACY_NS, list_images
 
 PER_FOLDER, BATCH_SIZE, MB = 1000, 512, 1e6
-RUNS = (  # what is listed how, and how the workers are started; later starts find what the first one left
+RUNS = (  # kind of list, and start method of the workers; later starts read the index that the first one wrote
     ("one Path per file", "fork"),
     ("one Path per file", "forkserver"),
     ("FileList, first start", "fork"),
@@ -39,7 +39,7 @@ HEADINGS = ("files", "list", "workers", "ready after s", "index MB", "USS MB", "
 
 
 class Paths(Protocol):
-    """What is measured: a list of Path, or a FileList."""
+    """The list that is measured: a list of Path, or a FileList."""
 
     def __len__(self) -> int: ...
 
@@ -47,7 +47,12 @@ class Paths(Protocol):
 
 
 class PathLengths(Dataset[int]):
-    """Builds the path of a file as a data set does, without opening it; `reads` items, going round the files."""
+    """Builds the paths of files as a data set does, without opening them.
+
+    Args:
+        paths: the list of files.
+        reads: number of items; if there are fewer files, they are used repeatedly.
+    """
 
     def __init__(self, paths: Paths, reads: int) -> None:
         self.paths, self.reads = paths, reads
@@ -61,9 +66,13 @@ class PathLengths(Dataset[int]):
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one start: seconds until the list is ready, bytes of its index, and bytes of a worker after an epoch.
+    """Cost of one start.
 
-    `private` is what a worker has for itself (USS); `proportional` adds its share of what several processes use (PSS).
+    Args:
+        seconds: time until the list is ready.
+        index: bytes of the stored index; 0 if there is none.
+        private: bytes that a worker does not share with other processes after an epoch (USS).
+        proportional: `private` and the worker's part of shared memory (PSS).
     """
 
     seconds: float
@@ -73,7 +82,7 @@ class Cost:
 
 
 def make_files(root: Path, count: int) -> None:
-    """Empty files, 1000 in a folder, called much as those of ImageNet are."""
+    """Make empty files, 1000 in each folder, with names like those of ImageNet."""
     console = Console(stderr=True)
     for first in track(range(0, count, PER_FOLDER), f"making {count} files", console=console, transient=True):
         name = f"n{first:08}"
@@ -83,7 +92,16 @@ def make_files(root: Path, count: int) -> None:
 
 
 def measure(packed: bool, start: str, root: Path, cache: Path, reads: int, workers: int) -> Cost:
-    """List, start workers in one of multiprocessing's ways, and read their mean memory after an epoch."""
+    """Measure one start.
+
+    Args:
+        packed: whether to list the files as a FileList, otherwise as one Path per file.
+        start: multiprocessing's method to start the workers.
+        root: folder of the files.
+        cache: folder of the index.
+        reads: number of paths that the workers build.
+        workers: number of workers.
+    """
     begin = time.perf_counter()
     paths: Paths = list_images(root, cache) if packed else plain_list(root)
     seconds = time.perf_counter() - begin
@@ -104,7 +122,7 @@ def measure(packed: bool, start: str, root: Path, cache: Path, reads: int, worke
 
 
 def plain_list(root: Path) -> list[Path]:
-    """The usual way."""
+    """The files as one Path per file."""
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
@@ -115,11 +133,11 @@ def worker_memory(rollup: str) -> tuple[int, int]:
 
 
 def measurements(files: int, folder: Path, workers: int) -> Iterator[tuple[int, list[Cost]]]:
-    """For 1 file, a tenth and all of them: what each of `RUNS` costs."""
+    """The cost of each of `RUNS` for 1 file, a tenth of the files and all files."""
     for count in sorted({1, max(1, files // 10), files}):
         root, cache = folder / f"files{count}", folder / f"cache{count}"
         make_files(root, count)
-        time.sleep(RACY_NS / 1e9)  # folders younger than this would be listed again
+        time.sleep(RACY_NS / 1e9)  # an index of folders that are newer is not used
         costs = []
         for name, start in RUNS:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
@@ -129,7 +147,7 @@ def measurements(files: int, folder: Path, workers: int) -> Iterator[tuple[int, 
 
 
 def table(measured: Sequence[tuple[int, Sequence[Cost]]]) -> str:
-    """In Markdown, one row for each run; the first entry tells how much memory is the worker's own anyway."""
+    """A Markdown table, one row for each run. The first entry of `measured` gives the memory of a worker itself."""
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for count, costs in measured:
         for (name, start), cost, least in zip(RUNS, costs, measured[0][1], strict=True):
@@ -141,9 +159,11 @@ def table(measured: Sequence[tuple[int, Sequence[Cost]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=1_000_000, help="how many; a tenth of it is measured as well")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure; the files go into a new folder in it")
-    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    parser.add_argument("--files", type=int, default=1_000_000, help="number of files; a tenth of it is measured too")
+    parser.add_argument(
+        "--folder", type=Path, help="folder on the disk to measure; files are made in a new folder in it"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of workers of the DataLoader")
     arguments = parser.parse_args()
     if not Path("/proc/self/smaps_rollup").exists():
         parser.error("expected Linux: the memory of a process is read from /proc, which this system does not have")

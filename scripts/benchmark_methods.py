@@ -1,10 +1,10 @@
-"""What an image costs in an epoch of DenseSiam, PiCIE and IIC: processor time of loading, clustering and step.
+"""Processor time per image of an epoch of DenseSiam, PiCIE and IIC, divided into loading, clustering and step.
 
-Whole epochs of each method in turn, in this process alone, after a round that does not count; needs no data:
+It trains whole epochs of each method in turn, in this process only, after a warm-up round. It needs no data:
     OMP_NUM_THREADS=1 python scripts/benchmark_methods.py
-The images are then generated scenes, which cost other time to load than photographs. Two batches of a data set:
+The images are then generated scenes, which take another time to load than photographs. Two batches of a data set:
     python scripts/benchmark_methods.py experiment=coco_seg data.root=DIR +trainer.limit_train_batches=2
-Values of the config stand at the end, as python -m src.train takes them; without an experiment they change the scenes.
+Values of the config can be added at the end, as for python -m src.train; without an experiment, scenes are used.
 """
 
 import argparse
@@ -54,9 +54,9 @@ METHODS: Mapping[str, Sequence[str]] = {
 SEGMENT = "src.tasks.segment.Segment"
 PARTS = ("loading", "clustering", "step")
 LEGEND = (
-    "Milliseconds of processor time per image and epoch, all threads of the process: median over rounds; in brackets "
-    "the least and the most. x: ratio within a round. Loading: of the batches that are trained on. Clustering: all "
-    "that it takes, its two passes over the pairs, with their own loading, and k-means. Validation is left out."
+    "Milliseconds of processor time (all threads) per image and epoch: median over rounds, in brackets minimum and "
+    "maximum. x: ratio within a round. Loading: loading of the batches to train on. Clustering: two passes over the "
+    "pairs, including their loading, and k-means. Validation is not included."
 )
 
 
@@ -73,17 +73,17 @@ class Spent(NamedTuple):
 
 
 def composed(values: Sequence[str]) -> DictConfig:
-    """The config of a method: everything in this process, nothing scored or shown."""
+    """The config of a method, with everything in this process."""
     fixed = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [*values, *fixed, "paths.output=benchmark"])
 
 
 def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
-    """A function that trains for one more epoch and says what it took.
+    """A function that trains for one more epoch and returns the time that it took.
 
     Raises:
-        DenseSiamError: a mistake in the values or the data; no whole batch.
+        DenseSiamError: the values or the data are wrong, or there are fewer images than a batch.
     """
     with plain_errors():
         config = composed(values)
@@ -121,7 +121,7 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
 
 
 def measure(epochs: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:
-    """Run an epoch of each in turn, `rounds` times after one that does not count."""
+    """Run an epoch of each method in turn, `rounds` times after a warm-up round."""
     found: dict[str, list[Spent]] = {name: [] for name in epochs}
     for number in track(range(rounds + 1), "measuring", console=Console(stderr=True), transient=True):
         for name, epoch in epochs.items():
@@ -132,7 +132,7 @@ def measure(epochs: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str,
 
 
 def mixed(inactive: Iterable[Spent], active: Iterable[Spent], share: float) -> list[Spent]:
-    """A whole training, round by round: `share` of its epochs are inactive."""
+    """Time of a whole training, round by round, if RegionSim is inactive in the fraction `share` of its epochs."""
     return [
         Spent(*(share * one + (1 - share) * other for one, other in zip(early, late, strict=True)))
         for early, late in zip(inactive, active, strict=True)
@@ -140,12 +140,12 @@ def mixed(inactive: Iterable[Spent], active: Iterable[Spent], share: float) -> l
 
 
 def shown(values: Sequence[float], digits: int) -> str:
-    """Median and range."""
+    """Median and range as text."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def table(found: Mapping[str, Sequence[Spent]]) -> str:
-    """In Markdown, beside the row REFERENCE."""
+    """The times as a Markdown table, compared with the row REFERENCE."""
     lines = [f"| method | {' | '.join(PARTS)} | total | x {REFERENCE} |", "|---|---|---|---|---|---|"]
     for name, rounds in found.items():
         ratios = [mine.total / theirs.total for mine, theirs in zip(rounds, found[REFERENCE], strict=True)]
@@ -157,8 +157,8 @@ def table(found: Mapping[str, Sequence[Spent]]) -> str:
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="each takes an epoch of every method")
-    parser.add_argument("values", nargs="*", help="of the config, as python -m src.train takes them")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, each with an epoch of every method")
+    parser.add_argument("values", nargs="*", help="values of the config, as for python -m src.train")
     arguments = parser.parse_args(words)
     if arguments.rounds < 1:
         parser.error("expected --rounds from 1")
@@ -171,7 +171,7 @@ def run(values: Sequence[str], rounds: int) -> str:
         task: Any = composed(values).task
     if task["_target_"] != SEGMENT:
         raise DenseSiamError(
-            f"expected the task {SEGMENT}, found {task['_target_']}: choose experiment=coco_seg or alike"
+            f"expected the task {SEGMENT}, found {task['_target_']}: choose an experiment such as coco_seg"
         )
     found = measure({name: make_epoch([*values, *own]) for name, own in METHODS.items()}, rounds)
     share = 1.0 if task.region_start is None else min(1.0, float(task.region_start))

@@ -1,12 +1,12 @@
-"""Finished runs as a table: mean and spread over seeds, or a table of the paper with the published numbers beside ours.
+"""Tables of finished runs: mean and standard deviation over seeds, or a table of the paper with our numbers added.
 
-After `python -m src.train -m experiment=camvid_seg model.grid_size=4,8 seed=0,1,2`, these runs, a row for each setting:
+After `python -m src.train -m experiment=camvid_seg model.grid_size=4,8 seed=0,1,2`, a row for each setting:
     python scripts/collect_tables.py multirun/camvid_seg/TIME
-After `python -m src.train -m experiment=coco_pretrain +sweep=table4a seed=0,1,2`, Table 4a, also into tables/:
+After `python -m src.train -m experiment=coco_pretrain +sweep=table4a seed=0,1,2`, Table 4a, also written to tables/:
     python scripts/collect_tables.py --table table4a --output tables multirun/coco_pretrain
-After `python -m src.train -m +sweep=table3 experiment=camvid_seg data.root=DIR seed=0,1,2`, Table 3 on these data:
+After `python -m src.train -m +sweep=table3 experiment=camvid_seg data.root=DIR seed=0,1,2`, Table 3 on this data set:
     python scripts/collect_tables.py --table table3 multirun/camvid_seg
-A run belongs to a row by its config, whichever sweep it comes from: give all folders that may hold some.
+The config of a run decides to which row it belongs, not its sweep: give all folders that may hold runs of the table.
 """
 
 import argparse
@@ -25,10 +25,12 @@ AS_MOST = "as most of these"
 
 
 def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
-    """One row per setting and score set (before training, floors, after training), percent; costs below.
+    """A Markdown table of scores in percent, with one row per setting and label, and the costs below.
+
+    A label is, for example, `before training`, `after training` or a reference method.
 
     Args:
-        settings: the runs of each, see `by_setting`; the column that tells them apart is left out where there is one.
+        settings: the runs of each setting, see `by_setting`; with one setting, the table has no column for it.
     """
     several = len(settings) > 1
     head = f"{'| setting ' * several}| | {' | '.join(COLUMNS)} |"
@@ -50,9 +52,9 @@ def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
 def main() -> None:
     tables = read_tables(PUBLISHED)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="+", help="of a multirun, or any folder above finished runs")
-    parser.add_argument("--table", choices=tables, help="a table of the paper to sort the runs into")
-    parser.add_argument("--output", type=Path, help="a folder for TABLE.md and TABLE.csv")
+    parser.add_argument("folder", type=Path, nargs="+", help="folder of a multirun, or any folder above finished runs")
+    parser.add_argument("--table", choices=tables, help="table of the paper to fill with the runs")
+    parser.add_argument("--output", type=Path, help="folder in which to write TABLE.md and TABLE.csv")
     arguments = parser.parse_args()
     if arguments.output and not arguments.table:
         parser.error("--output is for a table of the paper: add --table")

@@ -4,8 +4,9 @@
     python scripts/prepare_cityscapes.py DIR --unpack                 unpack the archives in DIR, then check
     python scripts/prepare_cityscapes.py DIR --resize 320 --to DIR3   and write a copy, for training without labels
 
-Everything can be interrupted: the same command goes on. The exit code is 0 only if all that is needed is there. A copy
-has the images of train and train_extra resized, those of val and their labels unchanged, and no other labels.
+Every command can be interrupted; give it again to continue. The exit code is 0 only if everything that is needed
+exists. In a copy, the images of train and train_extra are resized, those of val and their labels are unchanged, and
+other labels are left out.
 """
 
 import sys
@@ -16,7 +17,7 @@ from src.data.preparation.downloads import Archive, Ids, Part
 PAGE = "https://www.cityscapes-dataset.com/downloads/ (log in with an account of that page)"
 IMAGES = Archive("leftImg8bit_trainvaltest.zip", PAGE, 11_592_327_197)
 LABELS = Archive("gtFine_trainvaltest.zip", PAGE, 252_567_705)
-EXTRA = Archive("leftImg8bit_trainextra.zip", PAGE, 44_000_000_000)  # rounded, as the page gives it
+EXTRA = Archive("leftImg8bit_trainextra.zip", PAGE, 44_000_000_000)  # the page gives a rounded size
 IMAGE, LABEL = "*/*_leftImg8bit.png", "*/*_gtFine_labelIds.png"
 
 TRAIN = Part(
@@ -68,7 +69,7 @@ PARTS = (
     Part(
         folder="leftImg8bit/train_extra",
         pattern=IMAGE,
-        count=19_997,  # of 19,998 that are published, one is black
+        count=19_997,  # 19,998 are published, of which one is completely black
         archives=(EXTRA,),
         kind="images",
         in_copy="resized",

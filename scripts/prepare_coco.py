@@ -4,8 +4,8 @@
     python scripts/prepare_coco.py DIR --unpack                 unpack the archives in DIR, then check
     python scripts/prepare_coco.py DIR --resize 320 --to DIR3   and write a copy, for training without labels
 
-Everything can be interrupted: the same command goes on. The exit code is 0 only if all that is needed is there.
-No image of COCO is longer than 640, so that --resize 640 leaves them all as they are.
+Every command can be interrupted; give it again to continue. The exit code is 0 only if everything that is needed
+exists. No image of COCO has a side of more than 640 pixels, so --resize 640 changes none of them.
 """
 
 import sys
@@ -20,7 +20,8 @@ TRAIN = Archive("train2017.zip", f"{COCO}/zips/train2017.zip", 19_336_861_798)
 VAL = Archive("val2017.zip", f"{COCO}/zips/val2017.zip", 815_585_330)
 UNLABELLED = Archive("unlabeled2017.zip", f"{COCO}/zips/unlabeled2017.zip", 20_126_613_414)
 ANNOTATIONS = Archive("annotations_trainval2017.zip", f"{COCO}/annotations/annotations_trainval2017.zip", 252_907_541)
-# Rounded: COCO-Stuff's page says 659 MB. It unpacks as train2017 and val2017, COCO's own names.
+# COCO-Stuff's page gives a rounded size, 659 MB. The archive holds train2017 and val2017, the names of COCO's own
+# folders, so it is unpacked into a folder of its own.
 MAPS = Archive(
     "stuffthingmaps_trainval2017.zip", f"{STUFF}/stuffthingmaps_trainval2017.zip", 659_000_000, into="stuffthingmaps"
 )

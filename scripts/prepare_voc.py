@@ -4,10 +4,10 @@
     python scripts/prepare_voc.py DIR --unpack                 unpack the archives in DIR, then check
     python scripts/prepare_voc.py DIR --resize 320 --to DIR3   and write a copy, for training without labels
 
-Everything can be interrupted: the same command goes on. The exit code is 0 only if all that is needed is there. A copy
-has all images resized but those that are scored, which are val of segmentation (2012) and test of detection (2007);
-these and their labels are unchanged, other labels and boxes are left out. Most images of VOC are 500 x 375: 640 leaves
-nearly all of them as they are.
+Every command can be interrupted; give it again to continue. The exit code is 0 only if everything that is needed
+exists. In a copy, the images to score (val of segmentation 2012, test of detection 2007) and their labels are
+unchanged, all other images are resized, and other labels and boxes are left out. Most images of VOC have 500 x 375
+pixels, so --resize 640 changes nearly none of them.
 """
 
 import sys
@@ -22,7 +22,7 @@ HOST = "http://host.robots.ox.ac.uk/pascal/VOC"
 TRAINVAL12 = Archive("VOCtrainval_11-May-2012.tar", f"{HOST}/voc2012/VOCtrainval_11-May-2012.tar", 1_999_639_040)
 TRAINVAL07 = Archive("VOCtrainval_06-Nov-2007.tar", f"{HOST}/voc2007/VOCtrainval_06-Nov-2007.tar", 460_032_000)
 TEST07 = Archive("VOCtest_06-Nov-2007.tar", f"{HOST}/voc2007/VOCtest_06-Nov-2007.tar", 451_020_800)
-# The labels of SBD as PNG files: the link of github.com/DrSleep/tensorflow-deeplab-resnet, which others repeat.
+# The labels of SBD as PNG files. The link comes from github.com/DrSleep/tensorflow-deeplab-resnet.
 AUGMENTED = Archive(
     "SegmentationClassAug.zip",
     "https://www.dropbox.com/s/oeu149j8qtbs1x0/SegmentationClassAug.zip",
@@ -48,7 +48,7 @@ BOXES07, SCORED07 = listed(VOC07, "Main/trainval", 5_011), listed(VOC07, "Main/t
 
 
 def list_file(year: str, folder: str, pattern: str, count: int, archive: Archive) -> Part:
-    """Lists of ids, which a copy needs as they are."""
+    """The part of a list of ids, which a copy holds unchanged."""
     folder = f"{year}/ImageSets/{folder}"
     return Part(folder=folder, pattern=pattern, count=count, archives=(archive,), kind="other", in_copy="unchanged")
 
@@ -88,12 +88,12 @@ PARTS = (
     Part(
         folder=f"{VOC12}/SegmentationClassAug",
         pattern="*.png",
-        count=12_031,  # 10,582 to train on (train_aug) and the 1,449 of val
+        count=12_031,  # 10,582 for training (train_aug) and the 1,449 of val
         archives=(AUGMENTED,),
         kind="labels",
         in_copy="left out",
         ids=(TRAIN, VAL),
-        optional="for training segmentation on train_aug, which is all of it that is not in val",
+        optional="for training segmentation on train_aug, which is all of these files that are not in val",
     ),
     list_file(VOC07, "Main", "trainval.txt", 1, TRAINVAL07),
     list_file(VOC07, "Main", "test.txt", 1, TEST07),

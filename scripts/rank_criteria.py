@@ -1,8 +1,9 @@
-"""Does anything that needs no label go with mIoU? Spearman's rank correlation over finished runs, as a Markdown table.
+"""Spearman's rank correlation between label-free criteria and mIoU over finished runs, as a Markdown table.
 
     python scripts/rank_criteria.py multirun/camvid_seg outputs/camvid_seg
-For each data set, over all methods and over each alone: every label-free criterion of the last epoch
-(`src.monitoring.label_free.Criteria`) against the run's mIoU after training, with the p-value of "no correlation".
+For each data set, over all methods and for each method: the correlation of every label-free criterion of the last epoch
+(`src.monitoring.label_free.Criteria`) with the mIoU after training, and the p-value of the hypothesis that there is no
+correlation.
 """
 
 import argparse
@@ -19,16 +20,23 @@ from src.errors import DenseSiamError
 from src.monitoring.label_free import Criteria
 from src.results.runs import Run, read_runs
 
-FEWEST = 3  # two runs are always in one order or the other
+FEWEST = 3  # with two runs, rho is always 1 or -1
 LEGEND = (
     "Spearman's rho of the criterion and the mIoU after training, and the two-sided p-value of a permutation test (all "
-    "orders of up to 7 runs, 9,999 random ones of more), not corrected for the number of cells; "
-    f"-: fewer than {FEWEST} runs, or all alike. Methods differ in other ways too."
+    "orders of up to 7 runs, 9,999 random orders of more runs), not corrected for the number of cells. "
+    f"'-': fewer than {FEWEST} runs, or all values are equal. Methods differ in other ways too."
 )
 
 
 class Point(NamedTuple):
-    """A finished run: what was scored, by which method, its mIoU in percent and its criteria by their names."""
+    """A finished run.
+
+    Attributes:
+        data: the data and the protocol of the scores.
+        method: class of the task.
+        miou: mIoU after training in percent.
+        criteria: label-free criteria by their names.
+    """
 
     data: str
     method: str
@@ -37,7 +45,7 @@ class Point(NamedTuple):
 
 
 def point(run: Run) -> Point | None:
-    """What counts of a run; None if it has no mIoU or not every criterion."""
+    """The mIoU and the criteria of a run; None if it lacks mIoU or a criterion."""
     criteria = {name: run.document.get("label_free", {}).get(name) for name in Criteria._fields}
     miou = run.document["scores"].get("after training", {}).get("mIoU")
     known = {name: value for name, value in criteria.items() if value is not None}
@@ -51,9 +59,10 @@ def point(run: Run) -> Point | None:
 
 
 def correlation(criterion: Sequence[float], miou: Sequence[float]) -> tuple[float, float]:
-    """Spearman's rho, -1 to 1, and its p-value; nan where there are fewer than three runs or no order among them.
+    """Spearman's rho, -1 to 1, and its p-value; both nan for fewer than three runs, or if all values are equal.
 
-    The p-value is of a permutation test: the usual one is meant for hundreds of values, and 0 for three in one order.
+    The p-value is that of a permutation test. The usual approximation needs hundreds of values: it gives 0 for three
+    runs in the same order.
     """
     if len(miou) < FEWEST or len(set(criterion)) == 1 or len(set(miou)) == 1:
         return math.nan, math.nan
@@ -68,7 +77,7 @@ def correlation(criterion: Sequence[float], miou: Sequence[float]) -> tuple[floa
 
 
 def table(points: Sequence[Point]) -> str:
-    """One row for each data set and method, and one for all methods of a data set where there are several."""
+    """One row for each data set and method, and one row for all methods of a data set if there are several."""
     headings = ["scored", "method", "runs", *Criteria._fields]
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for data in sorted({one.data for one in points}):
@@ -83,16 +92,16 @@ def table(points: Sequence[Point]) -> str:
 
 
 def cell(points: Sequence[Point], criterion: str) -> str:
-    """The correlation of one criterion over some runs, in words; a dash where there is none."""
+    """The correlation of one criterion with mIoU as text; a dash if it is undefined."""
     rho, p_value = correlation([one.criteria[criterion] for one in points], [one.miou for one in points])
     return "-" if math.isnan(rho) else f"{rho:+.2f} (p {p_value:.2g})"
 
 
 def ranked(folders: Sequence[Path]) -> str:
-    """The table of all finished runs below some folders, each run once.
+    """The table of all finished runs below the folders, each run once.
 
     Raises:
-        DenseSiamError: none of them has both criteria and mIoU.
+        DenseSiamError: no run has both criteria and mIoU.
     """
     runs = {run.folder.resolve(): run for folder in folders for run in read_runs(folder)}
     points = [found for run in runs.values() if (found := point(run)) is not None]
@@ -106,7 +115,7 @@ def ranked(folders: Sequence[Path]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="+", help="of a multirun, or any folder above finished runs")
+    parser.add_argument("folder", type=Path, nargs="+", help="folder of a multirun, or any folder above finished runs")
     try:
         print(ranked(parser.parse_args().folder))
     except DenseSiamError as error:

@@ -1,4 +1,4 @@
-"""Buffers that stay in float32, whatever the precision of a run."""
+"""Buffers that stay in float32 for every precision of a run."""
 
 from collections.abc import Callable
 from typing import Self
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class Float32Buffers(nn.Module):
     """A module whose own floating buffers keep their dtype and their values when it is converted.
 
-    `trainer.precision=bf16-true` converts every floating tensor of a task. Centroids and means lose what they are for
-    when they are rounded, and functions that promise float32 would meet another dtype. Parameters and the buffers of
-    modules inside are converted as usual; moving to another device works as usual.
+    `trainer.precision=bf16-true` converts every floating tensor of a task. Rounding would spoil centroids and means,
+    and functions that promise float32 would get another dtype. Parameters, and buffers of inner modules, are converted
+    as usual. Moving to another device works as usual.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -1,4 +1,4 @@
-"""Checks of single values that a config may hold: of the right type, finite, in range."""
+"""Checks of single values of a config: their type, and whether they are finite and in range."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import Any
 from src.errors import DenseSiamError
 from src.overrides import override
 
-MAY_BE_EMPTY = ("logger.csv.name", "logger.tensorboard.name")  # Lightning's word for no further folder
+MAY_BE_EMPTY = ("logger.csv.name", "logger.tensorboard.name")  # for Lightning, "" means no subfolder
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Refuse a value that is none of the choices.
+    """Refuse a value that is not one of the choices.
 
     Raises:
-        DenseSiamError: naming all of them.
+        DenseSiamError: the value is something else; the message names all choices.
     """
     if not isinstance(value, str) or value not in choices:
         raise DenseSiamError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
@@ -24,23 +24,23 @@ def check_flag(name: str, value: Any) -> None:
     """Refuse a value that is neither true nor false.
 
     Raises:
-        DenseSiamError: it is something else.
+        DenseSiamError: the value is something else.
     """
     if type(value) is not bool:
         raise DenseSiamError(f"{name} is {value!r}: expected true or false")
 
 
 def check_int(name: str, value: Any, low: int = 0, high: int | None = None, otherwise: str = "") -> None:
-    """Refuse a value that is no whole number in a range.
+    """Refuse a value that is not a whole number in a range.
 
     Args:
-        name: of the value in the config, such as `data.num_workers`.
-        value: what was given.
+        name: name of the value in the config, such as `data.num_workers`.
+        value: the value.
         low, high: the range, both ends included; no upper end if `high` is None.
-        otherwise: what else the caller allows, for the message, such as `or null for never`.
+        otherwise: what else the caller allows, in words for the message, such as `or null for never`.
 
     Raises:
-        DenseSiamError: another type (true and 3.0 are no whole numbers), or out of range.
+        DenseSiamError: the value has another type (true and 3.0 are not whole numbers), or is out of range.
     """
     if type(value) is not int or value < low or (high is not None and value > high):
         upper = "" if high is None else f" to {high}"
@@ -56,17 +56,17 @@ def check_number(
     below: float | None = None,
     otherwise: str = "",
 ) -> None:
-    """Refuse a value that is no finite number in a range.
+    """Refuse a value that is not a finite number in a range.
 
     Args:
-        name: of the value in the config, such as `task.criterion.region_temperature`.
-        value: what was given.
-        low, high: ends of the range that belong to it.
-        above, below: ends of the range that don't.
-        otherwise: what else the caller allows, for the message.
+        name: name of the value in the config, such as `task.criterion.region_temperature`.
+        value: the value.
+        low, high: ends of the range, included.
+        above, below: ends of the range, excluded.
+        otherwise: what else the caller allows, in words for the message.
 
     Raises:
-        DenseSiamError: another type (true is no number), nan, infinite, or out of range.
+        DenseSiamError: the value has another type (true is not a number), is nan, infinite or out of range.
     """
     if not _is_number_within(value, low, high, above, below):
         range_ = _range(low, high, above, below)
@@ -76,15 +76,15 @@ def check_number(
 def check_span(
     name: str, value: Any, above: float | None = None, low: float | None = None, high: float | None = None
 ) -> None:
-    """Refuse a value that is no pair [smallest, largest] of finite numbers in a range, in this order.
+    """Refuse a value that is not a pair [smallest, largest] of finite numbers in a range.
 
     Args:
-        name: of the value in the config, such as `data.views.crop_scale`.
-        value: what was given.
-        above, low, high: see `check_number`, for both numbers.
+        name: name of the value in the config, such as `data.views.crop_scale`.
+        value: the value.
+        above, low, high: range of both numbers, see `check_number`.
 
     Raises:
-        DenseSiamError: no list of two numbers, out of range, or the first is the larger.
+        DenseSiamError: the value is not a list of two numbers, a number is out of range, or the first is larger.
     """
     pair = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
     right = len(pair) == 2 and all(_is_number_within(one, low, high, above) for one in pair)
@@ -95,24 +95,24 @@ def check_span(
 
 
 def check_seed(name: str, value: Any) -> None:
-    """Refuse a value that is no seed for the generators of torch, numpy and scikit-learn.
+    """Refuse a value that is not a seed for the generators of torch, numpy and scikit-learn.
 
     Raises:
-        DenseSiamError: no whole number of 32 bits.
+        DenseSiamError: the value is not a whole number from 0 to 2^32 - 1.
     """
     check_int(name, value, high=2**32 - 1)
 
 
 def check_text(name: str, value: Any, otherwise: str = "") -> None:
-    """Refuse a value that is no text, or has no letter in it.
+    """Refuse a value that is not text, or is blank.
 
     Args:
-        name: of the value in the config, such as `data.val_split`.
-        value: what was given.
-        otherwise: what else the caller allows, for the message.
+        name: name of the value in the config, such as `data.val_split`.
+        value: the value.
+        otherwise: what else the caller allows, in words for the message.
 
     Raises:
-        DenseSiamError: it is empty or something else; a number is shown as it has to be typed.
+        DenseSiamError: the value is blank or not text. For a number, the message shows how to type it as text.
     """
     if isinstance(value, str) and value.strip():
         return
@@ -121,16 +121,16 @@ def check_text(name: str, value: Any, otherwise: str = "") -> None:
 
 
 def check_keys(name: str, value: Any, keys: Collection[str], every: bool = True) -> None:
-    """Refuse what is no mapping with these keys.
+    """Refuse a value that is not a mapping with these keys.
 
     Args:
-        name: of the value in the config, such as `task.linear_probe`.
-        value: what was given.
-        keys: that it may have.
-        every: whether none of them may be absent.
+        name: name of the value in the config, such as `task.linear_probe`.
+        value: the value.
+        keys: the allowed keys.
+        every: whether all keys are required.
 
     Raises:
-        DenseSiamError: naming those that are strange or absent.
+        DenseSiamError: the value is not a mapping, or has unknown keys, or lacks required ones; the message names them.
     """
     if not isinstance(value, Mapping):
         raise DenseSiamError(f"{name} is {value!r}: expected values of {', '.join(keys)}")
@@ -143,14 +143,14 @@ def check_keys(name: str, value: Any, keys: Collection[str], every: bool = True)
 
 
 def check_filled(config: Any, key: str = "") -> None:
-    """Refuse a config with an empty text in it: so a shell leaves `data.root=$DIR` where DIR is not set.
+    """Refuse a config that contains an empty text, which is what `data.root=$DIR` gives if the variable DIR is not set.
 
     Args:
-        config: plain containers, interpolations resolved.
-        key: where they stand in the whole config.
+        config: plain containers, with interpolations resolved.
+        key: dotted name of `config` in the whole config.
 
     Raises:
-        DenseSiamError: naming the value.
+        DenseSiamError: a text is empty; the message names it.
     """
     if isinstance(config, Mapping):
         for name, value in config.items():
@@ -162,16 +162,16 @@ def check_filled(config: Any, key: str = "") -> None:
 
 
 def check_made(name: str, value: Any, kind: type | Callable[[Any], bool], hint: str) -> None:
-    """Refuse a value where the config should have had something constructed.
+    """Refuse a value of the config from which Hydra did not build the expected object.
 
     Args:
-        name: of the value in the config, such as `model.encoder`.
-        value: what was given.
-        kind: its class, or `callable`.
-        hint: how it is chosen, for the message.
+        name: name of the value in the config, such as `model.encoder`.
+        value: the value.
+        kind: the expected class, or a test such as `callable`.
+        hint: how to choose the object, in words for the message.
 
     Raises:
-        DenseSiamError: it is something else.
+        DenseSiamError: the value is something else.
     """
     if not (isinstance(value, kind) if isinstance(kind, type) else kind(value)):
         raise DenseSiamError(f"{name} is {value!r}, from which nothing can be made: choose it with {hint}")

@@ -1,7 +1,7 @@
-"""Mini-batch k-means on dense features: for baselines, probes and floors.
+"""Mini-batch k-means on dense features: for baselines, probes and reference methods.
 
-Centroids come from a sample of pixels; the category of a pixel is its nearest centroid. This is the clustering that
-the paper's comparisons rest on (PiCIE, Cho et al. 2021, and earlier ones) in its plainest form.
+Centroids are computed from a sample of pixels; the category of a pixel is its nearest centroid. The methods that the
+paper compares with (PiCIE, Cho et al. 2021, and earlier ones) use this clustering, some with additions.
 """
 
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) 
         per_image: pixels per image, 1..H * W.
         generator: source of randomness, on the CPU.
 
-    Returns: (B * per_image, C), the rows of image 0 first, on the device of ``features``.
+    Returns: (B * per_image, C), first the rows of image 0, on the device of ``features``.
 
     Raises:
         DenseSiamError: an image has fewer pixels than ``per_image``.
@@ -49,7 +49,7 @@ def check_backend(name: str, backend: Any) -> None:
     """Refuse a backend that is unknown or not installed.
 
     Raises:
-        DenseSiamError: naming the choices, or the package.
+        DenseSiamError: the message names the choices, or the package to install.
     """
     check_choice(name, backend, get_args(Backend))
     if backend == "faiss" and find_spec("faiss") is None:
@@ -60,7 +60,7 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
     """Fit k-means on the CPU.
 
     Args:
-        rows: (M, C) floats, M >= num_clusters; normalise them first if the distance is to be cosine.
+        rows: (M, C) floats, M >= num_clusters; L2-normalise them before for cosine distance.
         num_clusters: N.
         seed: fixes the result.
         backend: `sklearn` is scikit-learn's mini-batch k-means (k-means++ start, best of three); `faiss` is faiss's
@@ -70,7 +70,7 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
     Returns: (N, C) float32 centroids on the CPU.
 
     Raises:
-        DenseSiamError: too few rows, non-finite values, an unknown backend or one that is not installed.
+        DenseSiamError: there are too few rows, a value is not finite, or the backend is unknown or not installed.
     """
     check_backend("clustering.backend", backend)
     if len(rows) < num_clusters:
@@ -110,10 +110,10 @@ def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor
 class NearestCentroid(Float32Buffers):
     """Logits whose argmax is the nearest centroid in squared Euclidean distance: (B, C, H, W) -> (B, N, H, W) float32.
 
-    As |x - c|^2 = |x|^2 - (2 c.x - |c|^2), the logit 2 c.x - |c|^2 is a 1x1 convolution. Pixels and centroids are both
-    shifted by the mean centroid first, which moves no distance and keeps small differences between large features.
-    Computed in float32 whatever the features are; the centroids (N, C) are a buffer, saved but not trained, and stay
-    float32.
+    Because |x - c|^2 = |x|^2 - (2 c.x - |c|^2), the logit is 2 c.x - |c|^2, which is a 1x1 convolution. The mean of the
+    centroids is subtracted from pixels and centroids first: this changes no distance, and small differences between
+    large features are not lost in rounding. The computation is in float32 for every dtype of the features. The
+    centroids (N, C) are a buffer: they are saved, not trained, and stay float32.
     """
 
     centroids: Tensor

@@ -1,4 +1,4 @@
-"""Starting a command: what Hydra refuses of its arguments is said in one line, with the spelling that works."""
+"""Start of a command. If Hydra refuses its arguments, one line explains why and shows arguments that work."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
 from src.run_names import run_id
 
-# What an output folder is called: of values, the first that is not null; and what tells runs of a second apart.
+# For the names of output folders: `first` gives the first value that is not null, `run_id` is different for every run.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
 OURS = "DENSESIAM_SAYS_ERRORS"
 RUN_ID = run_id()
@@ -28,20 +28,21 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def run(main: Callable[[], Any], config_name: str) -> None:
-    """Run a command with the arguments of this process; a mistake in them ends it with one line and code 1.
+    """Run a command with the arguments of this process. A mistake of the user ends it with one line and code 1.
 
-    With HYDRA_FULL_ERROR=1 in the environment every traceback is shown.
+    With HYDRA_FULL_ERROR=1 in the environment, tracebacks are shown.
 
     Args:
-        main: decorated with `hydra.main`.
-        config_name: of the command's config.
+        main: the function of the command, decorated with `hydra.main`.
+        config_name: name of the command's config.
     """
     # Hydra refuses `experiment=null` on the command line, although null is what the defaults say.
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in ("experiment=null", "debug=null")]
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and OURS not in os.environ:
         main()
         return
-    # Hydra would print its own words and exit. Processes that this one starts must not take it for the user's wish.
+    # With this variable, Hydra raises its errors instead of printing them. OURS tells processes that this one starts
+    # that the variable was not set by the user.
     os.environ["HYDRA_FULL_ERROR"] = os.environ[OURS] = "1"
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     try:
@@ -60,10 +61,10 @@ def run(main: Callable[[], Any], config_name: str) -> None:
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse `key=` without a value: so a shell passes on a variable that is not set.
+    """Refuse `key=` without a value, which is what `key=$VARIABLE` gives if the variable is not set.
 
     Raises:
-        DenseSiamError: naming the key.
+        DenseSiamError: a value is empty; the message names the key.
     """
     for argument in arguments:
         key, sign, value = argument.partition("=")
@@ -74,10 +75,10 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def refuse_no_choice(arguments: Sequence[str]) -> None:
-    """Refuse null, a number or a flag where a group of `conf/` wants the name of one of its files.
+    """Refuse null, a number or a flag for a group of `conf/`: its value is the name of one of its files.
 
     Raises:
-        DenseSiamError: naming the choices.
+        DenseSiamError: the value is not text; the message names the choices.
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
@@ -87,7 +88,7 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
 
 
 def parsed_value(argument: str) -> Any:
-    """What Hydra reads after the `=`; a text for what it can't read, or sweeps over."""
+    """The value that Hydra reads after the `=`; "" if it can't read the value, or the argument is a sweep."""
     try:
         given = OverridesParser.create().parse_override(argument)
     except HydraException:
@@ -96,12 +97,12 @@ def parsed_value(argument: str) -> Any:
 
 
 def explained(error: Exception, arguments: Sequence[str], config_name: str) -> str:
-    """One line for what Hydra or OmegaConf has refused.
+    """One line about an error of Hydra or OmegaConf.
 
     Args:
-        error: theirs.
-        arguments: `key=value`, of the command.
-        config_name: of the command's config.
+        error: the error.
+        arguments: the arguments of the command, `key=value`.
+        config_name: name of the command's config.
     """
     if isinstance(error, OverrideParseException):
         return unreadable(error.override)
@@ -116,35 +117,35 @@ def explained(error: Exception, arguments: Sequence[str], config_name: str) -> s
 
 
 def unreadable(argument: str) -> str:
-    """What to say of an argument that Hydra's grammar has no meaning for, with a spelling that has one."""
+    """The message about an argument that Hydra can't parse, with a spelling that it can parse."""
     key, sign, value = argument.partition("=")
     if not sign:
-        return f"{argument!r} is no argument: expected key=value, such as data.root=DIR"
+        return f"{argument!r} is not an argument: expected key=value, such as data.root=DIR"
     path = str(Path(value).expanduser()) if value.startswith("~") else value
     return f"{argument} has characters that need quotes: write {override(key, path)}"
 
 
 def unknown(key: str, arguments: Sequence[str], config_name: str) -> str:
-    """What to say of a key that the config has not: the nearest that it has.
+    """The message about a key that the config does not have, with the most similar key that it has.
 
     Args:
-        key: as it was given.
-        arguments: all of the command's.
-        config_name: of the command's config.
+        key: the key that was given.
+        arguments: all arguments of the command.
+        config_name: name of the command's config.
     """
     config = composed_without(key, arguments, config_name)
     if config is not None and isinstance(present := OmegaConf.select(config, key), DictConfig):
         known = ", ".join(f"{key}.{name}" for name in map(str, present) if name != "_target_")
         return (
-            f"{key} has the entries {known}, each to be set by itself; to replace all of it, take it out and add "
-            f"another: ~{key} '+{key}={{...}}'"
+            f"{key} has the entries {known}: set each of them separately, or replace all of {key} with "
+            f"~{key} '+{key}={{...}}'"
         )
     if config is None:
         return f"there is no value {key}: python -m src.{config_name} --help lists them all"
     groups = {name: choice for name, choice in config.hydra.runtime.choices.items() if not name.startswith("hydra/")}
     group = key.partition(".")[0]
     if groups.get(group, "") in (None, "none") and group != key:
-        return f"{group}={groups[group]} has no values, and so no {key}: choose another {group}=NAME beside it"
+        return f"{group}={groups[group]} has no values, and so no {key}: choose another {group}=NAME as well"
     values = flat(cast(dict[str, Any], OmegaConf.to_container(config)))
     names = [name for name in values if not name.startswith("hydra.")]
     place, _, last = key.rpartition(".")
@@ -156,12 +157,12 @@ def unknown(key: str, arguments: Sequence[str], config_name: str) -> str:
 
 
 def meant(given: str, known: Collection[str] | Mapping[str, str], before: str) -> str:
-    """A question whether the nearest known name was meant; nothing where none is near.
+    """The question whether the most similar known name was meant, or "" if no name is similar.
 
     Args:
-        given: what was typed.
-        known: names, or names and what is to be written for each.
-        before: what stands before the name.
+        given: the text that was typed.
+        known: the known names, or a mapping of names to what the user should type.
+        before: prefix of the name in the question.
     """
     near = get_close_matches(given, known, n=1, cutoff=0.7)
     if not near:
@@ -170,7 +171,10 @@ def meant(given: str, known: Collection[str] | Mapping[str, str], before: str) -
 
 
 def composed_without(key: str, arguments: Sequence[str], config_name: str) -> DictConfig | None:
-    """The config of all arguments but those that set a key, of each list to be swept its first value; None if none."""
+    """The config composed from all arguments except those that set `key`; None if it can't be composed.
+
+    Of a sweep, the first value is used.
+    """
     try:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
         kept = [single(each) for each in parsed if each.key_or_group != key]
@@ -182,7 +186,7 @@ def composed_without(key: str, arguments: Sequence[str], config_name: str) -> Di
 
 
 def single(given: Override) -> str:
-    """An argument as it was given, or of a sweep with its first value alone."""
+    """An argument as it was given; for a sweep, with the first of its values only."""
     if not given.is_sweep_override():
         return str(given.input_line)
     return f"{given.get_key_element()}={next(iter(given.sweep_string_iterator()))}"

@@ -1,4 +1,4 @@
-"""The disk that a run writes to: how much is free, files that are whole or not there, and what is said of a failure."""
+"""Writing to disk: free space, files that are written completely or not at all, and messages about failures."""
 
 import os
 import shutil
@@ -14,26 +14,26 @@ from src.errors import DenseSiamError
 
 
 def amount(size: int) -> str:
-    """Bytes in MB or GB, powers of ten."""
+    """A number of bytes as text, in MB (10^6) or GB (10^9)."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def free_bytes(folder: Path) -> int:
-    """Free disk where a folder is, or will be made."""
+    """Free space in bytes on the disk of a folder, which need not exist yet."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     return shutil.disk_usage(existing).free
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], keep: Callable[[], object] = lambda: None) -> None:
-    """Write a file beside the one that it replaces, so that a whole one is there at any time.
+    """Write a file under another name, then rename it, so that a complete file exists at any time.
 
     Args:
-        path: of the file; its folder is made if there is none.
-        write: writes the contents into an open file.
-        keep: called when the new file is whole and before it replaces the old one.
+        path: path of the file; its folder is made if it does not exist.
+        write: writes the content into an open file.
+        keep: called when the new file is complete, before it replaces the old one.
 
     Raises:
-        OSError: the file can't be written; what was there before still is.
+        OSError: the file can't be written; an old file is unchanged.
     """
     part = Path(f"{path}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], keep: Callable[
             os.fsync(file.fileno())
         keep()
         part.replace(path)
-    except RuntimeError as error:  # torch.save hides the disk's error behind one of its own
+    except RuntimeError as error:  # torch.save wraps an OSError in an error of its own
         disk_error = disk_error_behind(error)
         if disk_error is None:
             raise
@@ -62,16 +62,16 @@ def disk_error_behind(error: BaseException) -> OSError | None:
 
 
 def cannot_write(path: Path, error: OSError, advice: str) -> DenseSiamError:
-    """One line for a file that can't be written: its path, why not, the free space and what to do."""
+    """The error for a file that can't be written: its path, the reason, the free space and what to do."""
     reason = error.strerror or str(error) or type(error).__name__
     return DenseSiamError(f"can't write {path} ({reason}; {amount(free_bytes(path.parent))} free there): {advice}")
 
 
 class WarnOnce(AbstractContextManager["WarnOnce", bool]):
-    """Turns the failures of a block into one warning, the first time; mistakes of the user are raised as ever.
+    """A context that replaces exceptions by a warning, which is given only once. A `DenseSiamError` is still raised.
 
     Args:
-        what: can't be written then, with its path.
+        what: what can't be written, in words for the warning, with its path.
     """
 
     def __init__(self, what: str) -> None:
@@ -86,5 +86,5 @@ class WarnOnce(AbstractContextManager["WarnOnce", bool]):
             self.warned = True
             fault = disk_error_behind(error) or error
             said = " ".join(str(fault).split()) or type(fault).__name__
-            rank_zero_warn(f"can't write {self.what} ({said}): the run goes on without, and warns no more")
+            rank_zero_warn(f"can't write {self.what} ({said}): the run continues without it; this is said only once")
         return True

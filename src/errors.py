@@ -1,4 +1,4 @@
-"""The one exception for mistakes of the user, and what turns those that a library finds into it."""
+"""The exception for mistakes of the user, and the conversion of libraries' exceptions to it."""
 
 import re
 import sys
@@ -15,31 +15,32 @@ LOST_PROCESS = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|b
 
 
 class DenseSiamError(CompactHydraException):
-    """A mistake the user can correct: a wrong value, a missing file, numbers that do not fit together.
+    """A mistake that the user can correct: a wrong value, a missing file, or numbers that do not fit together.
 
     The message is one line and says what was expected, what was found and what to do. It is printed without a
-    traceback, and the program exits with code 1. Mistakes in the code itself stay ordinary exceptions.
+    traceback, and the program exits with code 1. Mistakes in the code itself are ordinary exceptions.
     """
 
     def __init__(self, message: str) -> None:
-        # A DataLoader re-raises a worker's exception with its whole traceback as the message; keep the message itself.
+        # A DataLoader re-raises a worker's exception with the whole traceback as the message: keep the message only.
         said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
-        # A name that a stranger chose may hold line breaks, control codes of a terminal, or bytes that are not UTF-8.
+        # File names from strangers may hold line breaks, control codes of a terminal, or bytes that are not UTF-8.
         super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in said))
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what a library says of a user's mistake into one line, and leave the errors of our own code as they are.
+    """Convert libraries' exceptions for mistakes of the user to a `DenseSiamError`; errors of our own code stay.
 
-    Hydra's wrapping of what a constructor raised is taken off. Ctrl-C outside of training ends the program with code 1.
+    If Hydra has wrapped the exception of a constructor, the original exception is raised. Ctrl-C outside of training
+    ends the program with code 1.
     """
     try:
         yield
     except InstantiationException as error:
         raise _of_construction(error) from None
     except MissingMandatoryValue as error:
-        raise DenseSiamError(_no_value(error)) from None  # Hydra would print OmegaConf's lines as well
+        raise DenseSiamError(_no_value(error)) from None  # otherwise Hydra prints OmegaConf's lines too
     except OmegaConfBaseException as error:
         raise DenseSiamError(f"the config can't be read: {_on_one_line(error)}") from None
     except KeyboardInterrupt:
@@ -49,14 +50,14 @@ def plain_errors() -> Iterator[None]:
             raise DenseSiamError(f"Lightning can't do what the config says: {_on_one_line(error)}") from None
         if _is_lost_process(error):
             raise DenseSiamError(
-                "another process of this run has ended, so that this one can't go on: expected all of them to run to "
-                "the end; what the other one said stands above, or the system has killed it (memory)"
+                "another process of this run has ended, so this one can't continue: expected all of them to run to "
+                "the end; its error is printed above, or the system has killed it because memory ran out"
             ) from None
         raise
 
 
 def _of_construction(error: InstantiationException) -> BaseException:
-    """What is to be raised in the place of Hydra's exception."""
+    """The exception to raise instead of Hydra's."""
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         error, cause = cause, cause.__cause__
@@ -74,18 +75,18 @@ def _of_construction(error: InstantiationException) -> BaseException:
     if unknown := re.search(r"unexpected keyword argument '(\w+)'", str(cause)):
         return DenseSiamError(f"there is no value {key}.{unknown[1]}: take it out, or correct its name")
     said = _on_one_line(cause) if cause is not error else _on_one_line(error).split("full_key: ")[0].strip()
-    return DenseSiamError(f"{key} can't be made from its values: {said}; set them otherwise")
+    return DenseSiamError(f"{key} can't be made from its values: {said}; change them")
 
 
 def passed_our_code(traceback: TracebackType | None) -> bool:
-    """Whether one of our own functions stood between Hydra's call and the error: those check their values."""
+    """Whether the error was raised inside one of our own functions, which check their arguments themselves."""
     return any(str(frame.f_globals.get("__name__")).startswith(("src.", "__main__")) for frame, _ in walk_tb(traceback))
 
 
 def _is_misconfiguration(error: Exception) -> bool:
-    """Whether Lightning refuses its arguments: with its own exception, or in a part of it that calls none of ours.
+    """Whether Lightning refuses its arguments: with its own exception, or with another one raised in Lightning's code.
 
-    A program that runs without Lightning need not import it for this.
+    Lightning is not imported here, because some commands run without it.
     """
     module = sys.modules.get("lightning.fabric.utilities.exceptions")
     if module is not None and isinstance(error, module.MisconfigurationException):
@@ -96,7 +97,7 @@ def _is_misconfiguration(error: Exception) -> bool:
 
 
 def _is_lost_process(error: Exception) -> bool:
-    """Whether a process of several finds that another one is gone."""
+    """Whether the error means that another process of a distributed run has ended."""
     module = sys.modules.get("torch.distributed")
     several = module is not None and module.is_available() and module.is_initialized()
     return several and isinstance(error, RuntimeError | ConnectionError) and bool(LOST_PROCESS.search(str(error)))

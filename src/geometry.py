@@ -1,8 +1,7 @@
-"""Where two views overlap, and reading features at the same places of both (paper 3.2, Fig. 3).
+"""The overlap of two views, and reading features at the same places of both views (paper 3.2, Fig. 3).
 
-A view knows where the overlap lies in it as an *oriented* box (x0, y0, x1, y1), in fractions of the view's
-width and height: x0 > x1 in a flipped view. A grid is then a plain interpolation from corner to corner, and a
-flip needs no special case.
+The overlap is given in each view as an *oriented* box (x0, y0, x1, y1), in fractions of the view's width and height;
+in a flipped view, x0 > x1. So a grid is a plain interpolation from corner to corner, and a flip is no special case.
 """
 
 from typing import NamedTuple
@@ -31,13 +30,13 @@ def overlap_boxes(first: Crop, second: Crop, min_side: float = 0.0) -> tuple[Ten
     """Oriented box of the overlap of two crops, as each of the two views sees it.
 
     Args:
-        first, second: what the two views show of one source image.
-        min_side: the overlap counts only if it is wider and higher than this share of the smaller crop's
-            width and height.
+        first, second: the crops that the two views show of one source image.
+        min_side: the overlap counts only if it is wider and higher than this fraction of the smaller crop's width and
+            height.
 
     Returns:
-        The boxes, (2, 4) float32 rows (x0, y0, x1, y1), and whether there is enough overlap. Without it, both
-        boxes are the full view, so that sampling them is harmless.
+        The boxes, (2, 4) float32 with rows (x0, y0, x1, y1), and whether there is enough overlap. If not, both boxes
+        are the full view, so that they can be sampled without errors.
     """
     left, right = max(first.left, second.left), min(first.left + first.width, second.left + second.width)
     top, bottom = max(first.top, second.top), min(first.top + first.height, second.top + second.height)
@@ -70,9 +69,9 @@ def box_grid(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Read features on a grid over each box, by bilinear interpolation (GridSample of Fig. 2 and 3).
 
-    Positions and interpolation are float32 whatever the features are: bfloat16 resolves a coordinate near 1 to
-    1/256 only. Cells beyond the border repeat it. The full box with as many points as cells gives back the
-    features.
+    Positions and interpolation are float32 for every dtype of the features, because bfloat16 resolves a coordinate near
+    1 only to 1/256. Beyond the border, the values of the border are repeated. If the box is the full view and the grid
+    has the size of the features, the result equals the features.
 
     Args:
         features: (B, C, H, W).
@@ -80,7 +79,7 @@ def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tens
         size: number of grid rows and columns.
 
     Returns:
-        (B, C, rows, columns), in the features' dtype, differentiable in the features.
+        (B, C, rows, columns), in the dtype of the features, differentiable with respect to the features.
     """
     points = 2 * box_grid(boxes, size) - 1
     with torch.autocast(features.device.type, enabled=False):

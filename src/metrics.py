@@ -1,8 +1,8 @@
-"""Scores of a segmentation by clusters: one confusion matrix, everything else is computed from it.
+"""Scores of a segmentation into clusters. All scores are computed from one confusion matrix.
 
-``confusion`` is (C, N) int64: row = true class, column = cluster. ``mapping`` is (N,) int64: cluster -> class, -1 for a
-cluster that stands for no class. Scores are float64 percentages; nan means "not defined here" (a class absent from
-both sides) and is left out of every mean.
+``confusion`` is (C, N) int64: row = true class, column = cluster. ``mapping`` is (N,) int64: the class of each cluster,
+-1 for a cluster without a class. Scores are float64 percentages. The score of a class is nan (undefined) if the class
+is in neither the labels nor the predictions; nan is left out of every mean.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from src.errors import DenseSiamError
 
-Matching = Literal["hungarian", "majority"]  # of clusters that were found without labels
-AnyMatching = Matching | Literal["identity"]  # or of predictions that are classes already, as a probe's are
+Matching = Literal["hungarian", "majority"]  # for clusters that were found without labels
+AnyMatching = Matching | Literal["identity"]  # identity: for predictions that are classes, such as those of a probe
 
 
 class Category(NamedTuple):
@@ -32,7 +32,7 @@ def confusion_matrix(
 
     Args:
         label: any shape and integer dtype, 0..num_classes-1; ``ignore_index`` and negative values are skipped.
-        prediction: same shape, any integer dtype, 0..num_clusters-1 wherever the label counts.
+        prediction: same shape, any integer dtype, 0..num_clusters-1 wherever the label is not skipped.
 
     Returns: (C, N) int64, on the device of ``label``.
 
@@ -60,14 +60,14 @@ def confusion_matrix(
 def match(confusion: Tensor, method: AnyMatching) -> Tensor:
     """Give every cluster a class: (C, N) -> (N,) int64 on the CPU, values -1..C-1.
 
-    ``hungarian`` is one to one with the most correct pixels, by the release's cost so that ties fall the same way
-    (core/evaluators/cluster_mIoU_evaluator.py); the N - C clusters left over get -1. ``majority`` is many to one:
-    every cluster takes its most frequent class (the lowest id of equals), an empty cluster gets -1. ``identity`` is for
-    predictions that were learnt from labels: cluster i is class i.
+    ``hungarian`` is the one-to-one matching with the most correct pixels. It uses the cost of the release
+    (core/evaluators/cluster_mIoU_evaluator.py), so that ties are broken in the same way. The other N - C clusters get
+    -1. ``majority`` is many to one: every cluster gets its most frequent class (in a tie, the lowest id), an empty
+    cluster gets -1. ``identity`` is for predictions that were learnt from labels: cluster i is class i.
 
     Raises:
-        DenseSiamError: unknown method; fewer clusters than classes with ``hungarian``, another number with
-            ``identity``.
+        DenseSiamError: the method is unknown; there are fewer clusters than classes with ``hungarian``, or not equally
+            many with ``identity``.
     """
     confusion = confusion.cpu()
     num_classes, num_clusters = confusion.shape
@@ -96,7 +96,11 @@ def match(confusion: Tensor, method: AnyMatching) -> Tensor:
 
 
 def matched_matrix(confusion: Tensor, mapping: Tensor) -> Tensor:
-    """Add up the clusters of each class: (C, N), (N,) -> (C, C + 1) float64 on the CPU, last column = unmatched."""
+    """Sum the columns of the clusters of each class.
+
+    Returns:
+        (C, C + 1) float64 on the CPU; the last column holds the unmatched clusters.
+    """
     num_classes = confusion.shape[0]
     columns = torch.where(mapping < 0, num_classes, mapping).cpu()
     matched = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
@@ -104,14 +108,14 @@ def matched_matrix(confusion: Tensor, mapping: Tensor) -> Tensor:
 
 
 def class_iou(confusion: Tensor, mapping: Tensor) -> Tensor:
-    """IoU of every class in percent: (C,) float64; nan where a class is absent from truth and matched prediction."""
+    """IoU of every class in percent: (C,) float64; nan if a class is in neither the labels nor the predictions."""
     matched = matched_matrix(confusion, mapping)
     correct = matched.diagonal()
     return 100 * correct / (matched.sum(dim=1) + matched[:, :-1].sum(dim=0) - correct)
 
 
 def overall_scores(confusion: Tensor, mapping: Tensor) -> dict[str, float]:
-    """``mIoU``, ``accuracy`` (over pixels) and ``mean_accuracy`` (over classes in the truth), in percent."""
+    """``mIoU``, ``accuracy`` (over pixels) and ``mean_accuracy`` (over the classes in the labels), in percent."""
     matched = matched_matrix(confusion, mapping)
     return {
         "mIoU": class_iou(confusion, mapping).nanmean().item(),
@@ -121,10 +125,11 @@ def overall_scores(confusion: Tensor, mapping: Tensor) -> dict[str, float]:
 
 
 def scores(confusion: Tensor, mapping: Tensor, categories: Sequence[Category]) -> dict[str, float]:
-    """Summarise a (C, N) matrix with its (N,) mapping for the C categories in order.
+    """All scores of a (C, N) matrix with its (N,) mapping; the C categories are in the order of the rows.
 
-    Returns ``overall_scores`` with ``mIoU_stuff`` and ``mIoU_thing``: means over those classes of the IoU from the
-    *whole* matrix, unlike ``release_block_scores``. The key of a kind that no category has is left out.
+    Returns ``overall_scores``, ``mIoU_stuff`` and ``mIoU_thing``. The last two are means of the IoU over the classes of
+    a kind. Unlike in ``release_block_scores``, this IoU is computed from the *whole* matrix. If no category has a kind,
+    its key is left out.
     """
     iou = class_iou(confusion, mapping)
     result = overall_scores(confusion, mapping)
@@ -143,12 +148,20 @@ def named_iou(confusion: Tensor, mapping: Tensor, categories: Sequence[Category]
 def release_block_scores(confusion: Tensor, mapping: Tensor, num_things: int = 12) -> dict[str, float]:
     """The published code's stuff and thing numbers, for comparison only (core/evaluators/cluster_mIoU_evaluator.py).
 
-    It moves every row to the position of its matched cluster and cuts the matrix at ``num_things``: the "thing" block
-    holds whichever clusters have ids below that, confusions between the blocks vanish, and renumbering the clusters
-    changes the result. Which classes a block holds depends on the clusters' numbers, not on the order of the classes.
+    The published code moves every row to the position of its matched cluster and cuts the matrix at ``num_things``. So
+    the "thing" block holds the clusters with ids below ``num_things``, whatever classes they match; confusions between
+    the blocks are not counted; and another numbering of the clusters changes the result.
 
-    Takes a (C, C) matrix and its one-to-one mapping (else ValueError), returns
-    ``release_block_{mIoU,accuracy,mean_accuracy}_{thing,stuff}`` in percent.
+    Args:
+        confusion: (C, C).
+        mapping: (C,), one to one.
+        num_things: number of rows and columns of the "thing" block.
+
+    Returns:
+        ``release_block_{mIoU,accuracy,mean_accuracy}_{thing,stuff}`` in percent.
+
+    Raises:
+        ValueError: the matrix is not square or not matched one to one.
     """
     if confusion.shape[0] != confusion.shape[1] or sorted(mapping.tolist()) != list(range(len(confusion))):
         raise ValueError(f"expected a square matrix matched one to one, found {tuple(confusion.shape)}, {mapping}")

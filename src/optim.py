@@ -1,4 +1,4 @@
-"""Optimisers and schedules as the paper sets them (5.1)."""
+"""Optimisers and learning rate schedules of the paper (5.1)."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,28 +10,28 @@ import torch
 
 from src.checks import check_int, check_made, check_number
 
-Groups = Iterable[Mapping[str, Any]]  # each has its parameters under `params`, see `torch.optim`
+Groups = Iterable[Mapping[str, Any]]  # parameter groups of `torch.optim`: parameters are under `params`
 MakeOptimizer = Callable[[Groups], torch.optim.Optimizer]
 
 
 def scaled_lr(base_lr: float, batch_size: int) -> float:
-    """Linear scaling of the learning rate: base x global batch size / 256 (5.1)."""
+    """Linear scaling of the learning rate: `base_lr` x global batch size / 256 (5.1)."""
     return base_lr * batch_size / 256
 
 
 def sgd(base_lr: float, batch_size: int, momentum: float, weight_decay: float) -> MakeOptimizer:
-    """SGD at the scaled learning rate; weight decay on all parameters that learn, as in the release and in SimSiam.
+    """SGD with the scaled learning rate and weight decay on all trained parameters, as in the release and in SimSiam.
 
     Args:
-        base_lr: learning rate at a global batch of 256.
+        base_lr: learning rate for a global batch size of 256.
         batch_size: global batch size.
         momentum, weight_decay: see `torch.optim.SGD`.
 
     Returns:
-        makes the optimiser from groups of parameters; those that need no gradient are left out.
+        A function that makes the optimiser from groups of parameters; parameters without gradient are left out.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
     check_number("optimizer.base_lr", base_lr, low=0)
     check_int("optimizer.batch_size", batch_size, low=1)
@@ -42,39 +42,41 @@ def sgd(base_lr: float, batch_size: int, momentum: float, weight_decay: float) -
 
 
 def adam(lr: float, weight_decay: float) -> MakeOptimizer:
-    """Adam at a fixed learning rate, as PiCIE and IIC set it; see `sgd`."""
+    """Adam with a constant learning rate, as in PiCIE and IIC; see `sgd`."""
     check_number("optimizer.lr", lr, low=0)
     check_number("optimizer.weight_decay", weight_decay, low=0)
     return partial(of_groups, torch.optim.Adam, lr=lr, weight_decay=weight_decay)
 
 
 def of_groups(kind: Callable[..., torch.optim.Optimizer], groups: Groups, **settings: float) -> torch.optim.Optimizer:
-    """An optimiser of this kind for the parameters that learn."""
+    """An optimiser of this kind for those parameters that need a gradient."""
     return kind(learning(groups), **settings)
 
 
 def check_optimizer(value: Any) -> None:
-    """Refuse a value of `task.optimizer` that makes no optimiser.
+    """Refuse a value of `task.optimizer` that is not a function which makes an optimiser.
 
     Raises:
-        DenseSiamError: it is something else.
+        DenseSiamError: the value is something else.
     """
     check_made("task.optimizer", value, callable, "optimizer=sgd")
 
 
 def learning(groups: Groups) -> list[dict[str, Any]]:
-    """The groups with those parameters alone that need a gradient."""
+    """The groups with only those parameters that need a gradient."""
     return [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool]) -> torch.optim.lr_scheduler.LambdaLR:
-    """Half a cosine from the optimiser's learning rate to 0, stepped after each step (5.1, without restarts).
+    """Cosine decay of the learning rate to 0, without restarts, updated after each training step (5.1).
 
-    SimSiam's code sets it once per epoch, to the same curve.
+    SimSiam's code updates it once per epoch, on the same curve.
 
     Args:
-        steps: of the whole run.
-        constant: for each group of parameters whether its learning rate stays, as that of SimSiam's predictor may.
+        optimizer: the optimiser.
+        steps: number of training steps of the whole run.
+        constant: for each group of parameters, whether its learning rate stays constant. SimSiam has an option to keep
+            that of the predictor constant.
     """
 
     def share(step: int) -> float:
@@ -87,13 +89,13 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool
 
 
 def first_region_epoch(region_start: float, epochs: int) -> int:
-    """The epoch, from 0, from which on RegionSim counts: the share of all epochs, rounded down.
+    """The first epoch, counted from 0, with the RegionSim loss: `region_start` x `epochs`, rounded down.
 
-    So there is one in every run: of 10 epochs and 0.8 it is epoch 8, as in the release, and of 4 epochs it is epoch 3.
-    The share is taken as the decimal number that it is written as; in floats 0.29 of 100 would be 28.
+    Rounding down means that every run has such an epoch. With 0.8 it is epoch 8 of 10, as in the release, and epoch 3
+    of 4. `region_start` is used as the decimal number that the user has written: with floats, 0.29 of 100 would be 28.
 
     Args:
-        region_start: from 0 to below 1.
-        epochs: of the whole run.
+        region_start: fraction of the run, from 0 to below 1.
+        epochs: number of epochs of the whole run.
     """
     return math.floor(Fraction(str(region_start)) * epochs)

@@ -1,4 +1,4 @@
-"""Values as they can be typed on a command line."""
+"""Values of the config as text for a command line."""
 
 import re
 import shlex
@@ -12,17 +12,17 @@ UNQUOTED = re.compile(r"[\w./+%@-]+", re.ASCII)
 
 
 def override(key: str, value: Any) -> str:
-    """`key=value`, quoted for the shell and for Hydra, so that it can be pasted behind a command.
+    """`key=value`, quoted for the shell and for Hydra, so that a user can paste it after a command.
 
     Args:
-        key: of the config, such as `ckpt_path`.
+        key: key in the config, such as `ckpt_path`.
         value: text, a path, a number, a flag, None, or lists and mappings of these.
     """
     return shlex.quote(f"{key}={spelled(value)}")
 
 
 def spelled(value: Any) -> str:
-    """A value in Hydra's grammar, which reads it back as the same value; not yet quoted for the shell."""
+    """A value in Hydra's grammar, so that Hydra reads the same value again; not quoted for the shell."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{spelled(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -37,7 +37,7 @@ def spelled(value: Any) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether Hydra reads a text without quotes as itself, and not as a number, a flag or something else."""
+    """Whether Hydra reads a text without quotes as the same text, not as a number, a flag or something else."""
     if not UNQUOTED.fullmatch(text):
         return False
     try:
@@ -47,14 +47,19 @@ def _is_plain(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    # OmegaConf resolves ${...}; a backslash keeps it, and those that stood before it have to be doubled then.
+    # A backslash stops OmegaConf from resolving ${...}; backslashes before it must then be doubled.
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    # Likewise Hydra's own escapes: of a quotation mark, and of backslashes before one.
+    # Hydra's own escapes: a backslash before a quotation mark, and doubled backslashes before that.
     return '"' + re.sub(r'(\\*)("|\Z)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), literal) + '"'
 
 
 def flat(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """A config by dotted names; `place` stands before them."""
+    """A config as a flat dict with dotted names.
+
+    Args:
+        config: the config.
+        place: prefix of the names, such as `data.`.
+    """
     entries: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{place}{key}"

@@ -1,4 +1,4 @@
-"""Principal components of dense features, as a linear layer to start from."""
+"""Principal components of dense features, used as initial weights of a linear layer."""
 
 import torch
 from sklearn.decomposition import PCA
@@ -8,17 +8,17 @@ from src.errors import DenseSiamError
 
 
 def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and principal axes of some rows, by scikit-learn on the CPU; nothing in it is random.
+    """Mean and principal axes of rows, by scikit-learn on the CPU. The result is deterministic.
 
     Args:
         rows: (M, C) finite floats, M > count.
         count: number of axes, 1..C.
 
     Returns:
-        mean (C,) and axes (count, C) of length 1, those of the largest variance first; float32, on the CPU.
+        mean (C,) and axes (count, C) of length 1, sorted by decreasing variance; float32, on the CPU.
 
     Raises:
-        DenseSiamError: too few rows.
+        DenseSiamError: there are too few rows.
     """
     if len(rows) <= count:
         raise DenseSiamError(

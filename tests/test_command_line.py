@@ -41,10 +41,10 @@ def said(*arguments: str, name: str = "train") -> str:
         (["experimnt=demo"], "there is no value experimnt: did you mean experiment?"),
         (["experiment=demo", "model/encodr=resnet18"], "did you mean model/encoder?"),
         (["experiment=demo", "model/encoder=resnet19"], "did you mean model/encoder=resnet18?"),
-        (["data.root=DIR"], "data=none has no values, and so no data.root: choose another data=NAME beside it"),
+        (["data.root=DIR"], "data=none has no values, and so no data.root: choose another data=NAME as well"),
         (["experiment=demo", "probe.root=DIR"], "probe=none has no values"),
         (["experiment=demo", "data.root=DIR"], "there is no value data.root: data has batch_size, num_workers"),
-        (["demo"], "'demo' is no argument: expected key=value"),
+        (["demo"], "'demo' is not an argument: expected key=value"),
     ],
 )
 def test_the_nearest_name_is_suggested(arguments: Sequence[str], expected: str) -> None:

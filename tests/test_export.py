@@ -243,7 +243,7 @@ def test_checkpoints_without_their_whole_encoder_are_refused(tmp_path: Path) -> 
         lambda: exported(checkpoint, tmp_path / "a.pth"), checkpoint, "holds no encoder: expected a run's checkpoint"
     )
     torch.save(torchvision.models.resnet18().state_dict(), checkpoint)
-    refusal(lambda: exported(checkpoint, tmp_path / "a.pth"), checkpoint, "holds no config and state_dict")
+    refusal(lambda: exported(checkpoint, tmp_path / "a.pth"), checkpoint, "does not hold config and state_dict")
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
 
 

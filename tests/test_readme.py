@@ -63,7 +63,7 @@ def test_the_commands_of_the_data_sets_compose(tmp_path: Path) -> None:
     commands = [shlex.split(line)[3:] for line in re.findall(r"^python -m src.train .*$", page, re.M)]
     assert len(commands) >= 6
     chosen = {composed(tmp_path, *command).data["_target_"].rpartition(".")[2] for command in commands}
-    assert chosen == {"CocoStuff", "Cityscapes", "Potsdam", "Folder"}
+    assert chosen == {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder"}
     scripts = re.findall(r"^python (scripts/\w+\.py)", page, re.M)
     assert scripts
     assert all((ROOT / script).is_file() for script in scripts)

@@ -172,7 +172,7 @@ def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
     [
         (
             ["experiment=camvid_seg", "data.root=nowhere"],
-            "data.root is 'nowhere', which is no folder: expected images/",
+            "data.root is 'nowhere', which is not a folder: expected images/",
         ),
         (["data.batch_size=99"], "batch_size is 99, but there are 8 training images"),
         (["model.num_categories=5"], "found 5 clusters and 8 classes"),
@@ -200,7 +200,7 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
 def test_coco_seg_without_coco_ends_with_one_line_and_no_traceback(tmp_path: Path) -> None:
     result = command("src.train", "experiment=coco_seg", "data.root=nowhere", f"hydra.run.dir={tmp_path}")
     assert result.returncode == 1
-    lines = [line for line in result.stderr.splitlines() if "data.root is 'nowhere', which is no folder" in line]
+    lines = [line for line in result.stderr.splitlines() if "data.root is 'nowhere', which is not a folder" in line]
     assert len(lines) == 1, result.stderr
     assert "expected train2017/, val2017/" in lines[0]
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Numbers of a training that are no longer finite: nothing that comes after them is worth keeping."""
+"""Detection of infinite values and nan, after which a training can't recover."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,11 +9,16 @@ from src.errors import DenseSiamError
 
 
 class NotFiniteError(DenseSiamError):
-    """A training has left the finite numbers: a loss, a weight, a statistic or the optimiser's state."""
+    """A loss, a weight, a statistic or the optimiser's state in a training is not finite."""
 
 
 def not_finite(state: Any, name: str = "") -> Iterator[str]:
-    """Names of the tensors in nested containers that hold an infinite value or nan; `name` stands before them."""
+    """Names of the tensors in nested containers that hold an infinite value or nan.
+
+    Args:
+        state: a tensor, or dicts, lists and tuples of tensors.
+        name: prefix of the names.
+    """
     if isinstance(state, Tensor):
         if not bool(state.isfinite().all()):
             yield name

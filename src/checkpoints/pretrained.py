@@ -1,6 +1,6 @@
-"""Starting from weights that someone else trained: the authors' release, PiCIE, or a run of this project.
+"""Loading of pretrained weights: from the authors' release, from PiCIE, or from a run of this project.
 
-Names of the release are those of ZwwWayne/DenseSiam, commit 99f8ce1; PiCIE's are those of janghyuncho/PiCIE.
+The release's names are those of ZwwWayne/DenseSiam, commit 99f8ce1; PiCIE's are those of janghyuncho/PiCIE.
 """
 
 import json
@@ -22,14 +22,15 @@ HEADS = {"": "head", "aux_": "aux_head", "kernel_": "region_head"}
 
 
 class Report(NamedTuple):
-    """What became of each entry; printed, one line or two.
+    """Which entries of a file were loaded; its text has one or two lines.
 
     Attributes:
         source: the file.
         matched: names in the file that were loaded.
-        unmatched: names in the file that have no place in the network.
-        misfits: names in the file whose shape, or whose layer's, is another in the network, and why; left out.
-        missing: names in the network that the file has not; they stay as they were.
+        unmatched: names in the file that the network does not have.
+        misfits: names in the file that were left out because their shape, or a shape in the same layer, differs from
+            the network's; with the reason.
+        missing: names in the network that the file does not have; their weights were not changed.
     """
 
     source: str
@@ -50,22 +51,23 @@ class Report(NamedTuple):
 
 
 def start_from(network: nn.Module, path: str | Path) -> Report:
-    """Load into a network whatever fits of a file's weights.
+    """Load those weights of a file that fit a network.
 
-    A layer is loaded whole or not at all, and so is the backbone: with one entry of another shape it is another one.
+    A layer is loaded completely or not at all. So is the backbone, because one entry of another shape means that the
+    file has another backbone.
 
     Args:
         network: a `DenseSiam`.
-        path: a state dict, bare or as `state_dict` inside what a training program saved.
+        path: a file with a state dict, or with a dict that has it under `state_dict`.
 
     Raises:
-        DenseSiamError: a file that can't be read safely, or of which nothing fits; the network is as before.
+        DenseSiamError: the file can't be read safely, or nothing in it fits. The network is unchanged then.
     """
     try:
         content = read_tensors(path, EXPECTED)
     except StrangeObjectsError as error:
         raise DenseSiamError(
-            f"{error}; if you trust who made it, save its weights alone with {_extraction(path)}"
+            f"{error}; if you trust its author, save only its weights with {_extraction(path)}"
         ) from None
     theirs = entries(content)
     strange = next(not_finite(theirs), None)
@@ -100,11 +102,11 @@ def start_from(network: nn.Module, path: str | Path) -> Report:
 
 
 def entries(content: Any) -> dict[str, Tensor]:
-    """All tensors of a file by name, out of their wrappings.
+    """All tensors of a file by their names.
 
     Args:
-        content: a state dict; or a dict with `state_dict` (mmcv, Lightning, PiCIE), and state dicts of parts beside it
-            under names such as PiCIE's `classifier1_state_dict`, which go before the names in them.
+        content: a state dict, or a dict with a `state_dict` (mmcv, Lightning, PiCIE). It may have further state dicts,
+            such as PiCIE's `classifier1_state_dict`; the names in these get the prefix `classifier1.`.
     """
     parts = content if isinstance(content, dict) else {}
     if isinstance(parts.get("state_dict"), dict):
@@ -122,9 +124,9 @@ def entries(content: Any) -> dict[str, Tensor]:
 
 
 def place(name: str) -> str:
-    """Where an entry belongs in our network: names of the release translated, all others as they are.
+    """The name of an entry in our network: names of the release are translated, other names stay.
 
-    The release counts the decoder's layers from the coarsest of four maps (its res5), our neck counts from the finest.
+    The release counts the decoder's layers from the coarsest of four maps (res5), our neck counts from the finest.
     """
     if name.startswith("backbone."):
         return f"encoder.{name}"
@@ -136,12 +138,12 @@ def place(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """Without what DataParallel, and our LightningModules, put before (or, in a part, between) the names."""
+    """A name without `module.`, which DataParallel adds, and without `network.`, which our LightningModules add."""
     return re.sub(r"(^|\.)module\.", r"\1", name).removeprefix("network.")
 
 
 def _unit(name: str) -> str:
-    """What is loaded whole or not at all."""
+    """The layer (or the backbone) of an entry, which is loaded completely or not at all."""
     return BACKBONE if name.startswith(f"{BACKBONE}.") else name.rpartition(".")[0]
 
 
@@ -150,7 +152,7 @@ def _first(names: Sequence[str], count: int = 3) -> str:
 
 
 def _extraction(path: str | Path) -> str:
-    """A command that reads a file with its program's own classes and writes only its weights."""
+    """A shell command that loads a file, executing code in it, and saves only its weights."""
     read = f'torch.load({json.dumps(str(path), ensure_ascii=False)}, "cpu", weights_only=False)'
     code = f'import torch; f = {read}; torch.save(f.get("state_dict", f), "weights.pth")'
     return f"python -c {shlex.quote(code)}"

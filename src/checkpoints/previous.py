@@ -1,4 +1,4 @@
-"""`previous.ckpt`: the file that `last.ckpt` replaced last, beside it."""
+"""`previous.ckpt`: the checkpoint before `last.ckpt`, kept in the same folder."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 def keep_previous(last: Path) -> None:
-    """Give the whole file `last` the name `previous.ckpt` as well; it can be replaced then, and nothing is copied.
+    """Give the file `last` the second name `previous.ckpt`, so that `last` can be replaced. Nothing is copied.
 
     Raises:
-        OSError: the folder can't be written.
+        OSError: the folder can't be written to.
     """
     previous = last.with_name(PREVIOUS)
     link = Path(f"{previous}.part")
@@ -18,19 +18,19 @@ def keep_previous(last: Path) -> None:
     try:
         os.link(last, link)
         link.replace(previous)
-    except OSError:  # a file system without hard links: until `last` is written again, there is the other name alone
+    except OSError:  # a file system without hard links: until `last` is written again, only `previous.ckpt` exists
         last.replace(previous)
     finally:
-        link.unlink(missing_ok=True)  # still there where both names had been one file already
+        link.unlink(missing_ok=True)  # `replace` leaves it if both names were the same file already
 
 
 def previous_beside(path: Path) -> Path | None:
-    """The `previous.ckpt` beside a file that is, or was, `last.ckpt`; None if there is none."""
+    """The `previous.ckpt` in the folder of `path`, if `path` is a `last.ckpt`, existing or not; None otherwise."""
     previous = path.with_name(PREVIOUS)
     return previous if path.name == LAST and previous.is_file() else None
 
 
 def hint(path: Path) -> str:
-    """What a message about a `last.ckpt` that can't be read ends with: that an older one is there; else nothing."""
+    """The end of a message about a `last.ckpt` that can't be read: it names an existing `previous.ckpt`, or is ""."""
     previous = previous_beside(path)
     return "" if previous is None else f"; the checkpoint before it is {previous}"

@@ -1,4 +1,4 @@
-"""Reading what a run saved, a stranger's file perhaps: nothing in it is executed, and damage is noticed."""
+"""Reading of saved files, which may come from a stranger: no code in them is executed, and damage is detected."""
 
 import re
 import zipfile
@@ -13,25 +13,26 @@ from src.checkpoints.finite import not_finite
 from src.checkpoints.previous import hint
 from src.errors import DenseSiamError
 
-DEEPEST, LARGEST = 32, 100_000  # a config nests a few levels and has some hundred entries
+DEEPEST, LARGEST = 32, 100_000  # far more than a real config, which has a few levels and some hundred entries
 
 
 class StrangeObjectsError(DenseSiamError):
-    """A file holds objects that only the program which wrote it can rebuild, by running code."""
+    """A file holds objects other than tensors and plain values; to load them, code would have to run."""
 
 
 def read_tensors(path: str | Path, expected: str) -> Any:
-    """Read a file that `torch.save` wrote, tensors and plain containers only; nothing in it is executed.
+    """Read a file that `torch.save` wrote, if it holds only tensors and plain containers. No code in it is executed.
 
-    The arguments that other programs keep beside their weights (`argparse.Namespace`) are no more than a dict.
+    `argparse.Namespace` is allowed too, because many programs save their arguments with the weights; it is as harmless
+    as a dict.
 
     Args:
-        path: of the file.
-        expected: what it should hold, for the messages.
+        path: path of the file.
+        expected: what the file should hold, in words for messages.
 
     Raises:
-        StrangeObjectsError: other objects than these.
-        DenseSiamError: no such file, another kind of file, or one whose bytes have changed since it was written.
+        StrangeObjectsError: the file holds other objects.
+        DenseSiamError: there is no such file, it is of another kind, or its bytes have changed since it was written.
     """
     if not Path(path).is_file():
         raise DenseSiamError(f"there is no file {path}: expected {expected}{hint(Path(path))}")
@@ -46,7 +47,7 @@ def read_tensors(path: str | Path, expected: str) -> Any:
         strange = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
         if strange:
             raise StrangeObjectsError(
-                f"can't read {path}: it holds {strange[1]}, not tensors and plain values alone; expected {expected}"
+                f"can't read {path}: it holds {strange[1]}, not only tensors and plain values; expected {expected}"
             ) from error
         raise DenseSiamError(
             f"can't read {path} ({type(error).__name__}): expected {expected}, complete{hint(Path(path))}"
@@ -54,13 +55,13 @@ def read_tensors(path: str | Path, expected: str) -> Any:
 
 
 def check_sums(path: Path) -> None:
-    """Compare every part of a file with the checksum beside it, which `torch.load` does not.
+    """Compare every part of a file with its stored checksum. (`torch.load` does not do this.)
 
-    `torch.save` writes a zip archive whose parts are not compressed. The older format has no checksums.
+    `torch.save` writes a zip archive without compression. Torch's older format has no checksums; it is not checked.
 
     Raises:
-        DenseSiamError: a part is damaged, or compressed (a small file that unpacks to an enormous one).
-        zipfile.BadZipFile: the archive's own tables are damaged.
+        DenseSiamError: a part is damaged, or it is compressed: then a small file could unpack to an enormous one.
+        zipfile.BadZipFile: the directory of the archive is damaged.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -76,7 +77,7 @@ def check_sums(path: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, on one line."""
+    """The first line of an exception's message, or its type if the message is empty."""
     said = str(error).strip()
     return said.splitlines()[0] if said else type(error).__name__
 
@@ -85,25 +86,25 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint that a training run wrote.
 
     Returns:
-        Lightning's dict with the run's composed config under `config` and its weights under `state_dict`. What the
-        config names is checked before it is built, see `src.checkpoints.rebuilding`.
+        Lightning's dict, with the composed config of the run under `config` and its weights under `state_dict`. The
+        names of classes in the config are not checked here, but when they are used: see `src.checkpoints.rebuilding`.
 
     Raises:
-        DenseSiamError: see `read_tensors` and `check_plain`; or the file holds no config and weights, has no checksums
-            (runs always write them), or a weight in it is not finite.
+        DenseSiamError: see `read_tensors` and `check_plain`; or the file lacks config or weights, lacks checksums (runs
+            always write them), or has a weight that is not finite.
     """
     expected = "a checkpoint of src.train such as outputs/.../checkpoints/last.ckpt"
     checkpoint = read_tensors(path, expected)
     if not zipfile.is_zipfile(path):
         raise DenseSiamError(f"{path} has torch's older format, without checksums: expected {expected}")
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
-        raise DenseSiamError(f"{path} holds no config and state_dict: expected {expected}")
+        raise DenseSiamError(f"{path} does not hold config and state_dict: expected {expected}")
     config, state = checkpoint["config"], checkpoint["state_dict"]
     if not isinstance(config, dict):
-        raise DenseSiamError(f"the config in {path} is {type(config).__name__}, no dict: expected {expected}")
+        raise DenseSiamError(f"the config in {path} is {type(config).__name__}, not a dict: expected {expected}")
     check_plain(config)
     if not isinstance(state, dict) or not all(isinstance(name, str) and _dense(value) for name, value in state.items()):
-        raise DenseSiamError(f"the state_dict in {path} is no dict of tensors by name: expected {expected}")
+        raise DenseSiamError(f"the state_dict in {path} is not a dict of tensors by name: expected {expected}")
     strange = next(not_finite(state), None)
     if strange is not None:
         raise DenseSiamError(
@@ -117,11 +118,12 @@ def _dense(value: Any) -> bool:
 
 
 def check_plain(content: Any) -> None:
-    """Refuse what is no config: anything but text, numbers, booleans, None, lists, tuples and dicts of these.
+    """Check that a stored config consists of text, numbers, booleans, None, and lists, tuples and dicts of these.
 
     Raises:
-        DenseSiamError: another object, such as bytes; a key that is no text; an interpolation (`${...}`, which
-            OmegaConf resolves by calling functions); a container that holds itself, or is far larger than a config.
+        DenseSiamError: the config holds another object, such as bytes, or a key that is not text; an interpolation
+            (`${...}`, which OmegaConf resolves by calling functions); or a container that holds itself or is far larger
+            than a config.
     """
     seen, waiting = 0, [(content, 0)]
     while waiting:
@@ -138,7 +140,7 @@ def check_plain(content: Any) -> None:
             waiting += [(one, depth + 1) for one in value]
         elif isinstance(value, str) and "${" in value:
             raise DenseSiamError(
-                f"the stored config has {value!r}, to be resolved: expected values; don't trust the file"
+                f"the stored config has the interpolation {value!r}: expected plain values; don't trust the file"
             )
         elif value is not None and not isinstance(value, str | int | float):
             raise DenseSiamError(

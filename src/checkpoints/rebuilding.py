@@ -1,8 +1,8 @@
-"""Rebuilding parts of a run from the config inside its checkpoint, which may come from a stranger.
+"""Rebuilding of parts of a run from the config in its checkpoint, which may come from a stranger.
 
-A config names what it is made of (`_target_`). Hydra would import any such name and call it, so that a config is as
-dangerous as a program. Here a name is looked up in `CONSTRUCTORS`, a literal list, and anything else is refused before
-anything is built.
+A config names the classes and functions to call (`_target_`). Hydra would import and call every such name, so a config
+is as dangerous as a program. Here only the names in the literal list `CONSTRUCTORS` are allowed. Other names are
+refused before anything is built.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,8 +15,8 @@ from hydra.utils import get_object
 from src.checkpoints.reading import check_plain, first_line
 from src.errors import DenseSiamError
 
-# Every part of a run that is rebuilt from its checkpoint: the network, its task, how it is scored and on what.
-# Callbacks, loggers and trainers are never rebuilt. None of these runs a program or writes a file.
+# The parts of a run that are rebuilt from its checkpoint: network, task, protocol and data. None of them runs a program
+# or writes a file. Callbacks, loggers and trainers are never rebuilt.
 CONSTRUCTORS = frozenset(
     {
         "src.baselines.clustered.Clustering",
@@ -55,25 +55,25 @@ CONSTRUCTORS = frozenset(
         "torch.optim.SGD",
     }
 )
-SPECIAL = ("_target_", "_partial_", "_convert_")  # the keys of Hydra's own that say nothing dangerous
+SPECIAL = ("_target_", "_partial_", "_convert_")  # Hydra's harmless special keys
 
 
 def rebuild(config: Mapping[str, Any], also: Collection[str] = (), **given: Any) -> Any:
-    """Build what a stored config describes, inner parts first, as Hydra's `instantiate` would.
+    """Build the object that a stored config describes, inner parts first, as Hydra's `instantiate` does.
 
-    No weights are read: a checkpoint holds all of them, and the files that the run started from may be gone.
+    Files of pretrained weights are not read: the checkpoint holds all weights, and the files may no longer exist.
 
     Args:
-        config: with `_target_`, plain containers.
-        also: further names that may be called, because the user's own command has named them.
-        given: arguments beside those of the config.
+        config: plain containers, with `_target_`.
+        also: further names that may be called, because they are in the user's own command.
+        given: arguments that are added to those of the config.
 
     Returns:
-        what the constructor gives, or with `_partial_` a function that awaits its other arguments.
+        The result of the constructor, or, with `_partial_`, a function of its remaining arguments.
 
     Raises:
-        DenseSiamError: a constructor that is not in the list; a config that is not plain, see `check_plain`; values
-            that the constructor refuses.
+        DenseSiamError: a constructor is not in the list, the config is not plain (see `check_plain`), or the
+            constructor refuses its arguments.
     """
     check_plain(config)
     check_parts(config, also)
@@ -81,7 +81,7 @@ def rebuild(config: Mapping[str, Any], also: Collection[str] = (), **given: Any)
 
 
 def targets(config: Any) -> frozenset[str]:
-    """The names of everything that a config, plain containers, would have built."""
+    """The names of all constructors in a config of plain containers."""
     return frozenset(str(part["_target_"]) for part in _parts(config))
 
 
@@ -95,14 +95,14 @@ def _parts(config: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def check_parts(config: Any, also: Collection[str] = ()) -> None:
-    """Refuse a config that names another constructor than those of the list, at any depth.
+    """Check that every constructor in a config, at any depth, is allowed.
 
     Args:
-        config: see `check_plain`.
-        also: see `rebuild`.
+        config: plain containers, see `check_plain`.
+        also: further allowed names, see `rebuild`.
 
     Raises:
-        DenseSiamError: it does; or arguments without names.
+        DenseSiamError: a constructor is not in the list, or gets arguments without names.
     """
     for part in _parts(config):
         constructor(part["_target_"], also)
@@ -130,7 +130,7 @@ def _built(config: Any, also: Collection[str], given: Mapping[str, Any]) -> Any:
         return build(**arguments, **given)
     except DenseSiamError:
         raise
-    except Exception as error:  # a stranger's values make a constructor raise nearly anything
+    except Exception as error:  # unchecked values can make a constructor raise nearly anything
         raise DenseSiamError(
             f"can't rebuild {config['_target_']} from the stored config ({type(error).__name__}: {first_line(error)}): "
             "expected a checkpoint of this version"
@@ -138,14 +138,14 @@ def _built(config: Any, also: Collection[str], given: Mapping[str, Any]) -> Any:
 
 
 def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
-    """What a stored config calls by this name.
+    """The class or function with this name, if a stored config may call it.
 
     Args:
         name: one of `CONSTRUCTORS`, or of `also`.
-        also: see `rebuild`.
+        also: further allowed names, see `rebuild`.
 
     Raises:
-        DenseSiamError: another name.
+        DenseSiamError: the name is not allowed.
     """
     if not isinstance(name, str):
         raise DenseSiamError(f"the stored config has a _target_ of type {type(name).__name__}: expected a name")
@@ -154,8 +154,8 @@ def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
         return found
     if name not in CONSTRUCTORS:
         raise DenseSiamError(
-            f"the stored config wants to call {name}, which is none of the parts that a checkpoint may be rebuilt "
-            "from: it is not from a run of this version, or not to be trusted"
+            f"the stored config wants to call {name}, which is not one of the parts that a checkpoint may be rebuilt "
+            "from: the checkpoint is from another version, or not to be trusted"
         )
     module, _, attribute = name.rpartition(".")
     return vars(import_module(module))[attribute]

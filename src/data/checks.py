@@ -1,4 +1,4 @@
-"""What labelled data sets check of their arguments and of the files that they list."""
+"""Checks of the arguments of data sets, and of the files that they list."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +10,32 @@ from src.overrides import override
 
 
 def existing_root(root: str, layout: str, key: str = "data.root") -> Path:
-    """The root of a data set as a path; `key` is what the config calls it.
+    """The root of a data set as a path.
+
+    Args:
+        root: folder of the data set.
+        layout: the expected content of the folder, in words for messages.
+        key: the config's name of `root`.
 
     Raises:
-        DenseSiamError: it is no folder; the message says what was expected in it.
+        DenseSiamError: `root` is not a folder; the message says what was expected in it.
     """
     check_text(key, root)
     folder = Path(root)
     if not folder.is_dir():
-        raise DenseSiamError(f"{key} is {root!r}, which is no folder: expected {layout} in it; set {key}=DIR")
+        raise DenseSiamError(f"{key} is {root!r}, which is not a folder: expected {layout} in it; set {key}=DIR")
     return folder
 
 
 def require_list(name: str, value: Sequence[str]) -> None:
-    """Refuse what is no list of words: one word, whose letters would be taken for the list; numbers; and repetitions.
+    """Check that a value of the config is a list of different names.
+
+    A single word is refused too: Python would take its letters for the list.
 
     Raises:
-        DenseSiamError: it is something else, is empty, or has a word twice.
+        DenseSiamError: the value is not a list of text, is empty, or has a name twice.
     """
-    given: object = value  # a config holds anything
+    given: object = value  # the config does not check types
     if isinstance(given, str | int | float):
         raise DenseSiamError(f"{name} is {given!r}: expected a list, {override(name, [str(given)])}")
     if not isinstance(given, list | tuple) or not given:
@@ -36,14 +43,19 @@ def require_list(name: str, value: Sequence[str]) -> None:
     for each in given:
         check_text(name, each)
     if len(set(value)) < len(value):
-        raise DenseSiamError(f"{name} is [{','.join(value)}]: expected each name once; take out what is repeated")
+        raise DenseSiamError(f"{name} is [{','.join(value)}]: expected each name once; remove the repeated names")
 
 
 def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:
-    """Refuse a list of files of which some are absent.
+    """Check that all files exist.
+
+    Args:
+        paths: the files.
+        kind: what the files are, in words for the message.
+        remedy: what the user can do, in words for the message.
 
     Raises:
-        DenseSiamError: some are; the message counts them and names the first.
+        DenseSiamError: some files are missing; the message counts them and names the first.
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -53,10 +65,10 @@ def require_files(paths: Sequence[Path], kind: str, remedy: str) -> None:
 
 
 def require_own_labels(images: LabelledImages) -> None:
-    """Refuse images that share a label file: it would count several times.
+    """Check that no two images share a label file, because its pixels would count twice.
 
     Raises:
-        DenseSiamError: some do; the message names the first two.
+        DenseSiamError: two images share one; the message names the first two.
     """
     used: dict[str, int] = {}
     for index in range(len(images)):

@@ -22,20 +22,20 @@ LAYOUT = (
     "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of www.cityscapes-dataset.com unpack"
 )
 IMAGE, LABEL, TRAIN_LABEL = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
-BLACK = "troisdorf_000000_000073"  # of train_extra: all black, as the data set's users report
+BLACK = "troisdorf_000000_000073"  # an image of train_extra that is completely black
 
 
 def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
     """The classes, and the class of every label id 0 to 33.
 
-    Things are the labels of the categories human and vehicle, which are those annotated as instances.
+    The labels of the categories human and vehicle are things: only these are annotated as instances.
 
     Args:
-        num_classes: 19 for the official training classes; 27 for the ids 7 to 33, all that are not void, as PiCIE and
-            STEGO score them. Everything else is ignored; the license plate has no id and is in no label file.
+        num_classes: 19 for the official training classes; 27 for the ids 7 to 33, that is, all that are not void, as
+            in PiCIE and STEGO. All other ids are ignored. The license plate is in no label file.
 
     Raises:
-        DenseSiamError: another number.
+        DenseSiamError: `num_classes` is neither 19 nor 27.
     """
     labels = facts("cityscapes")["labels"]
     if num_classes == 19:
@@ -55,18 +55,19 @@ class CityscapesImages:
 
     Args:
         root: holds `leftImg8bit` and `gtFine`.
-        splits: folders below `leftImg8bit`, in order.
+        splits: folders below `leftImg8bit`, in this order.
         num_classes: see `scheme`.
-        labelled: whether every image must have its labels.
+        labelled: whether every image must have a label file.
 
     Raises:
-        DenseSiamError: a split has no images, or an image no labels; on reading labels: a value without a class.
+        DenseSiamError: a split has no images, or an image has no label file. When labels are read: a value has no
+            class.
     """
 
     def __init__(self, root: Path, splits: Sequence[str], num_classes: int, labelled: bool) -> None:
         self.root, self.splits, self.num_classes = root, splits, num_classes
         _, self.class_of = scheme(num_classes)
-        self.names = np.array([name for split in splits for name in self._listed(split)])  # no Python object per image
+        self.names = np.array([name for split in splits for name in self._listed(split)])  # an array, to save memory
         if labelled:
             self._require_labels()
 
@@ -87,7 +88,7 @@ class CityscapesImages:
     def _require_labels(self) -> None:
         paths = [Path(self.name(index)) for index in range(len(self))]
         converted = any(path.with_name(path.name.replace(LABEL, TRAIN_LABEL)).is_file() for path in paths)
-        hint = f"; NAME{TRAIN_LABEL} are there, which can't stand for them" if converted else ""
+        hint = f"; the files NAME{TRAIN_LABEL} can't be used instead" if converted else ""
         require_files(paths, "label files", f"expected {LAYOUT}{hint}")
 
     def __len__(self) -> int:
@@ -116,12 +117,12 @@ class Cityscapes(TwoViewData):
     Args:
         root: holds `leftImg8bit` and, for the split that is scored, `gtFine`.
         num_classes: 19 or 27, see `scheme`.
-        train_splits: of `train`, `train_extra`, `val`, `test`: their images are trained on, without labels.
-        val_split: `val` or `train`: its images are scored.
+        train_splits: splits to train on, without labels: some of `train`, `train_extra`, `val`, `test`.
+        val_split: split to score: `val` or `train`.
         loading: see `TwoViewData`.
 
     Raises:
-        DenseSiamError: the root, a split or the labels of the split to score are missing.
+        DenseSiamError: the root, a split, or the labels of the split to score are missing.
     """
 
     def __init__(

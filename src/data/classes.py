@@ -22,7 +22,8 @@ def read_classes(path: Path) -> tuple[Category, ...]:
     """Read `classes.json`: a list of {"id", "name", "kind"}, ids from 0 without a gap, kinds `stuff` or `thing`.
 
     Raises:
-        DenseSiamError: missing or otherwise; more classes than 8 bits hold beside `IGNORE_INDEX`.
+        DenseSiamError: the file is missing or has another form, or it has more than 255 classes (labels have 8 bits,
+            and 255 is `IGNORE_INDEX`).
     """
     try:
         entries = json.loads(read_text(path))
@@ -49,11 +50,11 @@ def read_classes(path: Path) -> tuple[Category, ...]:
 
 
 def _fault(entry: Any) -> str:
-    """What is wrong with one entry, taken alone; empty if nothing is."""
+    """What is wrong with one entry; "" if nothing is wrong."""
     if not isinstance(entry, dict) or not {"id", "name", "kind"} <= set(entry):
-        return "which is no class"
+        return "which is not a class"
     if type(entry["id"]) is not int:
-        return "whose id is no whole number"
+        return "whose id is not a whole number"
     name = entry["name"]
     if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
         return "whose name is not one line of text without blanks around it"
@@ -63,5 +64,5 @@ def _fault(entry: Any) -> str:
 
 
 def _repeated(names: Sequence[str]) -> str:
-    """The first name that occurs twice; empty if none does."""
+    """The first name that occurs twice, or "" if all names are different."""
     return next((name for name, count in Counter(names).items() if count > 1), "")

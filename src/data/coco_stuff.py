@@ -28,7 +28,7 @@ LAYOUT = (
 def curated_ids(split: str) -> list[str]:
     """Image ids of the benchmark's curated subset: 49,629 for `train`, 2,175 for `val`.
 
-    The lists are facts of the benchmark (IIC, used by PiCIE and the paper) and ship with the package.
+    The lists come from IIC; PiCIE and the paper use them too. They are part of the package.
     """
     packed = files("src.data").joinpath(f"coco_stuff27_{split}.txt.gz").read_bytes()
     return gzip.decompress(packed).decode("ascii").split()
@@ -38,11 +38,11 @@ def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
     """The classes, and the class of every value that a label file of COCO-Stuff may hold.
 
     Args:
-        num_classes: 27 for the coarse classes, which have all values 0 to 181; 171 for the values themselves, in their
-            order: 80 things, 91 stuff, without the 11 values that COCO-Stuff never uses.
+        num_classes: 27 for the coarse classes, to which all values 0 to 181 are mapped; 171 for the fine classes
+            (80 things, 91 stuff) in the order of their values, without the 11 values that COCO-Stuff never uses.
 
     Raises:
-        DenseSiamError: another number.
+        DenseSiamError: `num_classes` is neither 27 nor 171.
     """
     known = facts("coco_stuff")
     if num_classes == 27:
@@ -59,16 +59,16 @@ def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
 
 
 def chosen_ids(choice: str, split: str, folder: Path) -> list[str]:
-    """Image ids of a list, in its order, each once.
+    """Image ids of a list, in the order of the list, each id once.
 
     Args:
-        choice: `curated`, `all` (every `.jpg` of the folder), or a file that has one image per line: a number, with or
-            without zeros and a folder before it and a suffix after it (139, 000000000139, val2017/000000000139.jpg).
+        choice: `curated`, `all` (every `.jpg` in the folder), or a file with one image per line: the number of the
+            image, also with leading zeros, a folder or a suffix (139, 000000000139, val2017/000000000139.jpg).
         split: `train` or `val`.
-        folder: of the images.
+        folder: folder of the images.
 
     Raises:
-        DenseSiamError: no such list, or it is empty.
+        DenseSiamError: the list does not exist or is empty.
     """
     if choice == "curated":
         return curated_ids(split)
@@ -76,7 +76,7 @@ def chosen_ids(choice: str, split: str, folder: Path) -> list[str]:
         return image_ids(folder)
     if not Path(choice).is_file():
         raise DenseSiamError(
-            f"data.{split}_list is {choice!r}, which is no file: expected curated, all, or a file with one id per line"
+            f"data.{split}_list is {choice!r}, which is not a file: expected curated, all, or a file of one id per line"
         )
     entries = [PureWindowsPath(entry).stem.zfill(12) for entry in read_list(Path(choice))]  # both kinds of slashes
     ids = list(dict.fromkeys(entries))
@@ -96,12 +96,13 @@ class CocoImages:
     Args:
         root: holds `train2017`, `val2017` and `stuffthingmaps`.
         split: `train` or `val`.
-        choice: see `chosen_ids`; those on disk are used, the others are named in a warning.
+        choice: see `chosen_ids`; images of the list that are not on disk are left out with a warning.
         num_classes: see `scheme`.
-        labelled: whether every image must have its labels.
+        labelled: whether every image must have a label file.
 
     Raises:
-        DenseSiamError: none of the images is there, or one has no labels; on reading labels: a value without a class.
+        DenseSiamError: none of the images exists, or an image has no label file. When labels are read: a value
+            has no class.
     """
 
     def __init__(self, root: Path, split: str, choice: str, num_classes: int, labelled: bool) -> None:
@@ -119,11 +120,11 @@ class CocoImages:
             )
         if missing:
             self.what = f"{len(ids) - len(missing)} of {len(ids)} {self.what}"
-            so = "scores are not comparable with those on all of them" if labelled else "training goes on without them"
+            so = "scores are not comparable with those on all of them" if labelled else "training uses the others"
             rank_zero_warn(
                 f"{self.folder} has {self.what}, the others, such as {', '.join(missing[:3])}, are missing: {so}"
             )
-        self.ids = np.array([image_id for image_id in ids if image_id in present])  # no Python object per image
+        self.ids = np.array([image_id for image_id in ids if image_id in present])  # an array, to save memory
         if labelled:
             paths = [Path(self.name(index)) for index in range(len(self))]
             require_files(paths, "label files", f"expected {LAYOUT}")
@@ -139,7 +140,7 @@ class CocoImages:
 
     def label(self, index: int) -> Image.Image:
         name = self.name(index)
-        unused = " but for the 11 that it never uses" if self.num_classes == 171 else ""
+        unused = " except the 11 that it never uses" if self.num_classes == 171 else ""
         expected = f"COCO-Stuff's values, 0 to 181{unused}, and {IGNORE_INDEX} for no class"
         return mapped(np.asarray(open_label(Path(name))), self.class_of, name, expected)
 
@@ -160,7 +161,7 @@ class CocoStuff(TwoViewData):
         loading: see `TwoViewData`.
 
     Raises:
-        DenseSiamError: the root, a list, its images or the labels of those to score are missing.
+        DenseSiamError: the root, a list, its images, or the labels of the images to score are missing.
     """
 
     def __init__(self, root: str, num_classes: int, train_list: str, val_list: str, **loading: Unpack[Loading]) -> None:
@@ -172,7 +173,7 @@ class CocoStuff(TwoViewData):
 
         def train() -> CocoImages:
             images = CocoImages(folder, "train", train_list, num_classes, labelled=False)
-            shared = np.isin(images.ids, val.ids)  # the same image, be it a copy
+            shared = np.isin(images.ids, val.ids)  # an id means the same image even where the file is a copy
             shared[shared_files(images, val)] = True
             warn_of_overlap(images.ids[shared])
             return images

@@ -1,4 +1,4 @@
-"""What every data set shares: loaders of view pairs for training and of labelled images for scoring."""
+"""The base class of all data sets: loaders of pairs of views for training, and of labelled images for scoring."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -22,7 +22,7 @@ MOST_WORKERS = 1024
 
 
 class Loading(TypedDict):
-    """What every data set is told beside where it lies; see `TwoViewData`."""
+    """The arguments that every data set has besides its location; see `TwoViewData`."""
 
     views: TwoViews
     protocol: Protocol
@@ -33,23 +33,24 @@ class Loading(TypedDict):
 
 
 class TwoViewData(lightning.LightningDataModule):
-    """Images to train on and labelled images to score on, chosen by the subclass.
+    """Images to train on, and labelled images to score. A subclass chooses both.
 
     Args:
-        train: lists the images to train on. Their labels are never read.
-        val: the images to score; None where there are no labels, and then nothing is scored.
-        classes: of the labels.
+        train: function that lists the images to train on. Their labels are never read.
+        val: the images to score; None if there are no labels, and then nothing is scored.
+        classes: the classes of the labels.
         views: makes the two views of a training image.
-        protocol: prepares the images to score.
-        batch_size: global, over all processes; for scoring too, where all images have one size.
-        num_workers: loader processes of each process.
-        seed: of every random draw.
-        on_corrupt: `raise` stops at an image that can't be read; `skip` trains on another one in its place and leaves
-            it out of the scores; `src.monitoring.unreadable.Unreadable` counts and names them.
+        protocol: defines how the images to score are prepared.
+        batch_size: global batch size, over all processes. Scoring uses it too if all prepared images have one size.
+        num_workers: number of loader processes of each training process.
+        seed: seed of every random draw.
+        on_corrupt: `raise` stops at an image that can't be read; `skip` trains on another image instead and leaves the
+            unreadable image out of the scores. `src.monitoring.unreadable.Unreadable` counts and names such images.
 
     Raises:
-        DenseSiamError: a value out of its range; on first use: fewer training images than a batch, or a batch that the
-            processes can't share; on resuming in the middle of an epoch: other images, batch size or seed than before.
+        DenseSiamError: a value is out of its range. At first use: there are fewer training images than a batch, or the
+            batch can't be divided among the processes. On resuming in the middle of an epoch: the number of images, the
+            batch size or the seed has changed.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class TwoViewData(lightning.LightningDataModule):
 
     @cached_property
     def train(self) -> Images:
-        """The images to train on, listed when first asked for: scoring needs none of them."""
+        """The images to train on. They are listed at first use, because scoring alone does not need them."""
         images = self.list_train()
         if len(images) < self.batch_size:
             raise DenseSiamError(
@@ -92,9 +93,9 @@ class TwoViewData(lightning.LightningDataModule):
         return self.train.image_name(index)
 
     def setup(self, stage: str) -> None:
-        """List the training images where they are needed, so that what is wrong with them shows early.
+        """List the training images before training, so that errors show early.
 
-        The first time, warn of classes that the labels to score do not have, see `warn_of_absent_classes`.
+        The first call also warns of classes that never occur in the labels to score, see `warn_of_absent_classes`.
         """
         if stage == "fit":
             _ = self.train
@@ -103,7 +104,7 @@ class TwoViewData(lightning.LightningDataModule):
             warn_of_absent_classes(self.val, self.classes)
 
     def describe(self) -> dict[str, Any]:
-        """What is scored, to be printed with every score."""
+        """The images and classes that are scored, to be printed with every score."""
         if self.val is None:
             return {}
         return {"data": str(self.val), "images": len(self.val), "classes": len(self.classes)}
@@ -115,7 +116,10 @@ class TwoViewData(lightning.LightningDataModule):
         return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
 
     def pairs_dataloader(self, epoch: int) -> Loader:
-        """The pairs that this process trains on in an epoch, the very same draws, in the same order: for clustering."""
+        """The pairs of views that this process trains on in an epoch, with the same draws in the same order.
+
+        Baselines that cluster the training images before each epoch read them.
+        """
         rank, processes = self._place()
         sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
         sampler.set_epoch(epoch)
@@ -123,14 +127,20 @@ class TwoViewData(lightning.LightningDataModule):
         return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
 
     def state_dict(self) -> dict[str, int]:
-        """What the order of the training images follows from."""
+        """The values that determine the order of the training images."""
         return {"images": len(self.train), "batch_size": self.batch_size, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.resumed = state_dict
 
     def done_before(self) -> int:
-        """Batches of the epoch that begins which the run has had before it was stopped, by Lightning's own count."""
+        """Number of batches of the starting epoch that were already used before the run was stopped.
+
+        The number is Lightning's own count.
+
+        Raises:
+            DenseSiamError: the number of images, the batch size or the seed differs from that of the checkpoint.
+        """
         done = self.trainer.fit_loop.batch_idx + 1 if self.trainer and self.trainer.training else 0
         here = self.state_dict()
         if done and self.resumed != here:
@@ -155,7 +165,10 @@ class TwoViewData(lightning.LightningDataModule):
         return self._labelled_loader(self.val, UnpaddedSampler(len(self.val), rank, processes))
 
     def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Loader:
-        """Some of the training images as for scoring, without labels, alike in every process: for k-means."""
+        """At most `max_images` random training images, without labels and prepared as for scoring, for k-means.
+
+        Every process gets the same images.
+        """
         chosen = torch.randperm(len(self.train), generator=generator)[:max_images].tolist()
         reader = self._reader(self.train)
         return self._loader(WholeImages(reader, self.protocol), reader, sampler=chosen)

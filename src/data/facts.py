@@ -1,4 +1,4 @@
-"""Facts of labelled data sets, from the JSON files beside this module, and mapping label files by them."""
+"""The classes of known data sets, from the JSON files in this folder, and the mapping of label values to classes."""
 
 import json
 from collections.abc import Mapping
@@ -24,15 +24,15 @@ def mapped(label: NDArray[Any], class_of: Mapping[int, int], name: str, expected
 
     Args:
         label: (H, W), any integer dtype.
-        class_of: the class or `IGNORE_INDEX` of every value that may occur; none is negative.
-        name: what a message calls the file.
-        expected: what a message calls the values that may occur.
+        class_of: the class, or `IGNORE_INDEX`, of every value that may occur; values are not negative.
+        name: name of the file, for messages.
+        expected: the values that may occur, in words for messages.
 
     Returns:
-        8 bit, (H, W).
+        An 8-bit label map (H, W).
 
     Raises:
-        DenseSiamError: a value that `class_of` does not have. It is never ignored in silence.
+        DenseSiamError: `label` has a value that `class_of` does not have. Such values are never ignored silently.
     """
     strange = sorted(set(np.unique(label).tolist()) - set(class_of))
     if strange:

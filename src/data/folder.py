@@ -1,4 +1,4 @@
-"""Any tree of images without labels: to pre-train on, or to segment without scoring."""
+"""A folder of images without labels: for pre-training, or for segmentation without scores."""
 
 from pathlib import Path
 from typing import Unpack
@@ -14,7 +14,7 @@ from src.errors import DenseSiamError
 
 
 class FileImages:
-    """The images of a `FileList`: nothing is kept per image beside the list's own arrays."""
+    """The images of a `FileList`. Only the list's own arrays are kept, no Python object for each image."""
 
     def __init__(self, files: FileList) -> None:
         self.files = files
@@ -33,15 +33,15 @@ class Folder(TwoViewData):
     """`data=folder`, `data=imagenet`, `data=coco`: trains on all images below a folder, at any depth.
 
     Args:
-        root: of the data set.
-        images: folder below it that holds the images.
-        layout: what is expected there, for the messages.
-        list: a file with one path below `images` a line, see `src.data.listing.read_list`; None for all images.
-        index_cache: folder where the listing of all images is kept; None lists anew each time.
+        root: folder of the data set.
+        images: folder below the root that holds the images.
+        layout: the expected content of the root, in words for messages.
+        list: a file with one path relative to `images` per line, see `src.data.listing.read_list`; None for all images.
+        index_cache: folder where the list of all images is stored; None to list the images anew in each run.
         loading: see `TwoViewData`.
 
     Raises:
-        DenseSiamError: no such folder; on listing: no image in it.
+        DenseSiamError: there is no such folder, or, when the images are listed, no image in it.
     """
 
     def __init__(

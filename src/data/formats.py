@@ -1,10 +1,10 @@
-"""Which kinds of image files are read: Pillow's names of the formats, each with the suffixes that are listed.
+"""The image formats that are read: Pillow's name of each format, with the suffixes of its files.
 
-Pillow knows more formats than these and opens a file by its content, whatever its name: what it takes for PostScript it
-hands to Ghostscript, a program that runs what the file says. So every image is opened with these formats alone.
+Pillow knows more formats, and it chooses the format by the content of a file, not by its name. It gives a PostScript
+file to Ghostscript, which executes the program in the file. So every image is opened with these formats only.
 """
 
-# A camera's MPO is opened as the JPEG that it begins with.
+# MPO, a format of cameras, begins with a JPEG and is opened as that JPEG.
 FORMATS: dict[str, tuple[str, ...]] = {
     "BMP": (".bmp",),
     "GIF": (".gif",),

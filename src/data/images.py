@@ -1,4 +1,4 @@
-"""What a data set offers: images, and for scoring their labels; opening and preparing both."""
+"""The interfaces of data sets (images, and labels for scoring), and how images and labels are read and prepared."""
 
 import os
 import warnings
@@ -18,14 +18,14 @@ from src.errors import DenseSiamError
 
 IGNORE_INDEX = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-DIM = 4096  # 12-bit values in a 16-bit file end below it
+DIM = 4096  # a 16-bit file whose values are all smaller holds 12-bit values, and would look nearly black
 LOSSY = ("JPEG", "MPO", "WEBP")
-PADDING = 64  # zeros at least that an interrupted download leaves: it comes in blocks
-CUT_BEYOND = 8  # sides longer than this many times the shorter one are cut before they are resized
+PADDING = 64  # an interrupted download ends in at least this many zero bytes, because it is written in blocks
+CUT_BEYOND = 8  # an image whose longer side exceeds this multiple of its shorter side is cut before it is resized
 
 
 class UnreadableFileError(DenseSiamError):
-    """An image or its labels can't be decoded; the message names the file."""
+    """An image or a label file can't be decoded; the message names the file."""
 
 
 class Images(Protocol):
@@ -34,42 +34,42 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image.Image:
-        """An RGB image.
+        """The image as RGB.
 
         Raises:
-            UnreadableFileError: it can't be decoded.
+            UnreadableFileError: the file can't be decoded.
         """
         ...
 
     def image_name(self, index: int) -> str:
-        """What a message calls the image."""
+        """The name of the image in messages, such as its path."""
         ...
 
 
 @runtime_checkable
 class LabelledImages(Images, Protocol):
-    """Images with one class per pixel, for scoring. `str()` of them is what the printed protocol calls the set."""
+    """Images with one class per pixel, for scoring. `str()` gives the name of the set in the printed protocol."""
 
     def label(self, index: int) -> Image.Image:
-        """The image's labels: 8 bit, one class per pixel, `IGNORE_INDEX` where there is none.
+        """The label map of the image: 8 bit, one class per pixel, `IGNORE_INDEX` for pixels without a class.
 
         Raises:
-            UnreadableFileError: they can't be decoded.
+            UnreadableFileError: the label file can't be decoded.
         """
         ...
 
     def name(self, index: int) -> str:
-        """What a message calls the image's labels."""
+        """The name of the label map in messages, such as its path."""
         ...
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read a photograph as RGB in 8 bit, whatever its mode, turned as its EXIF data says.
+    """Read an image of any mode as 8-bit RGB, rotated as its EXIF data says.
 
-    Transparent parts become white, as a page behind them would be. 16-bit greys are scaled, not clipped.
+    Transparent parts become white, as on a white page. 16-bit grey values are scaled, not clipped.
 
     Raises:
-        UnreadableFileError: the file can't be decoded, or its values have no known range.
+        UnreadableFileError: the file can't be decoded, or the range of its values is unknown.
     """
     try:
         with _opened(path) as file:
@@ -83,10 +83,10 @@ def open_image(path: Path) -> Image.Image:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """An image file, closed afterwards whatever happens.
+    """Open an image file, and close it afterwards even after an error.
 
-    Pillow's warnings are left out: of damaged EXIF data, which is no damage to the image, and of large images. More
-    than twice its `MAX_IMAGE_PIXELS`, which are 178,956,970 pixels, it refuses by the header alone.
+    Pillow's warnings are not shown: damaged EXIF data does not damage the image, and large images are allowed. Pillow
+    still refuses an image of more than twice its `MAX_IMAGE_PIXELS` (178,956,970 pixels), before it decodes the image.
     """
     with warnings.catch_warnings(), open_regular(path) as content:
         warnings.simplefilter("ignore")
@@ -97,9 +97,9 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def _ends_in_zeros(content: BinaryIO) -> bool:
-    """Whether a JPEG stops before its last marker and zeros follow: its decoder would fill the rest with grey.
+    """Whether a JPEG has zeros instead of its end: the decoder would fill the missing part with grey.
 
-    Fewer than `PADDING` zeros may end what a camera appends after that marker, such as a film.
+    Data that a camera appends after the end marker, such as a film, may end in zeros too, but in fewer than `PADDING`.
     """
     here = content.tell()
     try:
@@ -109,7 +109,7 @@ def _ends_in_zeros(content: BinaryIO) -> bool:
         content.seek(0)
         return not content.read().rstrip(b"\0").endswith(b"\xff\xd9")
     finally:
-        content.seek(here)  # where Pillow goes on
+        content.seek(here)  # Pillow continues to read from here
 
 
 def _rgb(image: Image.Image, format: str | None) -> Image.Image:
@@ -127,24 +127,24 @@ def _rgb(image: Image.Image, format: str | None) -> Image.Image:
 
 
 def open_label(path: Path) -> Image.Image:
-    """Read a PNG's 8-bit values, or its indices into a palette, without changing them.
+    """Read the 8-bit values or the palette indices of a PNG, without changing them.
 
-    Grey of fewer bits is refused, as its values say two things: 1 of 4 bits is stored as 1 and shown as 17 of 255, and
-    which of both is the class depends on the program that wrote the file.
+    Grey values of fewer bits are refused because they are ambiguous: a 4-bit value 1 is stored as 1 and shown as 17 of
+    255, and it depends on the program that wrote the file which of the two is the class.
 
     Raises:
         UnreadableFileError: the file can't be decoded.
-        DenseSiamError: it is no PNG, has several channels, or grey of other than 8 bits.
+        DenseSiamError: the file is not a PNG, has several channels, or has grey values of other than 8 bits.
     """
     try:
         with _opened(path) as label:
-            kind, stored = label.format, str(label.tile[0].args) if label.tile else ""  # as Pillow names the bits
+            kind, stored = label.format, str(label.tile[0].args) if label.tile else ""  # Pillow names the bits here
             label.load()
     except Exception as error:
         raise UnreadableFileError(
             f"can't read the labels {path} ({_said(error)}): replace or remove the file"
         ) from error
-    expected = "expected 8 bit, one channel, its values classes; export them again"
+    expected = "expected one 8-bit channel whose values are classes; export them again"
     if kind != "PNG":
         lossy = ", which changes the values" if kind in LOSSY else ""
         raise DenseSiamError(f"labels {path} are a {kind}{lossy}: expected PNG; export them again")
@@ -157,13 +157,13 @@ def open_label(path: Path) -> Image.Image:
 
 def _said(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "what it holds is no known kind of image"
-    reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
+        return "its content is not a known kind of image"
+    reason = isinstance(error, OSError) and error.strerror  # without the path: the message already has it
     return " ".join((reason or str(error)).split()) or type(error).__name__
 
 
 def centre_square(image: Image.Image) -> tuple[float, float, float]:
-    """Left, top and side of the largest centred square, in pixels."""
+    """Left edge, top edge and side of the largest square in the centre, in pixels."""
     side = min(image.size)
     return (image.width - side) / 2, (image.height - side) / 2, side
 
@@ -176,20 +176,27 @@ def evaluation_crop(image: Image.Image, size: int, resample: Image.Resampling) -
 
 
 def shorter_side_to(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    """Resize, the longer side in proportion, rounded down."""
+    """Resize the shorter side to `size` pixels; the longer side keeps the aspect ratio and is rounded down."""
     width, height = (size * side // min(image.size) for side in image.size)
     return image.resize((width, height), resample)
 
 
 def _without_ends(image: Image.Image) -> Image.Image:
-    """Cut a very long image around its centre: resized whole, one of 1 x 10000 pixels would fill the memory."""
+    """Cut the ends off a very long image: an image of 1 x 10000 pixels, resized as a whole, would fill the memory."""
     longest = CUT_BEYOND * min(image.size)
     left, top = (max(0, side - longest) // 2 for side in image.size)
     return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
 
 
 def prepared(image: Image.Image, side: int | str, crop: bool, resample: Image.Resampling) -> Image.Image:
-    """An image as `src.evaluation.protocol.Protocol` has it shown to the network."""
+    """Resize and crop an image (or a label map) as `src.evaluation.protocol.Protocol` defines it.
+
+    Args:
+        image: the image.
+        side: shorter side in pixels, or "own" to keep the size.
+        crop: whether to keep only the square in the centre.
+        resample: filter of the resizing.
+    """
     if side == "own":
         left, top, square = (int(value) for value in centre_square(image))
         return image.crop((left, top, left + square, top + square)) if crop else image
@@ -197,5 +204,5 @@ def prepared(image: Image.Image, side: int | str, crop: bool, resample: Image.Re
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image to (3, H, W) uint8."""
+    """Convert an RGB image to a tensor (3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""A folder of images with label maps of the same names."""
+"""A folder of images with label maps that have the same names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +20,15 @@ LAYOUT = "images/<split>/NAME.jpg|png, labels/<split>/NAME.png and classes.json"
 
 
 class FolderImages:
-    """The images of one or more splits of a folder, with labels where they are asked for.
+    """The images of one or more splits of a folder, with or without labels.
 
     Args:
-        root: of the layout `images/<split>/NAME.jpg`, `labels/<split>/NAME.png`.
-        splits: folders below `images` and `labels`, in order.
-        labelled: whether every image must have its labels.
+        root: folder with the layout `images/<split>/NAME.jpg`, `labels/<split>/NAME.png`.
+        splits: folders below `images` and `labels`, in this order.
+        labelled: whether every image must have its own label file.
 
     Raises:
-        DenseSiamError: a folder is missing or empty, an image has no labels, or two share them.
+        DenseSiamError: a folder is missing or empty, an image has no label file, or two images share a label file.
     """
 
     def __init__(self, root: Path, splits: Sequence[str], labelled: bool) -> None:
@@ -65,10 +65,10 @@ class LabelledFolder(TwoViewData):
     """`data=labelled_folder`: trains on the images of some splits and scores on the labels of one.
 
     Args:
-        root: of the layout `images/<split>/NAME.jpg|png`, `labels/<split>/NAME.png`, `classes.json` (a list of {id,
-            name, kind}; labels are 8 bit with these ids, 255 for none).
-        train_splits: their images are trained on, without labels.
-        val_split: its images are scored.
+        root: folder with the layout `images/<split>/NAME.jpg|png`, `labels/<split>/NAME.png` and `classes.json` (a
+            list of {id, name, kind}). Label files have 8 bit: one of these ids per pixel, 255 for no class.
+        train_splits: splits to train on, without labels.
+        val_split: split to score.
         loading: see `TwoViewData`.
 
     Raises:
@@ -96,10 +96,10 @@ class LabelledFolder(TwoViewData):
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images of one folder, sorted by name; names that begin with a dot are none.
+    """The images in one folder, sorted by name, without hidden files (names that begin with a dot).
 
     Raises:
-        DenseSiamError: no such folder, or no image in it.
+        DenseSiamError: there is no such folder, or no image in it.
     """
     paths = [folder / name for name in files_in(folder) if name.lower().endswith(SUFFIXES)]
     if not paths:

@@ -1,4 +1,4 @@
-"""Classes that never occur in the labels that are used, named before a network is trained or scored."""
+"""A warning, before a network is trained or scored, about classes that never occur in the labels."""
 
 from collections.abc import Sequence
 
@@ -9,24 +9,25 @@ from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError
 from src.errors import DenseSiamError
 from src.metrics import Category
 
-READ = 200  # label maps at most: a few seconds
-NAMED = 10  # classes at most in the warning; beside the score all are
+READ = 200  # label maps that are read at most, which takes a few seconds
+NAMED = 10  # classes that the warning names at most; the printed scores name all
 
 
 @rank_zero_only
 def warn_of_absent_classes(images: LabelledImages, classes: Sequence[Category]) -> None:
-    """Warn of classes that no label map has.
+    """Warn of classes that occur in no label map.
 
-    Of more than `READ` label maps so many are read, evenly spread. These can miss a rare class, so that then a warning
-    needs more: that only one class occurs. Files that can't be decoded are left to the scoring, which may skip them.
+    At most `READ` label maps are read, evenly spread over the images. Where they are only a part of all, they can miss
+    a rare class; then the warning is given only if at most one class occurs. Files that can't be decoded are skipped
+    here: the scoring stops at them or skips them, as `data.on_corrupt` says.
 
     Args:
-        images: all of them count as one set.
-        classes: of the labels.
+        images: the images with their label maps.
+        classes: the classes of the labels.
 
     Raises:
-        DenseSiamError: a label map of another kind than `LabelledImages` promises, or with a value that is no class;
-            or none of them has a pixel to score.
+        DenseSiamError: a label map is not of the kind that `LabelledImages` promises, or has a value that is not a
+            class, or all label maps together have no pixel to score.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(READ, len(images))).round().astype(int)).tolist()
     pixels = np.zeros(IGNORE_INDEX + 1, np.int64)

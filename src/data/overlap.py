@@ -1,4 +1,4 @@
-"""Images that two sets share: the same files, whatever their paths are."""
+"""Images that are in two sets: the same file, even where its paths differ."""
 
 import os
 from collections.abc import Iterable
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from src.data.images import Images
 
-Identity = tuple[int, int]  # of a file: its device and its number there
+Identity = tuple[int, int]  # device and inode of a file
 
 
 def shared_files(images: Images, others: Images) -> NDArray[np.intp]:
-    """Numbers of the images whose files are also files of the others, by whatever links and folders both are reached.
+    """Indices of the images whose file is also a file of the others, even through links or other folders.
 
-    Of the images only those are looked at on the disk which can be meant, as there may be a million: links, and those
-    of the same file name. A hard link under another name is not noticed.
+    There may be a million images, so the disk is asked only about images that can be shared: links, and files of the
+    same name. A hard link under another name is not found.
 
     Args:
-        images: may be many.
-        others: few, such as those that are scored.
+        images: the images to look up, such as the training images; may be many.
+        others: fewer images, such as those that are scored.
     """
     paths = [others.image_name(index) for index in range(len(others))]
     names = {os.path.basename(path) for each in paths for path in (each, os.path.realpath(each))}
     identities = {_identity(path) for path in paths} - {None}
-    links: dict[str, set[str]] = {}  # of each folder
+    links: dict[str, set[str]] = {}  # the links in each folder
     found = []
     for index in range(len(images)):
         path = images.image_name(index)
@@ -38,7 +38,7 @@ def shared_files(images: Images, others: Images) -> NDArray[np.intp]:
 
 
 def _identity(path: str) -> Identity | None:
-    """None where there is no such file: it is missing, or an image is generated."""
+    """None where there is no such file: it is missing, or the image is generated."""
     try:
         status = os.stat(path)
     except OSError:
@@ -55,7 +55,14 @@ def _links_in(folder: str) -> set[str]:
 
 
 def warn_of_overlap(names: Iterable[str], use: str = "trained on") -> None:
-    """Warn of images, given by their names, that are scored and also used otherwise."""
+    """Warn that some images are both scored and used in another way.
+
+    Args:
+        names: the names of these images; no warning if there are none.
+        use: what the images are used for, besides scoring.
+    """
     shared = sorted(set(names))
     if shared:
-        rank_zero_warn(f"images both {use} and scored: {len(shared)}, such as {shared[0]}; no scores of unseen images")
+        rank_zero_warn(
+            f"images both {use} and scored: {len(shared)}, such as {shared[0]}; scores of unseen images may be lower"
+        )

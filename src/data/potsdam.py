@@ -1,4 +1,4 @@
-"""Potsdam-3, aerial photographs, in the layout that IIC prepared and STEGO uses."""
+"""Potsdam-3, aerial photographs, in the layout that IIC made and STEGO uses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +29,8 @@ LAYOUT = (
 def scheme() -> tuple[tuple[Category, ...], dict[int, int]]:
     """The three classes, and the class of every value 0 to 5.
 
-    All three are stuff: none is counted by instances, and the cars are a small part of the class that they share with
-    the roads.
+    All three classes are stuff: cars are the only countable objects, and they are a small part of the class that they
+    share with the roads.
     """
     entries = facts("potsdam")["classes"]
     classes = tuple(Category(entry["name"], entry["kind"]) for entry in entries)
@@ -42,18 +42,18 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
 
     Raises:
         UnreadableFileError: the file can't be decoded.
-        DenseSiamError: it holds no such array.
+        DenseSiamError: the file does not hold such an array.
     """
     try:
         with open_regular(path) as file:
-            content = loadmat(file)  # type: ignore[arg-type] # its stubs know of paths alone
-    except Exception as error:  # damaged bytes make it raise nearly anything
+            content = loadmat(file)  # type: ignore[arg-type] # SciPy's stubs allow paths only
+    except Exception as error:  # damaged bytes make loadmat raise nearly anything
         said = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableFileError(f"can't read {path} ({said}): unpack it again or remove it") from error
     if key not in content:
         names = [name for name in content if not name.startswith("__")]
         raise DenseSiamError(f"{path} holds {names}: expected an array {key!r}; the layout is {LAYOUT}")
-    if isinstance(content[key], str):  # what loadmat only warns of stands in the array's place
+    if isinstance(content[key], str):  # loadmat returns the text of its warning in place of a damaged array
         raise UnreadableFileError(f"can't read {path} ({content[key]}): unpack it again or remove it")
     return np.asarray(content[key])
 
@@ -61,16 +61,16 @@ def read_mat(path: Path, key: str) -> NDArray[Any]:
 class PotsdamImages:
     """The images of one or more lists of Potsdam, 200 x 200 pixels, with the labels mapped to three classes.
 
-    Infrared, the fourth channel, is left out: encoders and their weights are made for RGB.
+    The fourth channel (infrared) is left out, because encoders and their pretrained weights expect RGB.
 
     Args:
         root: holds `imgs`, `gt` and the lists.
-        lists: names of lists, in order.
-        labelled: whether every image must have its labels.
+        lists: names of the lists, in this order.
+        labelled: whether every image must have a label file.
 
     Raises:
-        DenseSiamError: a list, an image or its labels are missing; on reading: an array of another form, or a value
-            without a class.
+        DenseSiamError: a list, an image or a label file is missing. When a file is read: its array has another form,
+            or a value has no class.
     """
 
     def __init__(self, root: Path, lists: Sequence[str], labelled: bool) -> None:
@@ -78,7 +78,7 @@ class PotsdamImages:
         _, self.class_of = scheme()
         files = [root / f"{name}.txt" for name in lists]
         require_files(files, "lists", f"expected {LAYOUT}")
-        self.ids = np.array([image_id for file in files for image_id in read_list(file)])  # no Python object per image
+        self.ids = np.array([image_id for file in files for image_id in read_list(file)])  # an array, to save memory
         numbers = range(len(self))
         require_files([Path(self.image_name(index)) for index in numbers], "listed images", f"expected {LAYOUT}")
         if labelled:
@@ -120,13 +120,13 @@ class Potsdam(TwoViewData):
 
     Args:
         root: holds `imgs`, `gt` and the lists.
-        train_lists: of `unlabelled_train`, `labelled_train`, `labelled_test`: their images are trained on, without
-            labels.
-        val_list: `labelled_test` or `labelled_train`: its images are scored.
+        train_lists: lists of images to train on, without labels: some of `unlabelled_train`, `labelled_train`,
+            `labelled_test`.
+        val_list: list of images to score: `labelled_test` or `labelled_train`.
         loading: see `TwoViewData`.
 
     Raises:
-        DenseSiamError: the root, a list, or images or labels that it names are missing.
+        DenseSiamError: the root, a list, or an image or label file of a list is missing.
     """
 
     def __init__(self, root: str, train_lists: Sequence[str], val_list: str, **loading: Unpack[Loading]) -> None:

@@ -1,4 +1,4 @@
-"""Training on one data set, scoring on a small labelled one, with labelled images apart to fit probes on."""
+"""Training on one data set, with probes that are fitted on some labelled images and scored on others."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -20,17 +20,17 @@ from src.metrics import Category
 
 
 class Probed(TwoViewData):
-    """Trains as `data` does, and is scored by probes that are fitted on labelled images and scored on others.
+    """Data to train on, with labelled images to fit probes on and other labelled images to score the probes on.
 
-    Views, batch size, loader processes and what happens to unreadable images are those of `data`. An unreadable image
-    that is skipped has no counted pixel, neither in the scores nor for the probe.
+    Views, batch size, loader processes and `on_corrupt` are those of `data`. An unreadable image that is skipped counts
+    neither for fitting the probes nor in the scores.
 
     Args:
-        data: its loading is taken over.
-        train: lists the images to train on, without labels.
-        fitted_on: lists the labelled images that probes are fitted on.
+        data: the data whose settings for loading are used.
+        train: function that lists the images to train on, without labels.
+        fitted_on: function that lists the labelled images to fit probes on.
         val: the images to score.
-        classes: of the labels.
+        classes: the classes of the labels.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Probed(TwoViewData):
         }
 
     def labelled_dataloader(self) -> Loader | None:
-        """The images to fit the probe on, with labels, as for scoring: all of them, in order, in every process."""
+        """The images to fit the probe on, with labels, prepared as for scoring. Every process reads all of them."""
         return self._labelled_loader(self.fitted_on, range(len(self.fitted_on)))
 
 
@@ -80,13 +80,13 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     """`probe=labelled_folder`: probes are fitted and scored on a labelled folder; the labels of `data` are never used.
 
     Args:
-        data: to train on.
-        root: of the labelled folder, see `src.data.labelled_folder.LabelledFolder`.
-        train_splits: the probe is fitted on their images and labels.
-        val_split: its images are scored.
+        data: the data to train on.
+        root: the labelled folder, see `src.data.labelled_folder.LabelledFolder`.
+        train_splits: splits to fit the probe on, with labels.
+        val_split: split to score.
 
     Raises:
-        DenseSiamError: the root or a part of its layout is missing, or the probe would be fitted on what is scored.
+        DenseSiamError: the root or a part of its layout is missing, or the probe would be fitted on the split to score.
     """
     folder = existing_root(root, LAYOUT, key="probe.root")
     require_list("probe.train_splits", train_splits)
@@ -108,10 +108,10 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
 
 
 def own_labels(data: TwoViewData) -> Probed:
-    """`probe=own_labels`: probes are fitted on the labels of the training images and scored on the data's own.
+    """`probe=own_labels`: probes are fitted on the labels of the training images, and scored on `data.val`.
 
     Raises:
-        DenseSiamError: there are no labels to score, or, when they are listed, none for the training images.
+        DenseSiamError: the data has no labels to score, or, when the training images are listed, these have no labels.
     """
     if data.val is None:
         raise DenseSiamError("probe=own_labels, but the data has no labels: set probe=labelled_folder probe.root=DIR")
@@ -121,7 +121,7 @@ def own_labels(data: TwoViewData) -> Probed:
             raise DenseSiamError(
                 "probe=own_labels, but the training images have no labels: set probe=labelled_folder probe.root=DIR"
             )
-        # What is no file, such as a generated scene, has a name without a suffix.
+        # Labels that are generated, as those of scenes, are not files; their names have no suffix.
         names = map(data.train.name, range(len(data.train)))
         missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
         if missing:
@@ -136,7 +136,7 @@ def own_labels(data: TwoViewData) -> Probed:
 
 
 def unscored(data: TwoViewData) -> TwoViewData:
-    """`probe=unscored`: the same data without the labels that it may have, so that nothing is scored."""
+    """`probe=unscored`: the same data without its labels, so that nothing is scored."""
     hidden = copy(data)
     hidden.val, hidden.classes = None, ()
     return hidden

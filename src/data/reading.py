@@ -1,4 +1,4 @@
-"""Reading images in loader processes, and what happens when one can't be read."""
+"""Reading images in loader processes, and what happens when an image can't be read."""
 
 import os
 import signal
@@ -26,13 +26,13 @@ class Reader:
 
     Args:
         images: the set.
-        on_corrupt: `raise` stops at an image that can't be read; `skip` gives another one in its place and says so.
-        num_workers: loader processes that share this reader.
+        on_corrupt: `raise` stops at an image that can't be read; `skip` returns another image instead, and the error.
+        num_workers: number of loader processes that share this reader.
     """
 
     def __init__(self, images: Images, on_corrupt: OnCorrupt, num_workers: int) -> None:
         self.images, self.on_corrupt = images, on_corrupt
-        # Process id and the image it reads, in shared memory: a process that is killed can't say it any more.
+        # Process id, and index of the image that it reads. Shared memory, so that it can be read after a process died.
         rows = (max(1, num_workers), 2)
         self.reading: Tensor = torch.full(rows, -1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
@@ -46,14 +46,18 @@ class Reader:
             self.reading[worker.id] = torch.tensor([os.getpid(), index])
 
     def image_or_other(self, index: int, seed: int) -> tuple[Image.Image, str]:
-        """Read an image or, with `skip`, one drawn with `seed` in its place.
+        """Read an image; if it can't be read and `on_corrupt` is `skip`, read a random other image instead.
+
+        Args:
+            index: index of the image.
+            seed: seed of the draw of the other image.
 
         Returns:
-            The image, and what is wrong with the one asked for: empty if nothing is.
+            The image, and the error of the image at `index`: "" if it could be read.
 
         Raises:
-            UnreadableFileError: with `raise`.
-            DenseSiamError: with `skip`, when `ATTEMPTS` others can't be read either.
+            UnreadableFileError: the image can't be read and `on_corrupt` is `raise`.
+            DenseSiamError: `on_corrupt` is `skip`, and `ATTEMPTS` other images can't be read either.
         """
         self.begin(index)
         try:
@@ -68,50 +72,53 @@ class Reader:
                 return self.images.image(other), fault
             except UnreadableFileError:
                 continue
-        raise DenseSiamError(f"{fault}; nor could any of {ATTEMPTS} others: is the disk still there?")
+        raise DenseSiamError(
+            f"{fault}; {ATTEMPTS} other images could not be read either: check that the disk is still there"
+        )
 
     def last_read(self) -> str:
-        """Names of the images that loader processes were reading which are alive no more; empty if there are none."""
+        """Names of the images that loader processes were reading when they died, joined by commas; "" if all live."""
         rows = [(process, index) for process, index in self.reading.tolist() if index >= 0]
         children = active_children()
-        gone = wait([child.sentinel for child in children], timeout=1) if rows else []  # its end may be a moment away
+        gone = wait([child.sentinel for child in children], timeout=1) if rows else []  # one may just be ending
         alive = {child.pid for child in children if child.sentinel not in gone}
         return ", ".join(self.images.image_name(index) for process, index in rows if process not in alive)
 
 
 def leave_ctrl_c_to_the_main_process(worker: int) -> None:
-    """A terminal sends it to loader processes too, but the main process may need batches to end its step."""
+    """Ignore Ctrl-C in a loader process: the main process may still need batches to finish its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Loader(DataLoader[Any]):
-    """A DataLoader that names the image when one of its processes dies.
+    """A DataLoader whose error names the image that a loader process was reading when it died.
 
-    It draws no number from the global generators. Nothing is read, and the sampler not asked, before the first batch is
-    wanted: Lightning makes the iterator of a resumed run before it knows the epoch.
+    It uses no numbers of the global random generators. It neither reads an image nor asks the sampler before the first
+    batch is requested, because Lightning makes the iterator of a resumed run before it knows the epoch.
 
     Args:
-        reader: of the dataset.
-        options: of DataLoader.
+        dataset: the dataset.
+        reader: the reader that the dataset uses.
+        options: further arguments of DataLoader.
 
     Raises:
-        DenseSiamError: on iterating: a process was killed, most often for want of memory.
+        DenseSiamError: during iteration: a loader process was killed, most often because memory ran out.
     """
 
     def __init__(self, dataset: Any, reader: Reader, **options: Any) -> None:
         self.reader = reader
-        seeds = torch.Generator()  # of the processes; every sample has a seed of its own
+        seeds = torch.Generator()  # torch draws the workers' seeds from it; samples have seeds of their own
         super().__init__(dataset, generator=seeds, worker_init_fn=leave_ctrl_c_to_the_main_process, **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches = super().__iter__()
         if self.num_workers and threading.current_thread() is threading.main_thread() and os.name == "posix":
-            # Torch's handler would raise in the midst of whatever the main process does when a loader process dies.
-            # Without it that is noticed, within 5 seconds, where the next batch is waited for: below.
+            # When a loader process dies, torch's handler would raise at any place in the main process. Without the
+            # handler, the code below notices it within 5 seconds, while it waits for the next batch.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield from batches
-        except (RuntimeError, EOFError, OSError) as error:  # what torch raises then depends on where it noticed
+        except (RuntimeError, EOFError, OSError) as error:  # the type depends on the place where torch notices it
             names = self.reader.last_read()
             if not names:
                 raise

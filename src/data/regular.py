@@ -1,4 +1,4 @@
-"""Regular files alone: nothing waits for what a FIFO, a socket or a device may hold one day."""
+"""Reading regular files only: reading a FIFO, a socket or a device could wait forever."""
 
 import errno
 import io
@@ -14,18 +14,18 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading.
 
     Raises:
-        OSError: it can't be opened, or is something else.
+        OSError: the file can't be opened or is not a regular file.
     """
     return open(path, "rb", opener=_open_at_once)
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # to open a FIFO would wait for a writer
-    mode = os.fstat(file).st_mode  # of what is open, as the path may be another file's by now
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by `open`
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without it, opening a FIFO waits for a writer
+    mode = os.fstat(file).st_mode  # not os.stat(path): another file may have taken the path since
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # `open` itself refuses a folder
         return file
     os.close(file)
-    raise OSError(errno.EINVAL, "it is a FIFO or a device, no regular file", path)
+    raise OSError(errno.EINVAL, "it is a FIFO or a device, not a regular file", path)
 
 
 def read_text(path: Path) -> str:
@@ -33,16 +33,16 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: see `open_regular`.
-        UnicodeDecodeError: it is no UTF-8.
+        UnicodeDecodeError: the content is not UTF-8.
     """
     with open_regular(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
         return text.read()
 
 
 def files_in(folder: Path) -> list[str]:
-    """Names of the regular files in a folder, sorted; none where there is no such folder.
+    """Names of the regular files in a folder, sorted; an empty list if there is no such folder.
 
-    Names that begin with a dot are left out. Links that lead nowhere are not: whoever reads one can name it.
+    Names that begin with a dot are left out. Broken links are kept, so that reading one gives an error with its name.
 
     Raises:
         DenseSiamError: the folder can't be read.

@@ -1,7 +1,7 @@
-"""Which sample a process reads next, and with which random numbers.
+"""The order in which processes read samples, and the seed of each sample.
 
 Each sample of each epoch has its own seed, so that a run does not depend on the number of workers or processes. The
-epoch travels with the index, because persistent workers never see a sampler's `set_epoch`.
+sampler yields the epoch together with the index, because persistent workers never see a call of its `set_epoch`.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,22 +20,24 @@ class SampleKey:
     index: int
 
     def seed(self, run_seed: int) -> int:
-        """A 63-bit seed for this sample alone."""
+        """A 63-bit seed for this sample of this epoch, given the seed of the run."""
         state = np.random.SeedSequence([run_seed, self.epoch, self.index]).generate_state(1, np.uint64)
         return int(state[0] >> 1)
 
 
 class ShuffledSampler(Sampler[SampleKey]):
-    """A fresh order each epoch, cut to whole global batches and dealt out to the processes.
+    """Shuffle the images anew in each epoch, keep whole global batches only, and divide them among the processes.
 
-    Batch b of all processes together holds the same samples whatever their number. Lightning calls `set_epoch`.
+    Batch b of all processes together holds the same samples for every number of processes. Lightning calls `set_epoch`.
 
     Args:
         length: number of images.
-        batch_size: global batch size; what is left over after the last whole batch waits for another epoch.
-        seed: of the run.
-        rank, processes: this process, and how many there are.
-        done_before: asked when an epoch begins how many of its batches a run that was stopped has had; left out here.
+        batch_size: global batch size; images beyond the last whole batch are not used in this epoch.
+        seed: seed of the run.
+        rank: number of this process, from 0.
+        processes: number of processes.
+        done_before: called at the start of an epoch; returns the number of its batches that the run had already used
+            before it was stopped. The sampler skips them.
     """
 
     def __init__(
@@ -60,12 +62,15 @@ class ShuffledSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(SampleKey(self.epoch, self.length).seed(self.seed))
         order = torch.randperm(self.length, generator=generator)[self.done_before() * self.batch_size : self.used]
-        for index in order[self.rank :: self.processes].numpy():  # one at a time: a list would hold a million numbers
+        for index in order[self.rank :: self.processes].numpy():  # no list: ImageNet would need a million integers
             yield SampleKey(self.epoch, int(index))
 
 
 class UnpaddedSampler(Sampler[int]):
-    """Every image once, in order, dealt out to the processes without repeating any to even out their shares."""
+    """Every image once, in order, divided among the processes.
+
+    No image is repeated to give all processes equally many, because a repeated image would count twice in the scores.
+    """
 
     def __init__(self, length: int, rank: int, processes: int) -> None:
         self.indices = range(rank, length, processes)

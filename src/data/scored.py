@@ -1,4 +1,4 @@
-"""Images prepared as the protocol says: alone for k-means, with their labels for scoring."""
+"""Images prepared as the protocol says: without labels for k-means, with labels for scoring."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +14,12 @@ from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
 
-REFUSED_BEYOND = 64  # times the shorter side; resized whole, a longer image would fill the memory
-BLANK = 32  # side of what stands for an unreadable image of unknown size
+REFUSED_BEYOND = 64  # longer side / shorter side: a longer image, resized as a whole, would fill the memory
+BLANK = 32  # side in pixels of the blank image that replaces an unreadable one of unknown size
 
 
 class WholeImages(Dataset[Tensor]):
-    """Images alone, prepared as for scoring; item: (3, H, W) uint8."""
+    """Images without labels, prepared as for scoring. An item is (3, H, W) uint8."""
 
     def __init__(self, reader: Reader, protocol: Protocol) -> None:
         self.reader, self.protocol = reader, protocol
@@ -35,18 +35,18 @@ class WholeImages(Dataset[Tensor]):
 class ScoredImages(Dataset[dict[str, Any]]):
     """Images with labels.
 
-    Item: {"image": (3, H, W) uint8, "label": (h, w) int64, "index": its number, "unreadable": ""}. An image that is
-    skipped has no counted pixel, and `unreadable` says why.
+    An item is {"image": (3, H, W) uint8, "label": (h, w) int64, "index": int, "unreadable": ""}. For an image that is
+    skipped, all labels are `IGNORE_INDEX`, and `unreadable` is the error.
 
     Args:
-        images: see `LabelledImages`.
-        reader: of these images.
-        protocol: prepares them.
-        class_names: every label is an index of these, or `IGNORE_INDEX`.
+        images: images and labels, see `LabelledImages`.
+        reader: reader of these images.
+        protocol: defines how images and labels are resized and cropped.
+        class_names: every label is an index of this list, or `IGNORE_INDEX`.
 
     Raises:
-        DenseSiamError: on reading: labels of another size than their image, or outside the classes; an image too long
-            to be resized whole.
+        DenseSiamError: when an item is read: the label map has another size than its image, or a value that is not a
+            class; or the image is too long to be resized as a whole.
     """
 
     def __init__(self, images: LabelledImages, reader: Reader, protocol: Protocol, class_names: Sequence[str]) -> None:

@@ -20,10 +20,10 @@ from src.geometry import Crop, overlap_boxes
 
 
 class TwoViews(Protocol):
-    """Turns an image into two views; random numbers come from torch's default generator.
+    """Makes two views of an image, with random numbers from torch's default generator.
 
     Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`
-    for boxes and valid; redrawn counts how often the pair was drawn again for want of overlap.
+    for boxes and valid; redrawn counts how often the pair was drawn again because its views overlapped too little.
     """
 
     def __call__(self, image: Image.Image) -> dict[str, Any]: ...
@@ -39,15 +39,16 @@ def colour_augmentation(
     blur_probability: float,
     blur_sigma: Sequence[float],
 ) -> v2.Transform:
-    """Colour jitter, greyscale and blur on a small image; each range and probability as torchvision defines it.
+    """Colour jitter, greyscale and blur, as torchvision defines them.
 
     Args:
-        brightness, contrast, saturation, hue: strengths of the jitter, applied together in random order.
-        jitter_probability, grey_probability, blur_probability: of each part.
-        blur_sigma: smallest and largest standard deviation, in pixels of the view.
+        brightness, contrast, saturation: strengths of the jitter, 0 to 100.
+        hue: strength of the jitter of the hue, 0 to 0.5. All four are applied together, in random order.
+        jitter_probability, grey_probability, blur_probability: probability of each part.
+        blur_sigma: smallest and largest standard deviation of the blur, in pixels of the view.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
     place = "data.views.colour"
     for name, strength in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
@@ -68,7 +69,11 @@ def colour_augmentation(
 
 
 def view(image: Image.Image, crop: Crop, size: int, colour: v2.Transform) -> Tensor:
-    """Cut a crop, resize it with antialiasing, mirror it if it says so, and colour it: (3, size, size) uint8."""
+    """Cut out a crop, resize it with antialiasing, mirror it if `crop.flip`, change its colours.
+
+    Returns:
+        (3, size, size) uint8.
+    """
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     small = image.resize((size, size), Image.Resampling.BILINEAR, box)
     if crop.flip:
@@ -78,10 +83,10 @@ def view(image: Image.Image, crop: Crop, size: int, colour: v2.Transform) -> Ten
 
 
 def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None:
-    """Refuse what both kinds of views are told, where it is out of its range.
+    """Check the arguments that both kinds of views have.
 
     Raises:
-        DenseSiamError: the first such value.
+        DenseSiamError: a value is out of its range, or the blur reaches further than a view is large.
     """
     check_int("data.views.size", size, low=1, high=LARGEST)
     check_number("data.views.flip_probability", flip_probability, low=0, high=1)
@@ -98,26 +103,26 @@ def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None
 
 
 def within(transform: Any) -> Iterator[Any]:
-    """A transform, and those that it ever applies."""
+    """A transform and all transforms inside it, without those whose probability is 0."""
     yield transform
     for inner in getattr(transform, "transforms", ()) if getattr(transform, "p", 1) else ():
         yield from within(inner)
 
 
 class CropAndWhole:
-    """The views for segmentation: a random square crop, perhaps mirrored, and the whole centre-cropped image.
+    """The views for segmentation: a random square crop, mirrored at random, and the whole square of the image's centre.
 
-    Both are cut from the source image at once, with exact (not rounded) boxes; then each draws its own colours on the
-    small image.
+    Both are cut directly from the source image, with boxes that are not rounded. Each view then gets colours of its
+    own.
 
     Args:
         size: side of both views in pixels.
-        crop_scale: smallest and largest side of the crop as a share of the whole square's.
-        flip_probability: of mirroring the crop.
-        colour: applied to each view separately.
+        crop_scale: smallest and largest side of the crop, as a fraction of the side of the whole square.
+        flip_probability: probability that the crop is mirrored.
+        colour: colour augmentation, applied to each view separately.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
@@ -140,23 +145,23 @@ class CropAndWhole:
 
 
 class TwoCrops:
-    """The views for pre-training: two independent random resized crops, each perhaps mirrored (paper 3.1, 5.1).
+    """The views for pre-training: two independent random resized crops, each mirrored at random (paper 3.1, 5.1).
 
-    A rectangle is drawn as torchvision's `RandomResizedCrop` draws it, in whole pixels; images smaller than `size` are
-    enlarged. A pair with too little overlap is drawn again, both crops of it, so that they stay alike in distribution;
-    a pair that has still too little after the last draw is not valid.
+    Crops are drawn like those of torchvision's `RandomResizedCrop`, in whole pixels. Where a pair overlaps too little,
+    both crops are drawn again, so that both keep the same distribution. A pair that still overlaps too little after the
+    last draw is not valid.
 
     Args:
-        size: side of both views in pixels.
-        scale: smallest and largest area of a crop as a share of the image's.
-        ratio: smallest and largest width of a crop as a multiple of its height.
-        min_overlap: the overlap has to be wider and higher than this share of the smaller crop's width and height.
+        size: side of both views in pixels; smaller crops are enlarged.
+        scale: smallest and largest area of a crop, as a fraction of the image's area.
+        ratio: smallest and largest aspect ratio of a crop, width / height.
+        min_overlap: the overlap must be wider and higher than this fraction of the smaller crop's width and height.
         max_redraws: how often a pair is drawn again at most.
-        flip_probability: of mirroring a crop.
-        colour: applied to each view separately.
+        flip_probability: probability that a crop is mirrored.
+        colour: colour augmentation, applied to each view separately.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     def __init__(
@@ -193,14 +198,15 @@ class TwoCrops:
 
 
 class ViewPairs(Dataset[dict[str, Any]]):
-    """Pairs of views, drawn afresh for each epoch from (seed, epoch, index) alone.
+    """Pairs of views. The random numbers of a pair depend on (seed, epoch, index) only.
 
-    Item: what the views give, with `index` and `unreadable`: why another image stands in for this one, or empty.
+    An item is the dict that `views` returns, with two more keys: `index`, the index of the image, and `unreadable`. If
+    the image could not be read, the views show another image, and `unreadable` is the error; otherwise it is "".
 
     Args:
-        reader: of the images; their labels, if any, are never read.
-        views: see `TwoViews`.
-        seed: of the run.
+        reader: reads the images; labels are never read.
+        views: makes the two views of an image, see `TwoViews`.
+        seed: seed of the run.
     """
 
     def __init__(self, reader: Reader, views: TwoViews, seed: int) -> None:

@@ -1,10 +1,10 @@
-"""How far a score could be off had other images been drawn: 95 % intervals by the bootstrap over images.
+"""95 % intervals of scores by the bootstrap over images: how much a score depends on the choice of the images.
 
-Each draw takes as many images as there are, with replacement, sums their confusion matrices, matches the clusters anew
-(but for `identity`, which always matches alike) and scores: the interval is that of the whole procedure, from the
-2.5th to the 97.5th percentile of the draws (Efron's percentile bootstrap). What another training seed would give is
-not in it. Where the score is near chance, or images are few for the number of classes, each matching fits its own draw
-too well, and the interval can lie above the score.
+Each draw takes as many images as there are, with replacement, sums their confusion matrices, matches the clusters again
+(`identity` needs no matching) and computes the scores. So the interval covers the whole procedure. It reaches from the
+2.5th to the 97.5th percentile of the draws (Efron's percentile bootstrap). It does not cover the spread over training
+seeds. If the score is near chance, or there are few images for the number of classes, the matching overfits each draw,
+and the interval can lie above the score.
 """
 
 import math
@@ -24,7 +24,7 @@ from src.metrics import AnyMatching, Category, confusion_matrix, match, scores
 
 
 class Interval(NamedTuple):
-    """A score, or a difference of two, in percent, and its 95 % interval."""
+    """A score, or a difference of two scores, in percent, with its 95 % interval."""
 
     value: float
     low: float
@@ -35,9 +35,10 @@ class ImageMatrices(NamedTuple):
     """The confusion matrix of each image.
 
     Attributes:
-        counts: (images, C * N) pixels; images in order of their index, those without a counted pixel left out.
+        counts: (images, C * N) numbers of pixels. Images are in order of their index; images without a counted pixel
+            are left out.
         categories: the C classes.
-        matching: of the N clusters to them.
+        matching: how the N clusters are matched to the classes.
     """
 
     counts: csr_array
@@ -45,7 +46,7 @@ class ImageMatrices(NamedTuple):
     matching: AnyMatching
 
     def matrix(self, weights: NDArray[np.int64]) -> Tensor:
-        """(C, N) sum over the images, each counted as often as `weights` (images,) says."""
+        """(C, N) sum of the images' matrices, each multiplied by its entry of `weights` (images,)."""
         flat = np.asarray(weights @ self.counts)
         return torch.from_numpy(flat.reshape(len(self.categories), -1))
 
@@ -55,9 +56,9 @@ class ImageMatrices(NamedTuple):
         return self.matrix(np.ones(self.counts.shape[0], np.int64))
 
     def counted(self) -> dict[str, Any]:
-        """What the scores are of, for their protocol: `images`, and the names of the `absent classes` if there are any.
+        """The number of scored `images` and the names of the `absent classes`, if any, for the printed protocol.
 
-        A class is absent if no counted pixel is labelled with it.
+        A class is absent if no counted pixel has its label.
         """
         images = self.counts.shape[0]
         pixels = self.total.sum(dim=1).tolist()
@@ -65,13 +66,13 @@ class ImageMatrices(NamedTuple):
         return {"images": images, **({"absent classes": ", ".join(absent)} if absent else {})}
 
     def scores(self, weights: NDArray[np.int64]) -> dict[str, float]:
-        """`src.metrics.scores` of `matrix`."""
+        """The scores of `matrix(weights)`, see `src.metrics.scores`."""
         matrix = self.matrix(weights)
         return scores(matrix, match(matrix, self.matching), self.categories)
 
 
 class PerImage(Metric):
-    """The confusion matrix of every image; their sum is that of all, so that no pixel is counted twice."""
+    """The confusion matrix of every image. The matrix of the whole set is their sum, so no pixel is counted twice."""
 
     full_state_update = False
     rows: list[Tensor]
@@ -84,18 +85,19 @@ class PerImage(Metric):
 
     def reset(self) -> None:
         super().reset()
-        # (k, 3): index of the image, cell of its matrix, pixels. Never an empty list: a process may have no image.
+        # (k, 3): index of the image, cell of its matrix, number of pixels. The list is never empty, because a process
+        # without images must take part in the gathering.
         self.rows.append(torch.zeros(0, 3, dtype=torch.int64, device=self.device))
 
     def update(self, prediction: Tensor, label: Tensor, index: Tensor) -> None:
-        """Add images: `prediction` and `label` (B, H, W), `index` (B,) their numbers in the data set."""
+        """Add images: `prediction` and `label` are (B, H, W), `index` (B,) are their indices in the data set."""
         for clusters, classes, number in zip(prediction, label, index, strict=True):
             matrix = confusion_matrix(classes, clusters, len(self.categories), self.num_clusters).flatten()
             cells = matrix.nonzero().flatten()
             self.rows.append(torch.stack([number.expand_as(cells), cells, matrix[cells]], dim=1))
 
     def compute(self) -> ImageMatrices:
-        """The matrices of all images since the last reset, of all processes."""
+        """The matrices of all images since the last reset, over all processes."""
         index, cells, pixels = dim_zero_cat(self.rows).cpu().numpy().T
         numbers, places = np.unique(index, return_inverse=True)
         shape = (len(numbers), len(self.categories) * self.num_clusters)
@@ -104,7 +106,7 @@ class PerImage(Metric):
 
 
 def draws(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each image is in each resample: `resamples` arrays (images,), each of sum `images`."""
+    """How often each image is in each resample: `resamples` arrays (images,), each with the sum `images`."""
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(generator.integers(images, size=images), minlength=images)
@@ -114,9 +116,9 @@ def bootstrap(matrices: ImageMatrices, resamples: int, seed: int = 0) -> dict[st
     """Every score with its interval.
 
     Args:
-        matrices: of the images.
-        resamples: draws; 1000 and more give stable ends, 0 gives no intervals.
-        seed: of the draws.
+        matrices: confusion matrices of the images.
+        resamples: number of draws; 1000 or more give stable intervals, 0 gives no intervals.
+        seed: seed of the draws.
     """
     if not resamples:
         return {}
@@ -129,15 +131,16 @@ def bootstrap(matrices: ImageMatrices, resamples: int, seed: int = 0) -> dict[st
 def paired_difference(
     first: ImageMatrices, second: ImageMatrices, resamples: int, seed: int = 0
 ) -> dict[str, Interval]:
-    """`first` - `second` of every score on the same images, each draw scoring both on the same images.
+    """The difference `first` - `second` of every score, with an interval; each draw scores both on the same images.
 
-    That two runs share easy and hard images cancels out, so that the interval is narrower than those of the two scores
-    suggest. It holds 0 where the images can't tell the two apart.
+    Images that are easy or hard for both runs cancel out, so the interval is narrower than those of the two scores
+    suggest. If it contains 0, the difference is not significant on these images.
 
-    Empty for 0 resamples.
+    Returns:
+        Differences by the name of the score; empty if `resamples` is 0.
 
     Raises:
-        DenseSiamError: not the same images and labels.
+        DenseSiamError: the two were scored on different images or labels.
     """
     one, other = _class_pixels(first), _class_pixels(second)
     if first.categories != second.categories or not np.array_equal(one, other):

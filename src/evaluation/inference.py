@@ -1,4 +1,4 @@
-"""From an image to a label map."""
+"""Prediction of label maps from images."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,20 @@ from torch import Tensor
 
 
 def mirror_averaged(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Logits of images (B, 3, H, W), averaged with those of the mirrored images turned back: (B, N, h, w)."""
+    """The mean of the logits of images and of their mirror images, the latter mirrored back.
+
+    Args:
+        logits: maps images (B, 3, H, W) to logits (B, N, h, w).
+        images: (B, 3, H, W).
+
+    Returns:
+        (B, N, h, w).
+    """
     return (logits(images) + logits(images.flip(-1)).flip(-1)) / 2
 
 
 def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Upsample logits bilinearly, then take the winner at each pixel (the release's order).
+    """Upsample logits bilinearly, then take the argmax at each pixel (the order of the release).
 
     Args:
         logits: (B, N, h, w).
@@ -22,7 +30,7 @@ def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, *size) int64 pseudo-categories, 0 to N - 1.
     """
-    # One image at a time: a whole batch of upsampled logits would be the largest tensor of a run.
+    # One image at a time, because the upsampled logits of a whole batch would be the largest tensor of a run.
     upsampled = (F.interpolate(one[None].float(), size, mode="bilinear", align_corners=False) for one in logits)
-    # As `argmax(1)`, in about half the time on a CPU.
+    # The same as `argmax(1)`, in about half the time on a CPU.
     return torch.cat([one.max(1).indices for one in upsampled])

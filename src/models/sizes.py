@@ -1,7 +1,7 @@
-"""Image sizes that a backbone takes, so that its maps cover the whole image and nothing else.
+"""Image sizes for which the maps of a backbone cover exactly the image.
 
-Everything that reads a map takes it to cover exactly the image, see `src.geometry`. A backbone that pads an image to
-whole cells gives maps which cover more, so that every place read from them is wrong.
+All code that reads features at positions assumes that a map covers exactly the image, see `src.geometry`. If a backbone
+pads the image, its map covers more than the image, and all positions are wrong.
 """
 
 import math
@@ -20,12 +20,15 @@ TOO_SMALL = re.compile("Padding size should be less than|Kernel size can't be gr
 
 
 def nearest_multiple(side: int, multiple: int) -> int:
-    """The multiple of a number that is nearest to a side in pixels, at least the number; of two the larger."""
+    """The positive multiple of `multiple` that is nearest to `side`; the larger one if two are equally near."""
     return max(1, (side + multiple // 2) // multiple) * multiple
 
 
 def resized(images: Tensor, multiple: int) -> Tensor:
-    """Resize floating images (B, C, H, W), bilinearly with antialiasing, unless both sides are multiples already."""
+    """Resize floating images (B, C, H, W) so that both sides are multiples of `multiple`, bilinearly with antialiasing.
+
+    Images whose sides are multiples already are returned unchanged.
+    """
     size = (nearest_multiple(images.shape[2], multiple), nearest_multiple(images.shape[3], multiple))
     if size == tuple(images.shape[2:]):
         return images
@@ -33,7 +36,7 @@ def resized(images: Tensor, multiple: int) -> Tensor:
 
 
 def maps_of(backbone: nn.Module, images: Tensor, channels_last: bool) -> list[Tensor]:
-    """The maps of a backbone, whether it gives a list or a dict of them, as (B, C_i, H_i, W_i)."""
+    """The maps of a backbone as a list of (B, C_i, H_i, W_i). The backbone may return a list or a dict of maps."""
     given = backbone(images)
     maps = given.values() if isinstance(given, dict) else given
     return [level.permute(0, 3, 1, 2) if channels_last else level for level in maps]
@@ -48,16 +51,19 @@ def only_size(
     native: tuple[int, int],
     name: str,
 ) -> tuple[int, int] | None:
-    """Try a backbone on blank images: the one size that it takes, or None if it takes all multiples of its strides.
+    """Find out, with blank images, which sizes a backbone takes.
 
     Args:
-        backbone: in evaluation mode.
-        channels, strides, channels_last: of its maps, see `src.models.encoder.Encoder`.
-        native: height and width that it was made for.
-        name: of the backbone, for the messages.
+        backbone: the backbone, in evaluation mode.
+        channels, strides, channels_last: description of its maps, see `src.models.encoder.Encoder`.
+        native: height and width of images for which the backbone was made.
+        name: name of the backbone in messages.
+
+    Returns:
+        None if it takes all multiples of its strides, `native` if it takes only this size.
 
     Raises:
-        DenseSiamError: it takes no RGB image of its native size; its maps don't cover the image.
+        DenseSiamError: the backbone does not run on RGB images of its native size, or its maps don't cover the image.
     """
     cell = math.lcm(*strides)
     any_size = (2 * cell, 3 * cell)
@@ -83,16 +89,16 @@ def only_size(
 
 
 def listed(sides: Sequence[float]) -> str:
-    """Channels and sides in words, such as `64 x 8 x 8`."""
+    """Channels and sides as text, such as `64 x 8 x 8`."""
     return " x ".join(f"{side:g}" for side in sides)
 
 
 @contextmanager
 def large_enough(height: int, width: int) -> Iterator[None]:
-    """Say in one line that images of this size are too small for a backbone, which torch has many words for.
+    """Replace torch's different errors for images that are too small for a backbone by one message.
 
     Raises:
-        DenseSiamError: they are.
+        DenseSiamError: the images are too small.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""Callbacks that only watch a run."""
+"""Callbacks that observe a run and do not change its training."""

@@ -1,4 +1,4 @@
-"""Watches a training run for collapse."""
+"""Detection of collapse during training."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,30 @@ from src.monitoring.collapse import BranchStatistics, Health
 
 CATEGORICAL = ("dense", "aux")  # branches whose channels are pseudo-categories
 ADVICE = (
-    "The network then says nearly the same of every image, and the encoder learns little of use. What to check: "
-    "task.criterion.stop_gradient (true), the learning rate (lower optimizer.base_lr), RegionSim (a later "
+    "A collapsed network gives nearly the same output for every image, and its encoder learns little. Check "
+    "task.criterion.stop_gradient (true), the learning rate (lower optimizer.base_lr) and RegionSim (a later "
     "task.region_start, a smaller task.loss_weights.region)"
 )
 
 
 class CollapseMonitor(Callback):
-    """Logs `collapse/BRANCH/...` after each training epoch, and warns once of each branch that looks collapsed.
+    """Logs `collapse/BRANCH/...` after each training epoch, and warns once about each branch that looks collapsed.
 
-    It reads the `embeddings` that a training step returns beside its loss: both views of each branch, channels last.
-    All processes count together and decide alike. When a run is resumed within an epoch, that epoch's numbers are of
-    the part since then.
+    It reads the `embeddings` that a training step returns with its loss: both views of each branch, channels last. The
+    measures cover all processes, and all processes decide alike. If a run is resumed in the middle of an epoch, the
+    measures of that epoch cover only the part after the resumption.
 
     Args:
-        rows_per_view: behind spread and effective rank, of each step and process, at most; from 1.
-        min_spread: a branch with less looks collapsed; 0 to 1.
-        min_effective_rank: likewise; or less than half of the channels, where they are few.
-        min_images: an epoch of fewer is logged, and not judged.
-        stop: whether an epoch that looks collapsed is the last one.
+        rows_per_view: how many rows of each view are used for spread and effective rank in each step and process at
+            most, from 1.
+        min_spread: a branch with a smaller spread looks collapsed; 0 to 1.
+        min_effective_rank: a branch with a smaller effective rank looks collapsed; if half the number of channels is
+            smaller than this value, that half is used instead.
+        min_images: measures of an epoch with fewer images are logged, but not judged.
+        stop: whether training stops after an epoch that looks collapsed.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class CollapseMonitor(Callback):
 
         branches, self.branches = self.branches, {}
         measured = {name: branch.health(summed) for name, branch in branches.items()}
-        measured = trainer.strategy.broadcast(measured)  # machines may round differently, but must decide alike
+        measured = trainer.strategy.broadcast(measured)  # processes may round differently, but must decide alike
         for name, health in measured.items():
             values = {key: value for key, value in health._asdict().items() if key not in ("images", "channels")}
             values = {f"collapse/{name}/{key}": float(value) for key, value in values.items() if value is not None}
@@ -91,7 +93,7 @@ class CollapseMonitor(Callback):
             when = f"after epoch {trainer.current_epoch}, step {trainer.global_step}"
             for name in sorted(collapsed.keys() - self.warned):
                 said = f"the {name} branch looks collapsed {when}: {collapsed[name]}. {ADVICE}."
-                warnings.warn(f"{said} This is said once; collapse/{name}/* goes on being logged", stacklevel=1)
+                warnings.warn(f"{said} This warning is given once; collapse/{name}/* is still logged", stacklevel=1)
             if collapsed and self.stop:
                 warnings.warn(f"callbacks.collapse.stop is true: training ends {when}", stacklevel=1)
         self.warned |= collapsed.keys()
@@ -99,7 +101,7 @@ class CollapseMonitor(Callback):
             trainer.should_stop = True
 
     def symptoms(self, health: Health) -> str:
-        """What was measured of a branch that looks collapsed, and what is healthy; nothing of another."""
+        """The measures by which a branch looks collapsed, in words; "" if it does not look collapsed."""
         if health.images < self.min_images:
             return ""
         found = []

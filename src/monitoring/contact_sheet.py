@@ -1,4 +1,4 @@
-"""Drawing label maps: a palette, and sheets of image, label and prediction side by side."""
+"""Drawing of label maps: colours, and sheets that show image, label and prediction side by side."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,10 @@ BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
 
 
 def palette(num_classes: int) -> NDArray[np.uint8]:
-    """Distinct colours, (num_classes + 1, 3); the last one, black, is for pixels without a class.
+    """Distinct colours, (num_classes + 1, 3); the last colour, black, is for pixels without a class.
 
-    Each is as far as possible from those before it, from black and from white; 27 are at least 80 apart in RGB.
+    Each colour is as far as possible from the earlier ones, black and white. Of 27 colours, any two are at least 80
+    apart in RGB.
     """
     levels = np.arange(0, 256, 42)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)  # (343, 3)
@@ -26,7 +27,7 @@ def palette(num_classes: int) -> NDArray[np.uint8]:
 
 
 def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colour a map (H, W) of classes; anything outside them gets the last colour: (H, W, 3)."""
+    """Colour a label map (H, W): (H, W, 3). Values that are not classes get the last colour."""
     values = classes.numpy()
     last = len(colours) - 1
     painted: NDArray[np.uint8] = colours[np.where((values >= 0) & (values < last), values, last)]
@@ -34,7 +35,7 @@ def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def fitting(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A picture as it is where it has this size, else scaled to fit, its proportions kept and its colours not mixed."""
+    """Scale a picture to fit into a size, without new colours and with the same aspect ratio."""
     return picture if picture.size == size else ImageOps.contain(picture, size, Image.Resampling.NEAREST)
 
 

@@ -1,8 +1,8 @@
-"""What can be said of a segmentation without any label: whether two views agree, how sure they are, how much is used.
+"""Criteria for a segmentation without labels: whether two views agree, how certain they are, which categories are used.
 
-All of it is read off what a network says of the same places in two views of an image: of P places, logits (P, N) in
-each view. None of it is a score: a network can agree with itself about what no class is. Whether one of them goes with
-mIoU is measured by `scripts/rank_criteria.py`.
+They are computed from logits (P, N) that a network gives at the same P places in each of two views of an image. They
+are not scores: the predictions for both views can agree without following any class. `scripts/rank_criteria.py`
+measures how well each criterion predicts the mIoU.
 """
 
 import math
@@ -16,13 +16,14 @@ from src.monitoring.collapse import histogram_entropy
 
 
 class Criteria(NamedTuple):
-    """What one branch gave in an epoch, each from 0 to 1; nan where N = 1, all but `consistency`.
+    """Criteria of one branch over an epoch, each from 0 to 1. If N = 1, all except `consistency` are nan.
 
     Attributes:
         consistency: see `consistency`.
         mutual_information: see `mutual_information`.
         entropy: mean over the places of both views, see `entropies`.
-        balance: `histogram_entropy` of the winners of both views: 1 if all categories win alike, 0 if one wins always.
+        balance: `histogram_entropy` of the predicted categories of both views: 1 if all categories are predicted
+            equally often, 0 if only one is.
     """
 
     consistency: float
@@ -32,14 +33,16 @@ class Criteria(NamedTuple):
 
 
 def joint_counts(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:
-    """How often category i won in one view and j at the same place of the other.
+    """Count how often category i is predicted in one view and category j at the same place of the other view.
+
+    It does not wait for the device.
 
     Args:
-        first, second: (P, N) logits of the same places.
-        counted: (P,) bool, which places count.
+        first, second: (P, N) logits at the same places of both views.
+        counted: (P,) bool, whether a place counts.
 
     Returns:
-        (N, N) int64, rows for the first view. Nothing waits for the device.
+        (N, N) int64; rows are categories of the first view.
     """
     categories = first.shape[1]
     cells = first.argmax(dim=1) * categories + second.argmax(dim=1)
@@ -48,7 +51,7 @@ def joint_counts(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:
 
 
 def consistency(joint: Tensor) -> float:
-    """Share of places at which both views have the same winner, 0 to 1; a collapsed network reaches 1.
+    """Fraction of places at which both views predict the same category, 0 to 1; a collapsed network reaches 1.
 
     Args:
         joint: (N, N) counts, see `joint_counts`, at least one.
@@ -57,11 +60,11 @@ def consistency(joint: Tensor) -> float:
 
 
 def mutual_information(joint: Tensor) -> float:
-    """Normalised mutual information of the winners of both views: I(first; second) / mean(H(first), H(second)).
+    """Normalised mutual information of the predictions for both views: I(first; second) / mean(H(first), H(second)).
 
-    From 0 (they are independent: chance agrees as often) to 1 (each follows from the other). Strehl and Ghosh (2002),
-    with the arithmetic mean, as scikit-learn's default. Where one category wins everywhere in a view there is nothing
-    to share, and it is 0, whereas scikit-learn calls two such views perfectly alike.
+    From 0 (the predictions are independent) to 1 (each determines the other). After Strehl and Ghosh (2002), with the
+    arithmetic mean, which is scikit-learn's default. If a view has only one category, the result is 0; scikit-learn
+    gives 1 if both views have only one.
 
     Args:
         joint: (N, N) counts, see `joint_counts`, at least one.
@@ -75,7 +78,7 @@ def mutual_information(joint: Tensor) -> float:
 
 
 def entropies(logits: Tensor) -> Tensor:
-    """Entropy of softmax over the categories / log N at each place: 0 if one is certain, 1 if all are equally likely.
+    """Entropy of the softmax / log N at each place: 0 if one category is certain, 1 if all are equally likely.
 
     Args:
         logits: (P, N), N > 1.
@@ -88,11 +91,11 @@ def entropies(logits: Tensor) -> Tensor:
 
 
 class PairStatistics:
-    """What `Criteria` are made of, as steps come; no place is kept, and adding does not wait for the device.
+    """Running sums from which `Criteria` are computed. Logits are not kept, and `add` does not wait for the device.
 
     Args:
-        categories: N.
-        device: of the logits.
+        categories: N, the number of categories.
+        device: device of the logits.
     """
 
     def __init__(self, categories: int, device: torch.device) -> None:
@@ -101,26 +104,26 @@ class PairStatistics:
         self.entropy = torch.zeros((), device=device)  # mean over both views of all places so far
 
     def add(self, first: Tensor, second: Tensor, valid: Tensor) -> None:
-        """Add what a step gave.
+        """Add the logits of a training step.
 
         Args:
             first, second: (B, P, N) logits of both views at the same places of B images.
-            valid: (B,) bool; images whose views have no overlap, and thus no place in common, do not count.
+            valid: (B,) bool; images whose views do not overlap have no places in common and do not count.
         """
         one, other = first.flatten(0, 1), second.flatten(0, 1)
         counted = valid.to(one.device).repeat_interleave(first.shape[1], output_size=len(one))
         self.joint += joint_counts(one, other, counted)
         number = counted.sum()
         self.places += number
-        # A running mean: a sum over an epoch would outgrow what float32 can add to.
+        # A running mean, because float32 could not add small terms to the sum of an epoch.
         here = torch.where(counted, (entropies(one) + entropies(other)) / 2, 0).sum()
         self.entropy += (here - number * self.entropy) / self.places.clamp(min=1)
 
     def criteria(self, summed: Callable[[Tensor], Tensor]) -> Criteria | None:
-        """What was added amounts to, over all processes; None without any place.
+        """The criteria of everything that was added in all processes; None if no place counted.
 
         Args:
-            summed: adds a tensor up over the processes; it may write to the tensor.
+            summed: returns the sum of a tensor over the processes; it may change the tensor.
         """
         joint = summed(self.joint.clone()).cpu()
         entropy = summed(self.entropy * self.places).cpu()

@@ -1,4 +1,4 @@
-"""Logs what can be said of a training run without labels."""
+"""Logging of label-free criteria during training."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from torch import Tensor
 
 from src.monitoring.label_free import PairStatistics
 
-BRANCH = "dense"  # the one whose channels are the pseudo-categories, at the same places of both views
+BRANCH = "dense"  # its channels are the pseudo-categories, at the same places of both views
 
 
 class LabelFreeCriteria(Callback):
     """Logs `label_free/...` after each training epoch, see `src.monitoring.label_free.Criteria`.
 
-    It reads what the dense branch gave for both views during the epoch, in training mode and on augmented views: from
-    the `embeddings` that a training step returns beside its loss. A method without that branch, and an epoch without a
-    pair that overlaps, leave nothing. All processes count together. When a run is resumed within an epoch, that epoch's
-    numbers are of the part since then.
+    It reads the logits of the dense branch for both augmented views, in training mode: they are among the `embeddings`
+    that a training step returns with its loss. Nothing is logged for a method without a dense branch, or for an epoch
+    in which no pair overlaps. The criteria cover all processes. If a run is resumed in the middle of an epoch, the
+    criteria of that epoch cover only the part after the resumption.
 
     Attributes:
-        last: the last epoch's values by their names; empty before the first.
+        last: values of the last epoch by the names of the criteria; empty before the end of the first epoch.
     """
 
     def __init__(self) -> None:

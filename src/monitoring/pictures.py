@@ -1,4 +1,4 @@
-"""What a network predicts, drawn after each validation."""
+"""Pictures of a network's predictions after each validation."""
 
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ class Pictures(Callback):
     """After each validation, a sheet of images, labels and predictions in matched colours, as PNG and in the logger.
 
     Args:
-        folder: where `NAME_stepSTEP.png` is written.
-        num_images: how many, spread over the validation batches.
+        folder: folder in which `NAME_stepSTEP.png` is written.
+        num_images: how many images are shown, spread over the validation batches; 0 to 1000.
     """
 
     def __init__(self, folder: str, num_images: int) -> None:
@@ -62,7 +62,7 @@ class Pictures(Callback):
 
 
 def log_picture(logger: Any, name: str, picture: Image.Image, step: int) -> None:
-    """Give a picture to a logger that can show it; others keep none."""
+    """Log a picture if the logger can show pictures (wandb and TensorBoard)."""
     if isinstance(logger, WandbLogger):
         logger.log_image(name, [picture], step=step)
     elif isinstance(logger, TensorBoardLogger):

@@ -1,4 +1,4 @@
-"""Where the seconds of training go."""
+"""Training time, divided into loading, clustering and steps."""
 
 import time
 from collections.abc import Callable
@@ -9,21 +9,22 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Throughput(Callback):
-    """Where the seconds of training go: loading, clustering, steps; validation and checkpoints are left out.
+    """Measures the time of loading, clustering and steps during training, without validation and checkpoints.
 
-    Loading is from the end of a step to the start of the next, less what the module counts as `clustering_seconds` in
-    that time: with loader processes it is the wait for them. A GPU works on after the host has gone on, so that there
-    the end of a step can be counted as loading of the next batch, or the other way round; the sum is right.
+    Loading is the time from the end of a step to the start of the next, minus the module's `clustering_seconds` in that
+    time. With loader processes, it is the time that the training process waits for them. A GPU computes
+    asynchronously, so a part of a step can be counted as loading of the next batch, or the other way round; the sum is
+    correct.
 
-    Each epoch logs its `epoch_seconds`, `epoch_loading_seconds`, ... and `images_per_second`.
+    After each epoch it logs `epoch_seconds`, `epoch_loading_seconds`, ... and `images_per_second`.
 
     Args:
-        clock: gives seconds; that of the module's `clustering_seconds` has to be the same.
+        clock: returns the time in seconds; the module must use the same clock for `clustering_seconds`.
 
     Attributes:
-        seconds: of all epochs so far, those before a resumption too.
-        epoch: seconds of this epoch.
-        images, epoch_images: seen by all processes, in the same times.
+        seconds: seconds of each part in all epochs so far, also those before the run was resumed.
+        epoch: seconds of each part in this epoch.
+        images, epoch_images: number of images that all processes have trained on, in all epochs and in this one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -33,7 +34,7 @@ class Throughput(Callback):
         self.since, self.clustered = 0.0, 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.go_on(pl_module)  # an epoch that is resumed in its middle has no start
+        self.go_on(pl_module)  # Lightning does not call on_train_epoch_start for an epoch that is resumed in its middle
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.epoch, self.epoch_images = no_seconds(), 0
@@ -71,16 +72,16 @@ class Throughput(Callback):
         self.go_on(pl_module)
 
     def go_on(self, pl_module: lightning.LightningModule) -> None:
-        """Count from now on."""
+        """Start to measure the next part now."""
         self.since, self.clustered = self.clock(), clustering_seconds(pl_module)
 
     def add(self, part: str, seconds: float) -> None:
-        """Count seconds for a part of the training."""
+        """Add seconds to a part of the training."""
         self.seconds[part] += seconds
         self.epoch[part] += seconds
 
     def cost(self) -> dict[str, float]:
-        """Of the whole training, for `scores.json`: `train_seconds`, its parts, which sum to it, and `train_images`."""
+        """`train_seconds`, the parts that sum to it, and `train_images` of the whole training, for `scores.json`."""
         parts = {f"{part}_seconds": seconds for part, seconds in self.seconds.items()}
         return {"train_seconds": sum(self.seconds.values()), **parts, "train_images": self.images}
 
@@ -94,7 +95,7 @@ class Throughput(Callback):
 
 
 def no_seconds() -> dict[str, float]:
-    """The parts of training, before any of it."""
+    """The parts of training, each with 0 seconds."""
     return {"loading": 0.0, "clustering": 0.0, "step": 0.0}
 
 

@@ -1,4 +1,4 @@
-"""Images that could not be read, counted and named after each epoch."""
+"""Reports of images that could not be read."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Unreadable(Callback):
     """Counts and names the images that could not be read, after each epoch; for `data.on_corrupt=skip`.
 
     Args:
-        file: every message is appended to it, a line each; not made where all can be read.
+        file: file to which every message is appended as a line; it is not made if all images can be read.
     """
 
     def __init__(self, file: str) -> None:
@@ -60,7 +60,7 @@ class Unreadable(Callback):
         self.training = set(state_dict["training"])
 
     def report(self, heading: str, faults: Sequence[str]) -> None:
-        """Warn of the faults, if there are any, and append them to the file."""
+        """Append the faults to the file and warn about them, if there are any."""
         if not faults:
             return
         with self.tolerated:
@@ -71,7 +71,7 @@ class Unreadable(Callback):
 
 
 def over_processes(found: set[str], processes: int) -> list[str]:
-    """What any of the processes found, sorted; a collective call."""
+    """The faults that any process has found, sorted. All processes must call it."""
     shares: list[Any] = [found]
     if processes > 1:
         shares = [None] * processes

@@ -1,1 +1,1 @@
-"""What finished runs have left."""
+"""Results of finished runs: scores and tables."""

@@ -1,4 +1,4 @@
-"""Finished runs, read back from what they left on disk."""
+"""Finished runs, read from their `scores.json`."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,13 @@ from src.overrides import flat
 
 
 class Run(NamedTuple):
-    """A finished run: its folder, its `scores.json`, and its config by dotted names."""
+    """A finished run.
+
+    Attributes:
+        folder: folder of the run.
+        document: content of its `scores.json`.
+        values: its config as a flat mapping, with keys such as `data.batch_size`.
+    """
 
     folder: Path
     document: Mapping[str, Any]
@@ -17,7 +23,7 @@ class Run(NamedTuple):
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """Every training run that has finished below a folder, in order of their paths."""
+    """All finished training runs below a folder, sorted by path."""
     files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("scores.json"))}
     trained = {path: document for path, document in files.items() if "steps" in document["cost"]}
     return [Run(path.parent, document, flat(document["config"])) for path, document in trained.items()]

@@ -1,4 +1,4 @@
-"""Reporting scores: a table for the terminal and `scores.json`, each with the protocol behind the numbers."""
+"""Output of scores, as a table in the terminal and as `scores.json`, both with the evaluation protocol."""
 
 import json
 import math
@@ -23,7 +23,12 @@ PACKAGES = ("densesiam", "torch", "torchvision", "lightning", "torchmetrics", "s
 
 
 def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> None:
-    """Print one line per row, mIoU with its interval where there is one, and below them the protocol they share."""
+    """Print a table with one line per row, and below it the protocol of all rows.
+
+    Args:
+        rows: scores by the label of the row; mIoU is printed with its 95 % interval if there is one.
+        protocol: how the images were prepared and scored.
+    """
     present = {name for row in rows.values() for name in row.scores}
     with_interval = any("mIoU" in row.intervals for row in rows.values())
     columns = [*COLUMNS, *(name for name in RELEASE_COLUMNS if name in present)]
@@ -46,17 +51,17 @@ def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> Non
 
 
 def print_difference(difference: Mapping[str, Interval]) -> None:
-    """Print how far the checkpoint is above the baseline, in percentage points, and whether the images can tell."""
+    """Print by how many percentage points the checkpoint is above the baseline, and whether that is significant."""
     for name in COLUMNS:
         if name in difference and not math.isnan(difference[name].value):
             one = difference[name]
-            unsure = "; these images can't tell the two apart" if one.low <= 0 <= one.high else ""
+            unsure = "; not significant on these images" if one.low <= 0 <= one.high else ""
             ends = f"95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure}"
             print(f"{name}, checkpoint - baseline: {one.value:+.1f} ({ends})")
 
 
 def span(interval: Interval | None) -> str:
-    """The ends of an interval, or a dash."""
+    """The ends of an interval in words, or a dash if there is no interval."""
     return "-" if interval is None or math.isnan(interval.low) else f"{interval.low:.1f} to {interval.high:.1f}"
 
 
@@ -77,10 +82,17 @@ def write_scores(
 ) -> None:
     """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
 
-    Undefined scores become null, and nothing in the other arguments keeps the file from being written. `difference` is
-    that of the first two rows, if they were compared; `origin` is what the scored network was made from, see
-    `src.checkpoints.provenance`; `label_free` are the criteria of the last epoch, if there are any, see
-    `src.monitoring.label_free`.
+    Undefined scores become null. Values that JSON can't hold are written as text, so that they can't stop the writing.
+
+    Args:
+        path: the file to write.
+        rows: scores and intervals by the label of the row.
+        protocol: how the images were prepared and scored.
+        cost: time, memory and numbers of steps and images.
+        config: config of the run.
+        origin: the weights and files that the scored network was made from, see `src.checkpoints.provenance`.
+        difference: difference of the first two rows, if they were compared.
+        label_free: label-free criteria of the last epoch, if there are any, see `src.monitoring.label_free`.
 
     Raises:
         DenseSiamError: the file can't be written.
@@ -102,14 +114,14 @@ def write_scores(
     try:
         write_whole(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        advice = "the scores are printed above; make room, and src.evaluate writes them"
+        advice = "the scores are printed above; make room, then write them with src.evaluate"
         raise cannot_write(path, error, advice) from error
 
 
 def storable(value: Any) -> Any:
-    """A value as JSON can hold it, whatever it is: null for a number that is not finite, text for what JSON has not.
+    """Convert any value to one that JSON can hold: numbers that are not finite to null, other unknown types to text.
 
-    What hours of training have given must not be lost to one value of the config.
+    It never fails, because one strange value of the config must not lose the results of hours of training.
     """
     if isinstance(value, Mapping):
         return {str(key): storable(entry) for key, entry in value.items()}
@@ -121,7 +133,7 @@ def storable(value: Any) -> Any:
 
 
 def spelled_out(value: Any) -> Any:
-    """A config with the numbers that are not finite as text, so that they are not taken for null."""
+    """A config in which numbers that are not finite are text, so that they differ from null in the file."""
     if isinstance(value, Mapping):
         return {key: spelled_out(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -130,7 +142,7 @@ def spelled_out(value: Any) -> Any:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware that the numbers depend on."""
+    """The versions and the hardware on which the numbers depend."""
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),

@@ -79,7 +79,7 @@ def test_advice_to_load_it_unsafely_is_not_passed_on(good: Path) -> None:
 def test_another_programs_file(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
-    assert "holds no config and state_dict" in refusal(path)
+    assert "does not hold config and state_dict" in refusal(path)
 
 
 class Payload:

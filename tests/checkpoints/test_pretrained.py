@@ -270,7 +270,7 @@ def test_a_file_with_other_objects_says_how_to_save_its_weights_alone(
     path = tmp_path / "epoch 10.pth"
     state = {"decoder.layer1.bias": torch.rand(128), "decoder.layer1.weight": torch.rand(128, 512, 1, 1)}
     torch.save({"meta": {"best": np.float64(41.5)}, "state_dict": state}, path)
-    message = refusal(lambda: start_from(densesiam(), path), path, "holds numpy.", "if you trust who made it")
+    message = refusal(lambda: start_from(densesiam(), path), path, "holds numpy.", "if you trust its author")
     monkeypatch.chdir(tmp_path)
     _, _, code = shlex.split(message[message.index("python -c ") :])
     exec(code)  # as the message says

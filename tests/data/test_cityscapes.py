@@ -93,7 +93,9 @@ def test_images_to_score_without_labels(root: Path) -> None:
     said = refusal(lambda: configured("cityscapes", root), "1 of 5 label files", first, "gtFine_trainvaltest.zip")
     assert "labelTrainIds" not in said
     (labels / "lindau_000000_000019_gtFine_labelTrainIds.png").touch()
-    refusal(lambda: configured("cityscapes", root), first, "NAME_gtFine_labelTrainIds.png are there")
+    refusal(
+        lambda: configured("cityscapes", root), first, "the files NAME_gtFine_labelTrainIds.png can't be used instead"
+    )
     shutil.rmtree(root / "gtFine")
     refusal(lambda: configured("cityscapes", root), "5 of 5 label files", "frankfurt_000000_000019_gtFine_labelIds.png")
 
@@ -108,7 +110,7 @@ def test_a_missing_or_empty_folder(root: Path) -> None:
     shutil.rmtree(root / "leftImg8bit")
     refusal(lambda: configured("cityscapes", root), root / "leftImg8bit" / "val", "no such folder", layout)
     shutil.rmtree(root)
-    refusal(lambda: configured("cityscapes", root), root, "no folder", layout, "data.root=DIR")
+    refusal(lambda: configured("cityscapes", root), root, "not a folder", layout, "data.root=DIR")
 
 
 @pytest.mark.parametrize(

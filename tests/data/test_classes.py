@@ -29,7 +29,7 @@ def written(folder: Path, content: Any) -> Path:
         (None, "None"),
         ("sky", "'sky'"),
         ({}, "{}"),
-        ({"id": 1, "kind": "stuff"}, "no class"),
+        ({"id": 1, "kind": "stuff"}, "not a class"),
         *(({**CAT, "name": name}, "name") for name in (["cat"], 7, None, {}, "", " ", " cat", "a\nb", "a\tb", "a\0b")),
         *(({**CAT, "kind": kind}, "kind") for kind in (["stuff"], {}, None, "", "Stuff", 1)),
         *(({**CAT, "id": number}, "id") for number in ("1", [1], None, 1.5, True, {})),

@@ -135,7 +135,7 @@ def test_values_that_coco_stuff_never_uses_have_a_coarse_class_but_no_fine_one(t
     coco_folder(tmp_path, [11, 90, 0])
     assert np.asarray(CocoImages(tmp_path, "val", "all", 27, labelled=True).label(0))[0].tolist() == [8, 4, 9]
     images = CocoImages(tmp_path, "val", "all", 171, labelled=True)
-    refusal(lambda: images.label(0), images.name(0), "hold [11, 90]", "but for the 11 that it never uses")
+    refusal(lambda: images.label(0), images.name(0), "hold [11, 90]", "except the 11 that it never uses")
 
 
 def test_all_is_every_image_of_the_folder(root: Path) -> None:
@@ -172,7 +172,9 @@ def test_missing_images_are_counted_and_named(root: Path) -> None:
     assert f"the others, such as {', '.join(missing[:3])}, are missing" in str(caught[0].message)
     assert str(val) == f"COCO-Stuff-27, 2 of 2175 curated images in {root / 'val2017'}"
     (root / "train.txt").write_text("9\n10\n30\n")
-    with pytest.warns(UserWarning, match=r"has 2 of 3 images listed in .*train.txt, .* 000000000010, .* training goes"):
+    with pytest.warns(
+        UserWarning, match=r"has 2 of 3 images listed in .*train.txt, .* 000000000010, .* training uses the others"
+    ):
         train = CocoImages(root, "train", str(root / "train.txt"), 27, labelled=False)
     assert [Path(train.image_name(index)).stem for index in range(len(train))] == ["000000000009", "000000000030"]
 
@@ -185,7 +187,7 @@ def test_no_image_at_all(root: Path) -> None:
     refusal(lambda: CocoImages(root, "val", "curated", 27, True), f"expected curated images in {folder}", layout)
     refusal(lambda: CocoImages(root, "val", "all", 27, True), f"expected all images in {folder}", layout)
     shutil.rmtree(root)
-    refusal(lambda: configured("coco_stuff27", root), root, "no folder", layout, "data.root=DIR")
+    refusal(lambda: configured("coco_stuff27", root), root, "not a folder", layout, "data.root=DIR")
 
 
 def test_images_to_score_without_labels(root: Path) -> None:

@@ -31,7 +31,7 @@ def test_postscript_starts_no_program(
 
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started_with)
     (tmp_path / name).write_bytes(POSTSCRIPT)
-    refusal(lambda: reader(tmp_path / name), tmp_path / name, "no known kind of image")
+    refusal(lambda: reader(tmp_path / name), tmp_path / name, "not a known kind of image")
     assert started == []
 
 
@@ -54,7 +54,7 @@ def test_no_other_decoder_is_asked(
     for format in others:
         monkeypatch.setitem(Image.OPEN, format, (asks(format), None))
     (tmp_path / "image.png").write_bytes(b"of no kind")
-    refusal(lambda: reader(tmp_path / "image.png"), "no known kind of image")
+    refusal(lambda: reader(tmp_path / "image.png"), "not a known kind of image")
     assert asked == []
 
 

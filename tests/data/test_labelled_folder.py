@@ -153,8 +153,8 @@ def wrong_end(path: Path) -> None:
     [
         (wrong_size, ["47 x 40", "48 x 40", "expected the same size"]),
         (wrong_value, ["[3, 17]", "expected 0 to 2", "255"]),
-        (wrong_mode, ["mode RGB", "expected 8 bit, one channel"]),
-        (wrong_depth, ["mode I;16", "expected 8 bit, one channel"]),
+        (wrong_mode, ["mode RGB", "expected one 8-bit channel"]),
+        (wrong_depth, ["mode I;16", "expected one 8-bit channel"]),
         (wrong_content, ["can't read the labels"]),
         (wrong_end, ["can't read the labels"]),
     ],

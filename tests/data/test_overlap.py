@@ -26,7 +26,7 @@ from tests.refusals import refusal
 
 LOADING: dict[str, Any] = {"views": VIEWS, "protocol": paper(), "batch_size": 1, "num_workers": 0, "seed": 0}
 LOADING["on_corrupt"] = "raise"
-SHARED = "images both trained on and scored: {}, such as {}; no scores of unseen images"
+SHARED = "images both trained on and scored: {}, such as {}; scores of unseen images may be lower"
 
 
 def said(action: Callable[[], Any]) -> list[str]:

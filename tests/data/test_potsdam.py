@@ -92,7 +92,7 @@ def test_missing_files(root: Path) -> None:
     (root / "labelled_test.txt").unlink()
     refusal(lambda: configured("potsdam", root), "lists are missing", root / "labelled_test.txt", "xu-ji/IIC")
     shutil.rmtree(root)
-    refusal(lambda: configured("potsdam", root), root, "no folder", "labelled_test.txt", "data.root=DIR")
+    refusal(lambda: configured("potsdam", root), root, "not a folder", "labelled_test.txt", "data.root=DIR")
 
 
 def test_one_word_is_no_list(root: Path) -> None:

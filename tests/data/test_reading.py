@@ -66,7 +66,7 @@ def test_raise_names_the_image_and_tries_no_other() -> None:
 def test_skip_gives_up_after_ten_others() -> None:
     images = Counted(flat(50), broken=range(50))
     message = refusal(
-        lambda: Reader(images, "skip", 0).image_or_other(2, seed=0), "can't read image 2", "10 others", "is the disk"
+        lambda: Reader(images, "skip", 0).image_or_other(2, seed=0), "can't read image 2", "10 other images", "the disk"
     )
     assert message.startswith("can't read image 2; ")
     assert len(images.asked) == 11

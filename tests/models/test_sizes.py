@@ -182,7 +182,7 @@ def test_a_backbone_of_one_size_says_which(name: str, options: dict[str, Any], s
     encoder = timm_features(name, None, True, **options)
     assert encoder.size == (side, side)
     assert encoder(images(1, 3, side, side))[0].shape[2] == side // encoder.strides[0]
-    said = refusal(lambda: encoder(images(1, 3, other, side)), f"{side} x {side} alone, found {other} x {side}")
+    said = refusal(lambda: encoder(images(1, 3, other, side)), f"{side} x {side}, found {other} x {side}")
     for way in ("data.views.size", "protocol.side", "dynamic_img_size=true", "strict_img_size=false", "img_size=SIDE"):
         assert way in said
 

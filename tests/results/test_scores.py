@@ -107,7 +107,7 @@ def test_intervals_stand_beside_the_miou(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_difference_says_whether_the_images_can_tell(capsys: pytest.CaptureFixture[str]) -> None:
     print_difference({"mIoU": NEAR, "accuracy": FAR, "mean_accuracy": FAR})
     assert capsys.readouterr().out.splitlines() == [
-        "mIoU, checkpoint - baseline: +1.5 (95 % interval -0.2 to +3.0; these images can't tell the two apart)",
+        "mIoU, checkpoint - baseline: +1.5 (95 % interval -0.2 to +3.0; not significant on these images)",
         "accuracy, checkpoint - baseline: -4.0 (95 % interval -6.1 to -2.0)",
     ]
     print_difference({})

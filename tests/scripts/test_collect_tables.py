@@ -156,7 +156,7 @@ def test_table_4a_as_markdown_and_csv(script: Script, tmp_path: Path) -> None:
         f"| 9 | {nothing} | 54.6 | 80.7 | 60.6 | 8.21 |",
         f"| 14 | {nothing} | 54.7 | 80.6 | 60.8 | 8.28 |",
     ]
-    assert "not run: no finished run; -: some run of the row has none." in printed
+    assert "'not run': no run has finished; '-': a run of the row lacks the value." in printed
     assert "Published: Faster R-CNN (C4) fine-tuned on VOC 2007 trainval + 2012 train" in printed
     assert (tmp_path / "tables" / "table4a.md").read_text(encoding="utf-8") == printed
     rows = (tmp_path / "tables" / "table4a.csv").read_text(encoding="utf-8").splitlines()

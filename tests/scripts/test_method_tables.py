@@ -149,7 +149,7 @@ def test_each_data_set_is_a_table_under_what_can_not_be_compared(script: Script,
     write_run(tmp_path / "runs" / "c", "picie", 8.0, root="data/coco128")
     printed = script("--table", "table3", "--output", tmp_path / "tables", tmp_path / "runs")
     lines = printed.splitlines()
-    assert lines[0].startswith("Not comparable with the published numbers: those are of the 49,629 curated images")
+    assert lines[0].startswith("Not comparable with the published numbers: those are for the 49,629 curated images")
     assert "another backbone" in lines[0]
     assert "another image size" in lines[0]
     assert lines[1].startswith(

@@ -87,7 +87,7 @@ def test_unpack_check_and_copy(
     assert cells(out, "stuffthingmaps/val2017/*.png")[-2:] == ["2", "ok"]
     assert cells(out, "unlabeled2017/*.jpg")[-1] == "not there (optional)"
     assert "stuffthingmaps_trainval2017.zip: 2 files unpacked, 0 were there already" in out
-    assert "what is scored is copied unchanged" in out
+    assert "Images and labels to score are copied unchanged" in out
     assert re.search(r"3 files +│ +[\d.]+ kB │ +[\d.]+ kB │ +[\d.]+ │", out)
     assert re.search(r"320 x 320 view, mean of 3 +│ +[\d.]+ ms │ +[\d.]+ ms │ +[\d.]+ │", out)
     first, scored = curated_ids("train")[0], curated_ids("val")[0]
@@ -221,7 +221,7 @@ def test_an_interruption_is_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("src.data.preparation.command.inspect", interrupted)
-    assert run(capsys, PARTS["coco"], tmp_path) == (1, "", "interrupted: the same command goes on from here\n")
+    assert run(capsys, PARTS["coco"], tmp_path) == (1, "", "interrupted: give the same command again to continue\n")
 
 
 @pytest.mark.parametrize("arguments", [["--resize", "320"], ["--to", "x"], ["--archives", "x"], ["--decode", "some"]])

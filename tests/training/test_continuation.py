@@ -205,7 +205,7 @@ def test_only_a_damaged_one_is_replaced(tmp_path: Path) -> None:
     """Not one that holds something else, nor another file than `last.ckpt`."""
     saved(tmp_path / "previous.ckpt", 4)
     torch.save({"state_dict": {}}, tmp_path / "last.ckpt")
-    refusal(lambda: start_at(str(tmp_path / "last.ckpt")), "holds no config")
+    refusal(lambda: start_at(str(tmp_path / "last.ckpt")), "does not hold config")
     refusal(lambda: start_at(str(tmp_path / "best.ckpt")), "there is no file")
 
 

@@ -1,4 +1,4 @@
-"""Unpacking zip and tar archives from the internet: nothing outside the target, no half files, resumable."""
+"""Unpacking of zip and tar archives: writes nothing outside the target, leaves no partial files, can be resumed."""
 
 import gzip
 import lzma
@@ -24,7 +24,7 @@ from src.data.regular import open_regular
 from src.errors import DenseSiamError
 
 CHUNK = 1 << 20
-DAMAGED = (  # what the libraries raise for damaged bytes; RuntimeError for ciphers and methods that they don't know
+DAMAGED = (  # raised for damaged bytes; RuntimeError also for unknown encryption and compression methods
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, ValueError, RuntimeError),
 )
@@ -32,7 +32,14 @@ DAMAGED = (  # what the libraries raise for damaged bytes; RuntimeError for ciph
 
 @dataclass(frozen=True)
 class Entry:
-    """What an archive holds beside folders: its size in bytes as declared, and whether it is a plain file."""
+    """A file, link or device in an archive (folders are not listed).
+
+    Args:
+        name: path in the archive.
+        size: bytes, as the archive declares them.
+        plain: whether it is a regular file.
+        open: opens the content for reading.
+    """
 
     name: str
     size: int
@@ -42,31 +49,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """How many files were written, and how many were there already."""
+    """The number of files that were written, and of files that existed already."""
 
     written: int
     skipped: int
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space of the disk that holds a folder."""
+    """Free space of the disk that holds a folder, in bytes."""
     return shutil.disk_usage(folder).free
 
 
 def unpack(archive: Path, target: Path, free: Callable[[Path], int] = free_bytes) -> Unpacked:
-    """Unpack an archive's files; those that are there with the declared size are skipped, so that it can be resumed.
+    """Unpack the files of an archive. Files that exist with the declared size are skipped, so that it can be resumed.
 
-    Every file is written under another name and renamed when it is whole. Owners, permissions and times are left out.
+    Every file is written under another name and renamed when it is complete. Owners, permissions and times are not
+    restored.
 
     Args:
-        archive: a `.zip`, or a tar with whatever compression.
-        target: folder; made if it isn't there.
-        free: gives the free space of a folder's disk, in bytes.
+        archive: a `.zip` file, or a tar file with any compression that Python knows.
+        target: folder; it is made if it does not exist.
+        free: returns the free space of the disk that holds a folder, in bytes.
 
     Raises:
-        DenseSiamError: the archive is damaged or incomplete, wants to write outside the target, holds links, devices or
-            two entries that stand in each other's way, or is larger than the free space; a link below the target leads
-            elsewhere what would be written there.
+        DenseSiamError: the archive is damaged or incomplete, has an entry outside the target, a link, a device, or two
+            entries that exclude each other, or is larger than the free space; or a path below the target is a link.
     """
     opened = _zip_entries if archive.suffix.lower() == ".zip" else _tar_entries
     with ExitStack() as stack:
@@ -115,14 +122,14 @@ def _tar_entries(archive: Path) -> Iterator[list[Entry]]:
     with open_regular(archive) as content, tarfile.open(fileobj=content) as file:
         members = file.getmembers()
         file.fileobj.seek(file.offset)
-        while chunk := file.fileobj.read(CHUNK):  # to the end, where a compressed one has its checksum
-            if chunk.strip(b"\0"):  # tarfile takes a damaged header for the end
+        while chunk := file.fileobj.read(CHUNK):  # to the end: a compressed file has its checksum there
+            if chunk.strip(b"\0"):  # tarfile mistakes a damaged header for the end
                 raise tarfile.ReadError(f"what follows {members[-1].name if members else 'its start'} is no entry")
         yield [entry(member) for member in members if not member.isdir()]
 
 
 def _check(archive: Path, entries: Sequence[Entry]) -> None:
-    """Refuse what isn't a plain file below the target, on any system, and entries in each other's way."""
+    """Refuse entries that are not plain files below the target (on any system), and entries that exclude each other."""
     files = Counter(Path(entry.name) for entry in entries)
     for entry in entries:
         path = PureWindowsPath(entry.name)  # knows both separators and drive letters
@@ -145,7 +152,10 @@ def _check(archive: Path, entries: Sequence[Entry]) -> None:
 
 
 def _check_places(archive: Path, entries: Sequence[Entry], target: Path) -> None:
-    """Refuse links below the target, which may itself be one: files would arrive where these lead."""
+    """Refuse links below the target: files would be written to the place that they point to.
+
+    The target itself may be a link.
+    """
     files = (Path(entry.name) for entry in entries)
     for place in sorted({one for file in files for one in (file, *file.parents[:-1])}):
         if os.path.islink(target / place):
@@ -156,13 +166,13 @@ def _check_places(archive: Path, entries: Sequence[Entry], target: Path) -> None
 
 
 def _write(entry: Entry, archive: Path, path: Path, advance: Callable[[int], None]) -> None:
-    """Write an entry as a whole or not at all."""
+    """Write an entry completely or not at all."""
     part = _part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         source = entry.open()
-        assert source is not None  # as it would be for a folder
-        part.unlink(missing_ok=True)  # of a killed process, or a link, which is not followed
+        assert source is not None  # it is None for folders only
+        part.unlink(missing_ok=True)  # left by a killed process, or a link, which must not be followed
         with source, part.open("xb") as file:
             while chunk := source.read(CHUNK):
                 file.write(chunk)
@@ -180,12 +190,12 @@ def _write(entry: Entry, archive: Path, path: Path, advance: Callable[[int], Non
 
 
 def _part_of(path: Path) -> Path:
-    """What a file is called while it is written."""
+    """The name of a file while it is written."""
     return path.with_name(f"{path.name}.part")
 
 
 def _size(path: Path) -> int | None:
-    return path.stat().st_size if os.path.isfile(path) else None  # which a name that is too long only makes false
+    return path.stat().st_size if os.path.isfile(path) else None  # Path.is_file would raise for a name that is too long
 
 
 def _said(error: Exception) -> str:

@@ -19,8 +19,8 @@ from src.errors import DenseSiamError
 
 SIDES = (320, 640)
 COPIED = (
-    "Only images to train on are resized, and never enlarged; what is scored is copied unchanged, so that scores stay "
-    "those of the originals. Labels of training images are left out: they fit the originals alone."
+    "Only training images are resized, and never enlarged. Images and labels to score are copied unchanged, so that "
+    "the scores stay the same. The labels of training images are left out, because they fit the original size only."
 )
 
 
@@ -28,12 +28,12 @@ def prepare(description: str, parts: Sequence[Part], arguments: Sequence[str] | 
     """Run the command line for one data set.
 
     Args:
-        description: of the script, for `--help`.
-        parts: of the data set.
-        arguments: those of the process by default.
+        description: description of the script, for `--help`.
+        parts: the parts of the data set.
+        arguments: command-line arguments; None for those of the process.
 
     Returns:
-        The exit code: 0 if everything that is needed is there and all that was asked for is done, 1 otherwise.
+        The exit code: 0 if everything that a run needs exists and everything that was asked for is done; 1 otherwise.
     """
     options = _options(description, arguments)
     try:
@@ -41,7 +41,7 @@ def prepare(description: str, parts: Sequence[Part], arguments: Sequence[str] | 
     except DenseSiamError as error:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
+        print("interrupted: give the same command again to continue", file=sys.stderr)
     return 1
 
 
@@ -50,16 +50,16 @@ def _options(description: str, arguments: Sequence[str] | None) -> argparse.Name
     parser.add_argument("root", type=Path, metavar="DIR", help="folder of the data set, data.root of a run")
     parser.add_argument("--unpack", action="store_true", help="unpack the data set's archives into DIR first")
     parser.add_argument("--archives", type=Path, metavar="DIR2", help="folder of the archives (default: DIR)")
-    help_decode = "files of each part that are decoded, or all (default: %(default)s)"
+    help_decode = "how many files of each part to decode, or all (default: %(default)s)"
     parser.add_argument("--decode", type=_count, default=100, metavar="N", help=help_decode)
     help_resize = "write a copy whose training images have this shorter side"
     parser.add_argument("--resize", type=int, choices=SIDES, help=help_resize)
     parser.add_argument("--to", type=Path, metavar="DIR3", help="folder of the copy")
-    help_workers = "processes (default: %(default)s, one for each core)"
+    help_workers = "number of processes (default: %(default)s, one for each core)"
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help=help_workers)
     options = parser.parse_args(arguments)
     if options.archives and not options.unpack:
-        parser.error("--archives says where to unpack from: add --unpack")
+        parser.error("--archives is the folder to unpack from: add --unpack")
     if (options.resize is None) != (options.to is None):
         parser.error("--resize and --to go together: --resize 320 --to DIR3")
     return options
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, parts: Sequence[Part]) -> int:
     _report(console, root, findings)
     missing = [finding.part for finding in findings if finding.missing]
     if missing and side is not None:
-        _say(console, "Check the originals, then make the copy again: what is there already stays.")
+        _say(console, "Check the originals, then make the copy again: files that exist already are kept.")
     elif missing:
         _say_where(console, options.archives or root, missing)
     good = not any(finding.needed for finding in findings)
@@ -117,7 +117,7 @@ def _archives(parts: Sequence[Part]) -> list[Archive]:
 
 
 def _report(console: Console, root: Path, findings: Sequence[Finding]) -> None:
-    """Print a table, and what is wrong."""
+    """Print a table of the parts, and below it every fault."""
     table = Table("part", title=str(root), title_justify="left")
     for column in ("expected", "found", "size", "decoded"):
         table.add_column(column, justify="right")
@@ -134,17 +134,17 @@ def _report(console: Console, root: Path, findings: Sequence[Finding]) -> None:
 
 
 def _say_where(console: Console, folder: Path, missing: Sequence[Part]) -> None:
-    """Print where the archives of what is missing can be had, those that are needed first."""
+    """Print where to get the archives of the missing parts, first those that every run needs."""
     needed = _archives([part for part in missing if not part.optional])
     _say(console, f"Get these, put them into {folder} and give the same command with --unpack:")
     for archive in dict.fromkeys([*needed, *_archives(missing)]):
         optional = "" if archive in needed else " (optional)"
-        there = "; it lies there already" if (folder / archive.name).is_file() else ""
+        there = "; it is there already" if (folder / archive.name).is_file() else ""
         _say(console, f"  {archive}{optional}{there}")
 
 
 def _copy(options: argparse.Namespace, parts: Sequence[Part], console: Console) -> bool:
-    """Write the copy and report what it saves; returns whether every image could be read."""
+    """Write the copy and report how much it saves. Returns whether every image could be read."""
     root, target, side = options.root, options.to, options.resize
     jobs = plan(root, parts, target, side)
     if not any(job.side for job in jobs):

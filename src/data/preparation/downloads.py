@@ -1,4 +1,4 @@
-"""What a download of a data set consists of, as values: archives, parts and lists of ids."""
+"""Descriptions of the downloads of a data set: archives, parts and lists of ids."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from rich.filesize import decimal
 
 @dataclass(frozen=True)
 class Archive:
-    """A file as its authors publish it.
+    """An archive as its authors publish it.
 
     Args:
-        name: of the file.
-        source: its address, or the page that has it and what that page asks for.
-        size: bytes; 0 where it isn't known.
+        name: name of the file.
+        source: its address, or the page that offers it and what is needed there, such as an account.
+        size: bytes; 0 if unknown.
         into: folder below the root in which it is unpacked.
     """
 
@@ -34,9 +34,9 @@ class Ids:
     """A list of ids, each of which must have a file in a part.
 
     Args:
-        name: what messages call the list.
-        count: ids in it.
-        read: gives the ids, from the root; none where the list itself is missing.
+        name: name of the list in messages.
+        count: number of ids in the list.
+        read: returns the ids, given the root; no ids if the list itself is missing.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Part:
     """Files of one kind in one folder.
 
     Args:
-        folder: below the root.
-        pattern: of the files below the folder; its last `*` stands for the end of the id.
-        count: files that are published.
-        archives: that hold them.
-        kind: `images` and `labels` can be decoded.
+        folder: folder below the root.
+        pattern: pattern of the files below the folder; its last `*` stands for the end of the id.
+        count: number of files that are published, without the `broken` ones.
+        archives: archives that hold the files.
+        kind: `images` and `labels` can be decoded, `other` can't.
         in_copy: what a copy with smaller training images does with the files.
-        ids: lists of ids that must be there.
-        scored: ids whose files such a copy holds unchanged, whatever `in_copy` says.
-        optional: what the part is for, if not every run needs it.
-        broken: names of files that are known to be damaged as published; `count` is without them.
+        ids: lists of ids; every id must have a file.
+        scored: ids whose files the copy holds unchanged, for every value of `in_copy`.
+        optional: what the part is used for, if some runs don't need it; "" if every run needs it.
+        broken: names of files that are damaged in the published archive.
     """
 
     folder: str
@@ -77,11 +77,11 @@ class Part:
 
     @property
     def suffix(self) -> str:
-        """What follows the id in a file's name."""
+        """The part of a file name after the id."""
         return self.pattern.rpartition("*")[2]
 
     def files(self, root: Path) -> list[Path]:
-        """The part's regular files below a root, sorted, without hidden and `broken` ones."""
+        """The regular files of this part below a root, sorted, without hidden files and `broken` ones."""
         paths = (root / self.folder).glob(self.pattern)
         seen = (path for path in paths if not path.name.startswith(".") and path.name not in self.broken)
         return sorted(path for path in seen if path.is_file())
@@ -96,7 +96,7 @@ class Part:
 
 
 def in_copy(parts: Sequence[Part]) -> list[Part]:
-    """The parts that a copy with smaller training images holds: what is left out of it isn't expected there."""
+    """The parts, and the files of each, that a copy with smaller training images is expected to hold."""
     unscored = [part for part in parts if part.in_copy != "left out"]
     scored = [
         replace(part, count=part.scored.count, ids=(part.scored,))

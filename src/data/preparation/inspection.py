@@ -1,4 +1,4 @@
-"""Checking a download: are all files there, none of them empty, and can a sample be decoded?"""
+"""Checks of a download: whether all files exist, none is empty, and a sample of them can be decoded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from src.data.preparation.downloads import Part
 from src.data.preparation.processes import for_each
 from src.errors import DenseSiamError
 
-NAMED = 3  # files that a message names
+NAMED = 3  # number of files that a message names at most
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What there is of one part.
+    """What was found of one part.
 
     Args:
-        part: what was expected.
-        found: files.
-        size: of all of them, in bytes.
-        decoded: how many were decoded.
+        part: the expected part.
+        found: number of files.
+        size: size of all files in bytes.
+        decoded: number of files that were decoded.
         missing: what is missing, one line each.
         damaged: what is damaged, one line each.
     """
@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def state(self) -> str:
-        """In a word or two; anything but `ok` and `not there` has faults."""
+        """The state in one or two words; every state except `ok` and `not there` means a fault."""
         if not self.found:
             return "not there" if self.part.optional else "missing"
         words = ["incomplete"] if self.missing else []
@@ -45,18 +45,18 @@ class Finding:
 
     @property
     def needed(self) -> bool:
-        """Whether a run can't do without what is wrong here."""
+        """Whether the part has a fault and every run needs the part."""
         return self.state != "ok" and not self.part.optional
 
 
 def inspect(root: Path, part: Part, sample: int | None, workers: int) -> Finding:
-    """Look for a part below a root.
+    """Check a part of a data set.
 
     Args:
-        root: of the data set.
-        part: what to look for.
-        sample: how many files are decoded, evenly spread; None for all.
-        workers: processes that decode.
+        root: folder of the data set.
+        part: the part.
+        sample: how many files are decoded, evenly spread over the sorted names; None for all.
+        workers: number of processes that decode.
     """
     files = part.files(root)
     sizes = [path.stat().st_size for path in files]
@@ -114,7 +114,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _spread(files: Sequence[Path], sample: int | None) -> Sequence[Path]:
-    """Some of the files, evenly spread, the first and the last among them."""
+    """A sample of the files, evenly spread, with the first and the last file."""
     if sample is None or sample >= len(files):
         return files
     return [files[index] for index in np.linspace(0, len(files) - 1, sample).round().astype(int)]

@@ -1,4 +1,4 @@
-"""Doing one thing to many files, in several processes, with a progress bar."""
+"""Calls of one function for many items, in several processes, with a progress bar."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +15,24 @@ from src.errors import DenseSiamError
 T = TypeVar("T")
 R = TypeVar("R")
 
-FEW = 500  # files are done sooner than processes are started
-CHUNK = 16  # files that are handed to a process at once
+FEW = 500  # fewer files take less time than starting processes does
+CHUNK = 16  # number of files that a process gets at once
 
 
 def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, description: str) -> list[R]:
-    """What a function gives for each item, in their order.
+    """Call a function once for each item.
 
     Args:
-        function: of a module's top level, as other processes find it by name.
-        items: one call each.
-        workers: processes; fewer than 2, or few items, run in this one.
-        description: of the progress bar, which a terminal shows on stderr.
+        function: a function at the top level of a module, because other processes find it by its name.
+        items: arguments of the calls.
+        workers: number of processes; with 1, or with few items, the function runs in this process.
+        description: text of the progress bar, which is shown on stderr if that is a terminal.
+
+    Returns:
+        The results, in the order of the items.
 
     Raises:
-        DenseSiamError: a process was killed, most often for want of memory.
+        DenseSiamError: a process was killed, most often because memory ran out.
     """
     results = _in_processes(function, items, workers) if workers > 1 and len(items) >= FEW else map(function, items)
     console = Console(stderr=True)
@@ -43,7 +46,7 @@ def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, descr
 
 
 def _in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    # Spawned, as a fork would copy the progress bar's thread; without Ctrl-C, which is the parent's to answer.
+    # Spawned: a fork is not safe while the progress bar has a thread. Only the parent answers Ctrl-C.
     context, ignored = get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignored) as pool:
         yield from pool.map(function, items, chunksize=CHUNK)

@@ -1,4 +1,4 @@
-"""A copy of a data set with smaller training images: less to read and to decode, with the same scores."""
+"""A copy of a data set with smaller training images: faster to read and decode, with the same images to score."""
 
 import json
 import os
@@ -21,7 +21,13 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Job:
-    """One file to write: the shorter side in pixels, or None for an unchanged copy."""
+    """One file to write.
+
+    Args:
+        source: the original.
+        target: the file to write.
+        side: shorter side in pixels; None for an unchanged copy.
+    """
 
     source: Path
     target: Path
@@ -29,10 +35,10 @@ class Job:
 
 
 def resized_side(root: Path) -> int | None:
-    """The shorter side of the training images in a copy, None if the root is no such copy.
+    """The shorter side of the training images in a copy, in pixels; None if the root is not such a copy.
 
     Raises:
-        DenseSiamError: the copy's mark can't be read.
+        DenseSiamError: the file `resized.json`, which marks a copy, can't be read.
     """
     mark = root / MARK
     if not mark.is_file():
@@ -46,16 +52,16 @@ def resized_side(root: Path) -> int | None:
 
 
 def mark_copy(root: Path, target: Path, side: int) -> None:
-    """Make a copy's folder and write down what it is.
+    """Make the folder of a copy, with a file `resized.json` that marks it as a copy.
 
     Raises:
-        DenseSiamError: the folder holds something else, or a copy with another side.
+        DenseSiamError: the folder holds other files, or a copy with another side.
     """
     if target.resolve() == root.resolve():
         raise DenseSiamError(f"the copy of {root} would go to {target}: expected another folder; change --to")
     found = resized_side(target)
     if found is None and target.exists() and any(target.iterdir()):
-        raise DenseSiamError(f"{target} is not empty and no resized copy: expected a new folder; change --to")
+        raise DenseSiamError(f"{target} is not empty and not a resized copy: expected a new folder; change --to")
     if found not in (None, side):
         raise DenseSiamError(f"{target} is a copy with shorter side {found}: expected {side}; change --to or --resize")
     target.mkdir(parents=True, exist_ok=True)
@@ -63,10 +69,10 @@ def mark_copy(root: Path, target: Path, side: int) -> None:
 
 
 def plan(root: Path, parts: Sequence[Part], target: Path, side: int) -> list[Job]:
-    """The files of a copy, see `Part.in_copy` and `Part.scored`.
+    """The files that a copy consists of, see `Part.in_copy` and `Part.scored`.
 
     Raises:
-        DenseSiamError: a list of what is scored can't be read.
+        DenseSiamError: a list of the images to score can't be read.
     """
     return [job for part in parts for job in _jobs(root, part, target, side)]
 
@@ -85,10 +91,10 @@ def _jobs(root: Path, part: Part, target: Path, side: int) -> list[Job]:
 
 
 def carry_out(jobs: Sequence[Job], workers: int) -> list[str]:
-    """Write the files that aren't there yet, each as a whole or not at all.
+    """Write the files that don't exist yet, each of them completely or not at all.
 
     Returns:
-        What is wrong with the images that can't be read, one line each; they are not in the copy.
+        One error message for each image that can't be read; these images are not in the copy.
 
     Raises:
         DenseSiamError: a file can't be written.
@@ -100,14 +106,18 @@ def carry_out(jobs: Sequence[Job], workers: int) -> list[str]:
         return [fault for fault in for_each(write, waiting, workers, "copying") if fault]
     except OSError as error:
         raise DenseSiamError(
-            f"can't write the copy ({error}): make room or choose another folder; the same command goes on from here"
+            f"can't write the copy ({error}): make room or choose another folder; the same command continues the copy"
         ) from error
 
 
 def write(job: Job) -> str:
-    """Write one file; returns what is wrong with an image that can't be read, nothing if all is well.
+    """Write one file. An image whose shorter side is not longer than `job.side` is copied unchanged.
 
-    An image whose shorter side is no longer than asked for is copied unchanged. Raises OSError.
+    Returns:
+        The error message if the image can't be read, otherwise "".
+
+    Raises:
+        OSError: the file can't be written.
     """
     part = job.target.with_name(f"{job.target.name}.part")
     image = None
@@ -119,7 +129,7 @@ def write(job: Job) -> str:
     if job.side is None or image is None or min(image.size) <= job.side:
         shutil.copyfile(job.source, part)
     else:
-        # Sharper than the bilinear filter of the views, which resize once more.
+        # The views resize the copy again, so a sharper filter than their bilinear one is used here.
         small = shorter_side_to(image, job.side, Image.Resampling.LANCZOS)
         small.save(part, FORMATS[job.target.suffix.lower()], quality=JPEG_QUALITY)
     os.replace(part, job.target)

@@ -1,4 +1,4 @@
-"""What a copy with smaller training images saves: bytes, and the time to load a training sample."""
+"""How much a copy with smaller training images saves: bytes, and time to load a training sample."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +13,19 @@ from src.data.images import centre_square, open_image
 from src.data.preparation.resizing import Job
 from src.errors import DenseSiamError
 
-SAMPLE = 100  # images that are timed
+SAMPLE = 100  # number of images that are timed
 
 
 @dataclass(frozen=True)
 class Saving:
-    """Of the training images: bytes of all, and mean seconds to load one of `sample` images, each before and after."""
+    """Size and loading time of training images, as (originals, copies).
+
+    Args:
+        images: number of training images.
+        bytes: size of all of them.
+        sample: number of images that were timed.
+        seconds: mean time to load one of them.
+    """
 
     images: int
     bytes: tuple[int, int]
@@ -29,15 +36,15 @@ class Saving:
 def measure(jobs: Sequence[Job], side: int, clock: Callable[[], float] = time.perf_counter) -> Saving:
     """Compare the originals of resized images with their copies.
 
-    Every timed file is read once beforehand, so that both come from memory: what a disk saves is in the bytes.
+    Every timed file is read once before, so that the times don't depend on the disk.
 
     Args:
-        jobs: of the copy; those without a side, and those whose image couldn't be read, don't count.
-        side: of the view that is made of an image, in pixels.
-        clock: gives seconds.
+        jobs: the files of the copy; unchanged files, and images that couldn't be read, are not measured.
+        side: side in pixels of the view that is made of an image.
+        clock: returns the time in seconds.
 
     Raises:
-        DenseSiamError: there is no copy of any training image.
+        DenseSiamError: no training image has a copy.
     """
     pairs = [(job.source, job.target) for job in jobs if job.side is not None and job.target.is_file()]
     if not pairs:
@@ -57,7 +64,7 @@ def measure(jobs: Sequence[Job], side: int, clock: Callable[[], float] = time.pe
 
 
 def _load(path: Path, side: int) -> Image.Image:
-    """Decode an image and make the view of its whole square, as training does."""
+    """Decode an image and make a view of the square in its centre, as training does."""
     image = open_image(path)
     left, top, square = centre_square(image)
     return image.resize((side, side), Image.Resampling.BILINEAR, (left, top, left + square, top + square))

@@ -1,1 +1,1 @@
-"""Finished runs sorted into the tables of the paper, with the published numbers beside ours."""
+"""The tables of the paper, filled with the numbers of finished runs beside the published numbers."""

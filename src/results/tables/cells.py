@@ -1,4 +1,4 @@
-"""Numbers of finished runs, and how a cell of a table shows them."""
+"""Numbers of finished runs, and their text in the cells of a table."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,15 +13,18 @@ PEAK, SPEED, TOTAL = "peak GB", "ms per image", "total s"
 PARTS = ("loading", "clustering", "step")
 RATIO = "x "
 WORDS = {
-    PEAK: "peak memory in 10^9 bytes, of the GPU, or without one of the process, which in a sweep keeps some from "
-    "earlier jobs",
-    SPEED: "training time per image seen",
+    PEAK: "peak memory in 10^9 bytes, of the GPU, or of the process if there is no GPU (a process that runs a sweep "
+    "also holds memory of earlier jobs)",
+    SPEED: "training time divided by the number of images that were trained on",
     f"{PARTS[0]} ms": "loading, clustering and step: the parts of the training time",
 }
 
 
 def moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation over runs; None if some run does not have the value, or for the deviation of one."""
+    """Mean and standard deviation over runs.
+
+    Both are None if a run lacks the value; the deviation is None if there is only one run.
+    """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None, None
@@ -29,7 +32,7 @@ def moments(values: Sequence[float | None]) -> tuple[float | None, float | None]
 
 
 def spread(values: Sequence[float | None], digits: int = 1) -> str:
-    """Mean and standard deviation of one cell over runs; a score that some run does not have is a dash."""
+    """Mean and standard deviation over runs as the text of a cell; a dash if a run lacks the value."""
     middle, deviation = moments(values)
     if middle is None:
         return "-"
@@ -37,12 +40,12 @@ def spread(values: Sequence[float | None], digits: int = 1) -> str:
 
 
 def digits(heading: str) -> int:
-    """How many decimals a column of ours is written with."""
+    """Number of decimals in one of our columns."""
     return 2 if heading.startswith(RATIO) else {PEAK: 3, TOTAL: 0}.get(heading, 1)
 
 
 def steps(runs: Iterable[Run]) -> str:
-    """The different numbers of steps of some runs."""
+    """The different numbers of steps of the runs, joined by commas."""
     return ", ".join(str(step) for step in sorted({run.document["cost"]["steps"] for run in runs}))
 
 
@@ -52,20 +55,20 @@ def seeds(runs: Iterable[Run]) -> list[str]:
 
 
 def milliseconds(run: Run, entry: str) -> float | None:
-    """Some seconds of a run's cost per image seen; None for a run that has not recorded them."""
+    """Milliseconds per image trained on, for one entry of a run's cost in seconds; None if it was not recorded."""
     cost = run.document["cost"]
     images = cost.get("train_images", run.values["data.batch_size"] * cost["steps"])
     return 1000 * cost[entry] / images if images and entry in cost else None
 
 
 def peak(run: Run) -> float | None:
-    """Peak memory in GB; None where it was not measured."""
+    """Peak memory in 10^9 bytes; None if it was not measured."""
     found: float | None = run.document["cost"].get("peak_memory")
     return found / 1e9 if found else None
 
 
 def total(run: Run) -> float | None:
-    """Seconds of the whole run."""
+    """Duration of the whole run in seconds."""
     seconds: float = run.document["cost"]["total_seconds"]
     return seconds
 
@@ -79,18 +82,18 @@ COSTS: Mapping[str, Callable[[Run], float | None]] = {
 
 
 def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[float | None]]:
-    """Our columns, each with the value of every run of a line; None for what a run has not recorded.
+    """The values of our columns for every run of a line; None for a value that a run has not recorded.
 
     Args:
-        table: says which columns.
-        line: one of the lines.
-        lines: of the table; one of them is what times are divided by.
+        table: defines the columns.
+        line: a line of the table.
+        lines: all lines of the table, among them the one by whose time the others are divided.
     """
     scores: dict[str, Any] = {
         heading: [run.document["scores"].get(line.row.label or label, {}).get(score) for run in line.runs]
         for heading, (label, score) in table.scores.items()
     }
-    beside = line.row.beside is not None  # not a run of its own
+    beside = line.row.beside is not None  # scored within other runs, so it has no cost of its own
     costs = {name: [None if beside else COSTS[name](run) for run in line.runs] for name in table.costs}
     if table.reference is None:
         return scores | costs
@@ -101,7 +104,10 @@ def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[
 
 
 def reference_time(table: Table, line: Line, lines: Sequence[Line]) -> float | None:
-    """Mean time per image of the row that times are divided by: of its line made alike, or of its only one."""
+    """Mean time per image of the table's reference row, by which times are divided.
+
+    Of several lines of that row, the one with the same shared settings as `line` is taken; None if this is not unique.
+    """
     candidates = [other for other in lines if other.row.name == table.reference and other.runs]
     alike = [other for other in candidates if other.shared == line.shared] or candidates
     if len(alike) != 1:

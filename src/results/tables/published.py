@@ -1,4 +1,4 @@
-"""The tables of the paper: their rows, the config values by which a run belongs to one, and their numbers."""
+"""The tables of the paper: their rows, the config values that assign a run to a row, and the published numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-        name: as it is printed.
-        values: that every run of the row has in its config; `any` for those that say nothing about it.
-        published: the number of each column; None where the paper has none.
-        beside: for what is scored within the runs of another row, such as a floor, the name of that row.
-        label: of the scores in `scores.json`, for such a row.
+        name: name in the printed table.
+        values: config values that every run of the row has; `any` allows every value.
+        published: the paper's number for each column; None if the paper has none.
+        beside: name of another row, if this row (such as a reference method) is scored within the runs of that row.
+        label: label of the scores in `scores.json`, for such a row.
     """
 
     name: str
@@ -26,19 +26,21 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table of the paper, and which columns of ours stand beside it.
+    """A table of the paper, and the columns with our numbers.
 
     Attributes:
-        name, title, label: of the table, and of its first column.
-        columns: the published ones.
-        scores: ours, each a row of `scores.json` and a score in it.
-        costs: ours, names of `src.results.tables.cells.COSTS`.
-        rows: in their order.
-        notes: what is to be known of the numbers.
-        first: what is to be known before anything is read.
-        by_data: whether runs on other data are another table.
-        own: parts of the config that differ from row to row by nature, and are compared within a row only.
-        reference: the row whose time the others' is divided by, if any.
+        name: name of the table, such as `Table 4a`.
+        title: title of the table.
+        label: heading of the first column.
+        columns: headings of the published columns.
+        scores: headings of our scores, each with a row of `scores.json` and the name of a score in it.
+        costs: headings of our costs, keys of `src.results.tables.cells.COSTS`.
+        rows: the rows in their order.
+        notes: remarks on the numbers, printed below the table.
+        first: remarks that are printed before all tables.
+        by_data: whether the runs of each data set get a table of their own.
+        own: parts of the config that always differ between rows; they are compared only within a row.
+        reference: name of the row by whose time the times of the others are divided, if any.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which run belongs into which row of a table, and in what runs of one row differ."""
+"""Assignment of runs to the rows of a table, and the differences between runs of one row."""
 
 import json
 from collections import Counter
@@ -11,18 +11,18 @@ from src.overrides import flat
 from src.results.runs import Run
 from src.results.tables.published import Row, Table
 
-# Beside the values without effect: what is scored within a run besides it, how often it is, and the model once more.
+# Besides the values without effect: reference methods, the interval of validation, and a second copy of the model.
 NOT_TOLD = (*WITHOUT_EFFECT, "floors", "trainer.check_val_every_n_epoch", "task.network")
 
 
 class Line(NamedTuple):
-    """A row of the result: one run for each seed, alike in all else; none where there is no run.
+    """A line of the resulting table: runs that differ only in their seed.
 
     Attributes:
-        row: of the table.
-        setting: in what its runs differ from those of other lines, in words.
-        runs: one for each seed.
-        shared: what its runs were made with, as text, but for the parts of the config that are a row's own.
+        row: the row of the paper's table.
+        setting: how its runs differ from those of other lines, in words.
+        runs: one run for each seed; empty if there is no run.
+        shared: settings of its runs as JSON, without the parts of the config in `Table.own`.
     """
 
     row: Row
@@ -32,16 +32,17 @@ class Line(NamedTuple):
 
 
 def unfinished(folder: Path) -> list[str]:
-    """A remark on runs below a folder that have left no scores: a sweep goes on without those that fail."""
+    """A remark that lists runs without scores below a folder, because a sweep continues when one of its runs fails."""
     started = sorted(path.parent for path in folder.rglob(".hydra"))
     without = [str(path) for path in started if not (path / "scores.json").exists()]
     return [f"Failed, stopped or still running, without scores.json: {', '.join(without)}."] if without else []
 
 
 def sections(table: Table, runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs by the data they were trained on, if that makes another table; else all of them under "".
+    """The runs by their training data, if each data set gets a table of its own; otherwise all runs under "".
 
-    The name is that of the data's folder, or of its class where there is none; with its path if two are called alike.
+    The data is named after its folder, or after its class if it has no folder. Where two have the same name, class and
+    path are added.
     """
     if not table.by_data:
         return {"": list(runs)}
@@ -57,7 +58,7 @@ def sections(table: Table, runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def departures(run: Run, row: Row) -> list[str]:
-    """Where a run's config is not that of a row, in words; `any` is what says nothing about a row."""
+    """The values of a run's config that differ from those of a row, in words. The value `any` allows every value."""
     return [
         f"{name} is {json.dumps(run.values.get(name, 'absent'))} instead of {json.dumps(value)}"
         for name, value in row.values.items()
@@ -66,9 +67,11 @@ def departures(run: Run, row: Row) -> list[str]:
 
 
 def setting_of(run: Run, identifying: Iterable[str]) -> dict[str, Any]:
-    """What a run was made with, config and files it started from, beside what tells its row, and its seed.
+    """The config of a run and the files that it started from, without seeds and values that have no effect.
 
-    The seed is any entry of that name: those of parts of the config follow the run's own.
+    Args:
+        run: the run.
+        identifying: names of config values that are left out too, because they identify the row.
     """
     origin = run.document.get("origin") or {}
     sources = flat({kind: origin.get(kind) for kind in ("weights", "encoder_weights")}, "origin.")
@@ -81,19 +84,22 @@ def setting_of(run: Run, identifying: Iterable[str]) -> dict[str, Any]:
 
 
 def below(name: str, places: Iterable[str]) -> bool:
-    """Whether a dotted name is one of some places, or below one."""
+    """Whether a dotted name is one of the places, or below one of them."""
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
 def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each setting by those entries in which they are not all alike; one setting needs no words."""
+    """For each setting, in words, the entries that are not the same in all settings."""
     names = sorted({name for setting in settings for name in setting})
     uneven = [name for name in names if len({json.dumps(one.get(name, "absent")) for one in settings}) > 1]
     return [", ".join(f"{name}={json.dumps(one.get(name, 'absent'))}" for name in uneven) for one in settings]
 
 
 def departing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each setting by those entries that it does not share with most of them; by those it lacks if there are none."""
+    """For each setting, in words, the entries that at most half of the settings have.
+
+    If a setting has no such entry, the entries that it lacks are given.
+    """
     names = sorted({name for setting in settings for name in setting})
     told = [{name: f"{name}={json.dumps(one.get(name, 'absent'))}" for name in names} for one in settings]
     times = Counter(entry for entries in told for entry in entries.values())
@@ -105,7 +111,10 @@ def departing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
-    """Runs that are alike in all but the seed, the last one of each seed, with words for what is special about them."""
+    """Groups of runs that differ only in their seed, each with a description of its special settings.
+
+    Of several runs with the same seed, the last is kept.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(json.dumps(setting_of(run, ()), sort_keys=True), []).append(run)
@@ -114,7 +123,7 @@ def by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
 
 
 class Group(NamedTuple):
-    """The runs of a row that are alike in all but the seed; several of a seed are the same run again."""
+    """The runs of a row that differ only in their seed. Runs with the same seed are repetitions."""
 
     shared: Mapping[str, Any]
     own: Mapping[str, Any]
@@ -124,11 +133,11 @@ class Group(NamedTuple):
 def collect(table: Table, runs: Sequence[Run]) -> tuple[list[Line], list[str]]:
     """Sort runs into the rows of a table.
 
-    Runs that differ in more than the seed get lines of their own; of runs that differ in nothing the last is taken.
+    Runs that differ in more than the seed get lines of their own. Of runs that do not differ at all, the last is used.
 
     Returns:
-        lines: every row of the table in its order, one line for each setting of its runs, or one without runs.
-        remarks: what is to be known of the runs, and every run that is on no line.
+        lines: for each row of the table, in order, a line for each setting of its runs, or one line without runs.
+        remarks: remarks on the runs; every run that is on no line is named.
     """
     groups: dict[str, dict[str, Group]] = {row.name: {} for row in table.rows}
     repeated: list[str] = []
@@ -160,13 +169,16 @@ def by_seed(runs: Iterable[Run]) -> list[Run]:
 
 
 def agreement(one: Run, other: Run) -> str:
-    """Whether a run that was made again has the same scores, of those that both have: not both may have the floors."""
+    """The text "the same" if two runs have equal scores, otherwise "other".
+
+    Only rows that both have are compared, because one may lack the reference methods.
+    """
     first, second = one.document["scores"], other.document["scores"]
     return "the same" if all(first[label] == second[label] for label in first.keys() & second.keys()) else "other"
 
 
 def lines_of(groups: Mapping[str, Mapping[str, Group]]) -> dict[str, list[tuple[str, Group]]]:
-    """The groups of each row, with words for what tells them apart: of all rows, and within a row of its own parts."""
+    """The groups of each row, with their differences in words: from all rows, and within the row for `Table.own`."""
     members = [group for by_setting in groups.values() for group in by_setting.values()]
     shared = iter(differences([group.shared for group in members]))
     own = iter([text for row in groups.values() for text in differences([group.own for group in row.values()])])
@@ -177,7 +189,11 @@ def lines_of(groups: Mapping[str, Mapping[str, Group]]) -> dict[str, list[tuple[
 
 
 def lines_for(row: Row, found: Mapping[str, Sequence[tuple[str, Group]]]) -> list[Line]:
-    """The lines of a row; one that is scored within another's runs has those of them, left out or not, that have it."""
+    """The lines of a row.
+
+    A row with `beside` gets those runs of the other row that have its scores. Runs that were repeated count here too,
+    because a repetition may lack these scores.
+    """
     lines = []
     for text, group in found[row.beside or row.name]:
         runs = by_seed(run for run in group.runs if row.label is None or row.label in run.document["scores"])
@@ -186,7 +202,7 @@ def lines_for(row: Row, found: Mapping[str, Sequence[tuple[str, Group]]]) -> lis
 
 
 def other_places(runs: Sequence[Run]) -> list[str]:
-    """A remark if runs were made on several machines or with several versions."""
+    """A remark if the runs were made on different machines or with different versions."""
     told = sorted(set(differences([flat(run.document["environment"]) for run in runs])))
     if len(told) < 2:
         return []

@@ -11,26 +11,26 @@ from src.results.tables.sorting import Line
 
 
 def headings(table: Table) -> list[str]:
-    """Our columns."""
+    """Headings of our columns."""
     return [*table.scores, *table.costs, *([f"{RATIO}{table.reference}"] if table.reference else [])]
 
 
 def legend(table: Table) -> str:
-    """What our columns are."""
+    """An explanation of our columns."""
     words = [WORDS[name] for name in table.costs if name in WORDS]
     if table.reference:
-        words.append(f"{RATIO}{table.reference}: that time as a multiple of that row's mean")
+        words.append(f"{RATIO}{table.reference}: training time per image divided by the mean of that row")
     said = "; ".join(["scores in percent, mean ± standard deviation over seeds", *words])
-    return f"Ours: {said}. not run: no finished run; -: some run of the row has none."
+    return f"Our columns: {said}. 'not run': no run has finished; '-': a run of the row lacks the value."
 
 
 def markdown(table: Table, lines: Sequence[Line], remarks: Sequence[str], data: str = "") -> str:
-    """The table with its published columns marked so, and below it what has to be said of the numbers.
+    """The table as Markdown, with the published numbers in columns of their own and the remarks below.
 
     Args:
-        table: of the paper.
-        lines, remarks: as `src.results.tables.sorting.collect` gives them.
-        data: what the runs were trained on, where that makes a table of its own.
+        table: the table of the paper.
+        lines, remarks: the result of `src.results.tables.sorting.collect`.
+        data: name of the training data, if each data set has a table of its own.
     """
     several = any(line.setting for line in lines)
     ours = [*headings(table), "steps", "seeds"]
@@ -51,7 +51,7 @@ def markdown(table: Table, lines: Sequence[Line], remarks: Sequence[str], data: 
 
 
 def protocols(lines: Sequence[Line]) -> list[str]:
-    """How the runs were scored: one remark for each way."""
+    """One remark for each protocol by which runs were scored."""
     ways: Mapping[str, None] = dict.fromkeys(
         describe(run.document["protocol"]) for line in lines for run in line.runs if run.document.get("protocol")
     )
@@ -59,11 +59,11 @@ def protocols(lines: Sequence[Line]) -> list[str]:
 
 
 def comma_separated(table: Table, sections: Mapping[str, Sequence[Line]]) -> str:
-    """The same numbers with six digits, NA where there is none; `setting` says what differs, if anything does.
+    """The table as comma-separated values, with six digits and NA for missing numbers.
 
     Args:
-        table: of the paper.
-        sections: its lines, by the data where that makes a table of its own.
+        table: the table of the paper.
+        sections: its lines by the name of the training data; one entry "" if the data makes no table of its own.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
