@@ -1,12 +1,12 @@
 """What this program takes for granted of Lightning, shown on a network of one number.
 
-Each case fails on a release where Lightning's private parts mean something else. Passed with 2.5.0 to 2.5.6 and 2.6.0
-to 2.6.6, the bounds in pyproject.toml. What changed between them, where this program touches it:
+Each case fails on a release where Lightning's private parts mean something else. All releases from 2.5.0 to 2.6.6 pass;
+pyproject.toml begins with 2.5.3, see below. What changed between them, where this program touches it:
 
 - 2.5.0: the loops know where a run was stopped (`restarted_on_epoch_end`, `on_iteration_done`). 2.4 has neither.
 - 2.5.2: with several processes, SIGTERM is passed on to all before each batch.
 - 2.5.3: `ModelCheckpoint` has an `on_exception`, which `LastCheckpoint` replaces; on resuming, the iterator over the
-  training data is not made twice.
+  training data is not made twice. Before, a second run in a process fails in `RichProgressBar` with rich 14.1.
 - 2.5.5: `ModelCheckpoint` may put off a save until the validation, if it monitors a value.
 - 2.6.0: `val_check_interval` may be a time; `ModelCheckpoint` keeps `save_last` for steps at which it has saved.
 """
