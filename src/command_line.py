@@ -24,7 +24,8 @@ OmegaConf.register_new_resolver("first", lambda *values: next(each for each in v
 OURS = "DENSESIAM_SAYS_ERRORS"
 RUN_ID = run_id()
 OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True)
-CONF = Path(__file__).resolve().parents[1] / "conf"
+HERE = Path(__file__).resolve().parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has it inside the package
 
 
 def run(main: Callable[[], Any], config_name: str) -> None:

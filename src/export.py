@@ -3,12 +3,12 @@
 import hydra
 from omegaconf import DictConfig
 
-from src.command_line import run
+from src.command_line import CONF, run
 from src.console import hush_libraries
 from src.errors import plain_errors
 
 
-@hydra.main(config_path="../conf", config_name="export", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="export", version_base="1.3")
 def main(config: DictConfig) -> None:
     from src.assembly.export import export  # late: help and misspelt names need no torch
 

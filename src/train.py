@@ -5,12 +5,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.command_line import run
+from src.command_line import CONF, run
 from src.console import hush_libraries
 from src.errors import plain_errors
 
 
-@hydra.main(config_path="../conf", config_name="train", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
 def main(config: DictConfig) -> float:
     from src.assembly.train import check_sweep, train  # late: help and misspelt names need no torch
 

@@ -108,7 +108,7 @@ def test_another_data_set(checkpoints: list[Path], labelled_root: Path, tmp_path
 
 
 def test_data_without_labels_is_refused(checkpoints: list[Path], labelled_root: Path, tmp_path: Path) -> None:
-    arguments = ["data=folder", f"data.root={labelled_root}", "data.index_cache=null"]
+    arguments = ["data=folder", f"data.root={labelled_root}"]
     refusal(lambda: evaluated(tmp_path, checkpoints[0], *arguments), "no labels", "data=labelled_folder")
 
 

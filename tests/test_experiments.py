@@ -23,15 +23,14 @@ def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> li
     if name in ("demo", "demo_pretrain"):
         return ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
     if name == "in1k_pretrain":
-        return [f"data.root={coco_root}", "data.images=train2017", "data.index_cache=null"]
+        return [f"data.root={coco_root}", "data.images=train2017"]
     if name == "coco128_pretrain":
         return [
             f"data.root={labelled_root / 'images' / 'train'}",
-            "data.index_cache=null",
             f"probe.root={labelled_root}",
         ]
     if name == "coco_pretrain":
-        return [f"data.root={coco_root}", "data.index_cache=null"]
+        return [f"data.root={coco_root}"]
     if name.startswith("coco_"):
         return [f"data.root={coco_root}"]
     return [f"data.root={labelled_root}", "data.train_splits=[train]"]

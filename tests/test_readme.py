@@ -53,8 +53,7 @@ def test_links_lead_somewhere() -> None:
 def test_training_commands_run(command: list[str], labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
     root = coco_root if "experiment=coco_seg" in command else labelled_root
     filled = [argument.replace("data.root=DIR", f"data.root={root}") for argument in command]
-    cache = f"paths.cache={tmp_path / 'cache'}"
-    train(composed(tmp_path, *filled, cache, *(TINY if "experiment=demo" in command else ["debug=tiny"])))
+    train(composed(tmp_path, *filled, *(TINY if "experiment=demo" in command else ["debug=tiny"])))
     assert (tmp_path / "scores.json").is_file()
 
 

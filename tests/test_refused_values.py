@@ -112,7 +112,7 @@ def test_values_of_other_methods_are_checked_too(override: str, expected: str, t
     refused(tmp_path, *TINY, "task=picie", override, expected=(expected,))
 
 
-@pytest.mark.parametrize("key", ["data.root", "data.images", "data.list", "data.index_cache", "ckpt_path", "weights"])
+@pytest.mark.parametrize("key", ["data.root", "data.images", "data.list", "ckpt_path", "weights"])
 def test_an_empty_path_is_refused(key: str, labelled_root: Path, tmp_path: Path) -> None:
     given = ["data=folder", f"data.root={labelled_root}", f"{key}="]
     refused(tmp_path, *TINY[:2], *given, expected=(key,))

@@ -22,7 +22,6 @@ WITHOUT_EFFECT = (
     "ckpt_path",
     "preview_steps",
     "score_before",
-    "data.index_cache",
     "data.num_workers",
     "trainer.default_root_dir",
     "trainer.log_every_n_steps",

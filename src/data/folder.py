@@ -37,21 +37,17 @@ class Folder(TwoViewData):
         images: folder below the root that holds the images.
         layout: the expected content of the root, in words for messages.
         list: a file with one path relative to `images` per line, see `src.data.listing.read_list`; None for all images.
-        index_cache: folder where the list of all images is stored; None to list the images anew in each run.
         loading: see `TwoViewData`.
 
     Raises:
         DenseSiamError: there is no such folder, or, when the images are listed, no image in it.
     """
 
-    def __init__(
-        self, root: str, images: str, layout: str, list: str | None, index_cache: str | None, **loading: Unpack[Loading]
-    ) -> None:
+    def __init__(self, root: str, images: str, layout: str, list: str | None, **loading: Unpack[Loading]) -> None:
         check_text("data.root", root)
         check_text("data.images", images)
-        for name, path in (("data.list", list), ("data.index_cache", index_cache)):
-            if path is not None:
-                check_text(name, path, "or null for none")
+        if list is not None:
+            check_text("data.list", list, "or null for none")
         folder = Path(root) / images
         if not folder.is_dir():
             raise DenseSiamError(
@@ -61,6 +57,6 @@ class Folder(TwoViewData):
         def files() -> FileImages:
             if list is not None:
                 return FileImages(listed_images(folder, read_list(Path(list))))
-            return FileImages(list_images(folder, None if index_cache is None else Path(index_cache)))
+            return FileImages(list_images(folder))
 
         super().__init__(train=files, val=None, classes=(), **loading)

@@ -193,8 +193,8 @@ def choose_l2(cells: Cells, candidates: Sequence[float], max_iterations: int) ->
 
     Args:
         cells: cells of all images, image by image, so that at most one image is on both sides.
-        candidates: one or more values of `l2`, see `fit_linear`. A single candidate is returned without a fit; if several have the
-            highest mIoU, the first of them is returned.
+        candidates: one or more values of `l2`, see `fit_linear`. A single candidate is returned without a fit; if
+            several have the highest mIoU, the first of them is returned.
         max_iterations: see `fit_linear`.
 
     Raises:

@@ -29,7 +29,6 @@ FIXED = (
     "trainer.overfit_batches",
 )
 FREE = (
-    "data.index_cache",
     "data.num_workers",
     "data.on_corrupt",
     "data.root",

@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-
 from src.disk import write_whole
+from src.training.lightning_internals import AppendingWriter
 
 
-class CsvRows(ExperimentWriter):
+class CsvRows(AppendingWriter):
     """Writes rows of metrics to `metrics.csv` and hyperparameters to `hparams.yaml`, without deleting what is there.
 
     Rows that could not be written are kept, and written with the next ones.
@@ -29,9 +28,6 @@ class CsvRows(ExperimentWriter):
         if self.path.is_file():
             self.columns, rows = read_rows(self.path)
             self.rewrite(self.columns, rows)  # without the half of a row that a killed run may have left
-
-    def _check_log_dir_exists(self) -> None:
-        """Lightning would delete the file here."""
 
     def go_on_from(self, step: int) -> None:
         """Go on where a checkpoint was written: rows of later steps are dropped, and earlier ones not written again.

@@ -1,7 +1,7 @@
 """Lightning's loggers, of which none can end a training: what can't be logged is warned of once."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -58,13 +58,19 @@ class Csv(Tolerant, CSVLogger):
 
     def __init__(self, save_dir: str, name: str, version: str) -> None:
         super().__init__(save_dir, name, version, flush_logs_every_n_steps=1)
+        self.rows: CsvRows | None = None
 
     @property
     @rank_zero_experiment
     def experiment(self) -> CsvRows:
-        if self._experiment is None:
-            self._experiment = CsvRows(self.log_dir)
-        return cast(CsvRows, self._experiment)
+        if self.rows is None:
+            self.rows = CsvRows(self.log_dir)
+        return self.rows
+
+    def finalize(self, status: str) -> None:
+        """Write the rows that wait, unless nothing was logged: then there is no file either."""
+        if self.rows is not None:
+            self.save()
 
     @rank_zero_only
     def go_on_from(self, step: int) -> None:

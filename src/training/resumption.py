@@ -20,6 +20,16 @@ from src.checkpoints.finite import NotFiniteError
 from src.checks import check_int, check_text
 from src.errors import DenseSiamError
 from src.overrides import override
+from src.training.lightning_internals import (
+    batch_is_complete,
+    count_as_saved,
+    end_run_as_by_sigterm,
+    gradients_wait,
+    last_saved,
+    leave_complete_epoch,
+    save_checkpoint,
+    validation_follows,
+)
 
 
 class RandomStates(Callback):
@@ -94,13 +104,9 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._last_global_step_saved = trainer.global_step
+        count_as_saved(self, trainer.global_step)
         self.signal = None
-        loop = trainer.fit_loop
-        if loop.restarted_on_epoch_end:  # with max_steps, Lightning would go through the end of that epoch once more
-            loop.epoch_progress.increment_completed()
-            for each in (loop, loop.epoch_loop):
-                each.on_iteration_done()  # no longer restarting
+        leave_complete_epoch(trainer)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self.note)  # Lightning puts back what was there before, when it is done
@@ -123,9 +129,9 @@ class LastCheckpoint(ModelCheckpoint):
         ends = trainer.should_stop or trainer.global_step == trainer.max_steps
         if not in_mid_epoch(trainer) or (validation_follows(trainer) and not ends):
             return
-        steps = trainer.global_step - self._last_global_step_saved
+        steps = trainer.global_step - last_saved(self)[1]
         if self.stops(trainer) or ends or (self.every_n_steps is not None and steps >= self.every_n_steps):
-            self.save(trainer)
+            save_checkpoint(self, trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
@@ -138,7 +144,7 @@ class LastCheckpoint(ModelCheckpoint):
             return
         if trainer.world_size == 1 and between_steps(trainer):  # others would wait for each other elsewhere
             try:
-                self.save(trainer)
+                save_checkpoint(self, trainer)
             except DenseSiamError as error:  # must not hide what has ended the run
                 print(error, file=sys.stderr)
                 exception = error if isinstance(error, NotFiniteError) else exception
@@ -148,23 +154,19 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.is_global_zero:
             print(self.how_to_go_on(trainer, exception), file=sys.stderr)
 
-    def save(self, trainer: lightning.Trainer) -> None:
-        """Renew the file, if there was a step since."""
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-
     def stops(self, trainer: lightning.Trainer) -> bool:
         """Have Lightning end the run, once this step or epoch is logged, if any process has got a signal."""
         got = self.signal is not None or trainer.received_sigterm
         told = trainer.strategy.reduce_boolean_decision(got, all=False)
-        trainer._signal_connector.received_sigterm = told
+        end_run_as_by_sigterm(trainer, told)
         return told
 
     def how_to_go_on(self, trainer: lightning.Trainer, exception: BaseException) -> str:
         """One line for the user of a run that has ended early."""
-        path, step = self._last_checkpoint_saved or trainer.ckpt_path, self._last_global_step_saved
+        saved, step = last_saved(self)
         if not step:
             return "Stopped before a checkpoint was written"
+        path = saved or trainer.ckpt_path
         if isinstance(exception, NotFiniteError):  # the same command would come to the same step again
             start = override("weights", path)
             return f"{path} holds step {step}, all finite: a new run at a lower learning rate starts there with {start}"
@@ -179,19 +181,10 @@ def say(text: str) -> None:
 
 def in_mid_epoch(trainer: lightning.Trainer) -> bool:
     """Whether batches of this epoch are left, and no gradients wait for them."""
-    loop = trainer.fit_loop.epoch_loop
-    return not (loop.batch_progress.is_last_batch or loop._should_accumulate())
-
-
-def validation_follows(trainer: lightning.Trainer) -> bool:
-    """Whether this batch is one that the network is validated after."""
-    fetcher = trainer.fit_loop._data_fetcher
-    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+    return not (trainer.is_last_batch or gradients_wait(trainer))
 
 
 def between_steps(trainer: lightning.Trainer) -> bool:
-    """Whether one batch of an epoch is done with, all counters say so, and the next is not begun."""
-    loop = trainer.fit_loop.epoch_loop
-    batches, steps = loop.batch_progress.current, loop._batches_that_stepped
-    done = 0 < batches.ready == batches.completed and steps == trainer.global_step
-    return trainer.training and done and in_mid_epoch(trainer) and not validation_follows(trainer)
+    """Whether one batch of an epoch is complete, all counters say so, and the next is not begun."""
+    complete = trainer.training and batch_is_complete(trainer)
+    return complete and in_mid_epoch(trainer) and not validation_follows(trainer)

@@ -17,7 +17,7 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of F
 
 
 def plain(output: Path, *overrides: str) -> dict[str, Any]:
-    given = ["data=scenes", "model/encoder=resnet18", f"paths.cache={output}/cache", *overrides]
+    given = ["data=scenes", "model/encoder=resnet18", *overrides]
     config = OmegaConf.to_container(composed(output, *given), resolve=True)
     assert isinstance(config, dict)
     return config

@@ -48,9 +48,7 @@ def pictures(root: Path, *names: str) -> None:
 
 
 def folder(root: Path, **options: str) -> Folder:
-    return Folder(
-        str(root), **{"images": ".", "layout": "images", "list": None, "index_cache": None, **options}, **LOADING
-    )
+    return Folder(str(root), **{"images": ".", "layout": "images", "list": None, **options}, **LOADING)
 
 
 def holding(*names: str) -> Callable[[Path], TwoViewData]:

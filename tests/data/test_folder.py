@@ -32,8 +32,8 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("data", "images"), [("folder", 12), ("imagenet", 6), ("coco", 6)])
 def test_training_without_labels_scores_nothing(data: str, images: int, tree: Path, tmp_path: Path) -> None:
-    output, cache = tmp_path / "output", tmp_path / "cache"
-    config = composed(output, *TINY, f"data={data}", f"data.root={tree}", f"paths.cache={cache}")
+    output = tmp_path / "output"
+    config = composed(output, *TINY, f"data={data}", f"data.root={tree}")
     assert math.isnan(train(config))
     written = json.loads((output / "scores.json").read_text())
     assert written["scores"] == {}
@@ -41,13 +41,12 @@ def test_training_without_labels_scores_nothing(data: str, images: int, tree: Pa
     assert written["cost"]["steps"] == images // 4
     assert (output / "checkpoints" / "last.ckpt").is_file()
     assert not (output / "pictures").exists()
-    assert len(list(cache.glob("*.index"))) == 1
 
 
 def test_what_was_trained_without_labels_is_scored_where_there_are_some(
     tree: Path, labelled_root: Path, tmp_path: Path
 ) -> None:
-    train(composed(tmp_path / "run", *TINY, "data=imagenet", f"data.root={tree}", "data.index_cache=null"))
+    train(composed(tmp_path / "run", *TINY, "data=imagenet", f"data.root={tree}"))
     asked = [f"ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}", "protocol.resamples=0"]
     refusal(lambda: evaluate(composed(tmp_path / "none", *asked, name="evaluate")), "no labels", "data=labelled_folder")
     elsewhere = [*asked, "data=labelled_folder", f"data.root={labelled_root}"]
@@ -72,7 +71,7 @@ def test_a_missing_folder_is_named(tree: Path, tmp_path: Path) -> None:
 
 
 def test_images_are_opened_by_the_list(tree: Path) -> None:
-    images = FileImages(list_images(tree / "train", None))
+    images = FileImages(list_images(tree / "train"))
     assert len(images) == 6
     names = [Path(images.image_name(index)).name for index in range(6)]
     assert sorted(names) == [f"image{number}.JPEG" for number in range(6)]

@@ -1,15 +1,14 @@
-"""Finding the images below a folder, once, and reading lists."""
+"""Finding the images below a folder, and reading lists."""
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from src.data import listing
 from src.data.file_list import FileList
-from src.data.listing import list_images, listed_images, read_list, stamp
+from src.data.listing import list_images, listed_images, read_list
 from tests.refusals import refusal
 
 
@@ -37,12 +36,12 @@ def naive(root: Path, below: str = "") -> list[str]:
 def test_images_come_before_folders_both_sorted(tmp_path: Path) -> None:
     expected = ["a.jpg", "é.jpg", "B/0.jpg", "B/2/x.jpg", "B.x/1.jpg", "c/10.jpg", "c/9.jpg"]
     root = fill(tmp_path, *sorted(expected, reverse=True), "notes.txt", "c/list.json")
-    assert names(list_images(root, None)) == expected == naive(root)
+    assert names(list_images(root)) == expected == naive(root)
 
 
 def test_order_is_that_of_an_obvious_walk(tmp_path: Path) -> None:
     root = fill(tmp_path, *(f"{k % 7}/{k % 5}.{k % 3}/{k * 7919 % 1000}{'.png' * (k % 4 > 0)}" for k in range(200)))
-    found = names(list_images(root, None))
+    found = names(list_images(root))
     assert found == naive(root)
     assert len(found) == 150
 
@@ -50,22 +49,21 @@ def test_order_is_that_of_an_obvious_walk(tmp_path: Path) -> None:
 def test_suffixes_in_any_case_and_nothing_hidden(tmp_path: Path) -> None:
     expected = ["a.JPEG", "b.jpg", "c.PNG", "d.bmp", "e.webp", "f.tif", "g.TIFF", "h.ppm", "i.gif", "j.tar.jpg"]
     others = ["x.jpg.txt", "x.npy", "jpg", ".jpg", ".a.jpg", "._b.jpg", ".git/c.jpg", "__MACOSX/._d.jpg"]
-    assert names(list_images(fill(tmp_path, *expected, *others), None)) == expected
+    assert names(list_images(fill(tmp_path, *expected, *others))) == expected
 
 
 def test_what_is_no_file_may_be_called_like_an_image(tmp_path: Path) -> None:
     root = fill(tmp_path, "a.jpg/b.jpg")
     os.mkfifo(root / "pipe.jpg")
-    assert names(list_images(root, None)) == ["a.jpg/b.jpg"]
+    assert names(list_images(root)) == ["a.jpg/b.jpg"]
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="its file systems take Unicode names only")
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     root = fill(tmp_path / "root", os.fsdecode(b"caf\xe9/\xff.jpg"))
-    for _ in range(2):
-        (path,) = list_images(root, tmp_path / "cache")
-        assert os.fsencode(path) == os.fsencode(root) + b"/caf\xe9/\xff.jpg"
-        assert path.is_file()
+    (path,) = list_images(root)
+    assert os.fsencode(path) == os.fsencode(root) + b"/caf\xe9/\xff.jpg"
+    assert path.is_file()
 
 
 def test_links_are_followed_but_no_folder_is_listed_twice(tmp_path: Path) -> None:
@@ -76,7 +74,7 @@ def test_links_are_followed_but_no_folder_is_listed_twice(tmp_path: Path) -> Non
     (root / "d").symlink_to(other)
     (root / "e.jpg").symlink_to(other / "3.jpg")
     (other / "back").symlink_to(root / "b")
-    assert names(list_images(root, None)) == ["e.jpg", "a/1.jpg", "b/2.jpg", "c/3.jpg"]
+    assert names(list_images(root)) == ["e.jpg", "a/1.jpg", "b/2.jpg", "c/3.jpg"]
 
 
 def test_links_to_nowhere_are_counted(tmp_path: Path) -> None:
@@ -85,15 +83,15 @@ def test_links_to_nowhere_are_counted(tmp_path: Path) -> None:
     (root / "b" / "gone.jpg").symlink_to(root / "nothing.jpg")
     (root / "b" / "loop").symlink_to("loop")
     with pytest.warns(UserWarning, match=r"holds 2 links that lead nowhere, the first is b/"):
-        assert names(list_images(root, None)) == ["a.jpg"]
+        assert names(list_images(root)) == ["a.jpg"]
 
 
 def test_no_images(tmp_path: Path) -> None:
-    refusal(lambda: list_images(tmp_path / "gone", None), tmp_path / "gone", "is no folder")
-    refusal(lambda: list_images(tmp_path, None), tmp_path, "found 0 other files:", ".jpeg .jpg .png")
+    refusal(lambda: list_images(tmp_path / "gone"), tmp_path / "gone", "is no folder")
+    refusal(lambda: list_images(tmp_path), tmp_path, "found 0 other files:", ".jpeg .jpg .png")
     fill(tmp_path, "n1.tar", "n2.TAR", "n3.tar", "b/README", ".hidden.jpg")
-    refusal(lambda: list_images(tmp_path, tmp_path / "c"), tmp_path, "4 other files (3 .tar, 1 without suffix)")
-    refusal(lambda: list_images(tmp_path / "n1.tar", None), tmp_path / "n1.tar", "is no folder")
+    refusal(lambda: list_images(tmp_path), tmp_path, "4 other files (3 .tar, 1 without suffix)")
+    refusal(lambda: list_images(tmp_path / "n1.tar"), tmp_path / "n1.tar", "is no folder")
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,138 +103,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", locked)
-    refusal(lambda: list_images(root, None), root / "locked", "Permission denied", "make it readable")
-
-
-# The index
-
-
-@pytest.fixture
-def old_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree whose folders last changed long before they are listed, with links out of it."""
-    root, probe = fill(tmp_path / "root", "a.jpg", "b/c.jpg", "b/d/e.jpg", "empty/no.txt"), tmp_path / "probe"
-    (root / "link").symlink_to(fill(tmp_path / "other", "f.jpg"))
-    monkeypatch.setattr(listing, "RACY_NS", 0)
-    newest = max(stamp(os.stat(folder)) for folder, _, _ in os.walk(tmp_path))
-    probe.touch()
-    while stamp(os.stat(probe)) <= newest:  # until the file system's clock has moved on
-        probe.touch()
-    return root
-
-
-OLD = ["a.jpg", "b/c.jpg", "b/d/e.jpg", "link/f.jpg"]
-
-
-@pytest.fixture
-def count_walks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many folders have been listed since it was last asked."""
-    walked, scandir = [], os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: (walked.append(path), scandir(path))[1])
-
-    def count() -> int:
-        walks = len(walked)
-        walked.clear()
-        return walks
-
-    return count
-
-
-def test_an_unchanged_folder_is_listed_once(old_tree: Path, tmp_path: Path, count_walks: Callable[[], int]) -> None:
-    first = list_images(old_tree, tmp_path / "cache")
-    assert count_walks() == 5
-    again = list_images(old_tree, tmp_path / "cache")
-    assert count_walks() == 0
-    assert names(first) == names(again) == OLD
-    assert first.index == again.index
-    assert first.index is not None
-    assert names(list_images(old_tree, None)) == OLD
-    assert count_walks() == 5
-
-
-CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "a file added": (lambda root: fill(root, "b/d/new.jpg"), [*OLD[:3], "b/d/new.jpg", OLD[3]]),
-    "a file removed": (lambda root: (root / "b" / "c.jpg").unlink(), [OLD[0], *OLD[2:]]),
-    "a file renamed": (lambda root: (root / "a.jpg").rename(root / "z.jpg"), ["z.jpg", *OLD[1:]]),
-    "added where no image was": (lambda root: fill(root, "empty/g.jpg"), [*OLD[:3], "empty/g.jpg", OLD[3]]),
-    "a folder added": (lambda root: fill(root, "b/d/new/g.jpg"), [*OLD[:3], "b/d/new/g.jpg", OLD[3]]),
-    "a folder renamed": (lambda root: (root / "b" / "d").rename(root / "b" / "z"), [*OLD[:2], "b/z/e.jpg", OLD[3]]),
-    "a folder removed": (lambda root: (root / "link").unlink(), OLD[:3]),
-    "added behind a link": (lambda root: fill(root, "link/g.jpg"), [*OLD, "link/g.jpg"]),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("unpacked", [False, True], ids=["", "with the old mtime"])
-def test_a_changed_folder_is_listed_anew(change: str, unpacked: bool, old_tree: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    before = {folder: os.stat(folder) for folder, _, _ in os.walk(old_tree, followlinks=True)}
-    assert names(list_images(old_tree, cache)) == OLD
-    act, expected = CHANGES[change]
-    act(old_tree)
-    for folder, status in before.items():
-        if unpacked and os.path.exists(folder):
-            os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
-    for _ in range(2):
-        assert names(list_images(old_tree, cache)) == expected
-    assert len(list(cache.iterdir())) == 1
-
-
-def test_a_folder_that_changed_just_now_is_not_trusted(
-    old_tree: Path, tmp_path: Path, count_walks: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listing, "RACY_NS", 10**18)
-    for _ in range(2):
-        assert names(list_images(old_tree, tmp_path / "cache")) == OLD
-        assert count_walks() == 5
-
-
-def test_a_link_that_leads_somewhere_again_is_found(old_tree: Path, tmp_path: Path) -> None:
-    (old_tree / "disk").symlink_to(tmp_path / "unmounted")
-    with pytest.warns(UserWarning, match="links that lead nowhere, the first is disk"):
-        assert names(list_images(old_tree, tmp_path / "cache")) == OLD
-    fill(tmp_path / "unmounted", "g.jpg")
-    assert names(list_images(old_tree, tmp_path / "cache")) == [*OLD[:3], "disk/g.jpg", OLD[3]]
-
-
-def test_a_damaged_index_is_written_anew(old_tree: Path, tmp_path: Path, count_walks: Callable[[], int]) -> None:
-    cache = tmp_path / "cache"
-    list_images(old_tree, cache)
-    (index,) = cache.iterdir()
-    whole = index.read_bytes()
-    for damaged in (b"", whole[:-5], whole.replace(b"a.jpg", b"x.jpg"), whole.replace(b'"listed"', b'"other"')):
-        index.write_bytes(damaged)
-        count_walks()
-        assert names(list_images(old_tree, cache)) == OLD
-        assert count_walks() == 5
-        assert index.read_bytes() == whole
-
-
-def test_an_index_of_another_folder_is_not_used(old_tree: Path, tmp_path: Path) -> None:
-    other, cache = fill(tmp_path / "second", "a.jpg", "only.jpg"), tmp_path / "cache"
-    for _ in range(2):
-        assert names(list_images(old_tree, cache)) == OLD
-        assert names(list_images(other, cache)) == ["a.jpg", "only.jpg"]
-    first, second = sorted(cache.iterdir())
-    first.write_bytes(second.read_bytes())
-    assert names(list_images(old_tree, cache)) == OLD
-    assert names(list_images(other, cache)) == ["a.jpg", "only.jpg"]
-
-
-def test_a_root_that_is_a_link_to_another_folder_now(old_tree: Path, tmp_path: Path) -> None:
-    link, cache = tmp_path / "current", tmp_path / "cache"
-    link.symlink_to(old_tree)
-    assert names(list_images(link, cache)) == OLD
-    link.unlink()
-    link.symlink_to(fill(tmp_path / "second", "only.jpg"))
-    assert list(list_images(link, cache)) == [link / "only.jpg"]
-
-
-def test_without_a_cache_that_can_be_written_it_still_works(tmp_path: Path) -> None:
-    root = fill(tmp_path / "root", "a.jpg")
-    (tmp_path / "cache").write_text("a file, no folder")
-    with pytest.warns(UserWarning, match=r"can't write the index of .*root .*cache.*: each start will list") as caught:
-        assert names(list_images(root, tmp_path / "cache")) == ["a.jpg"]
-    assert len(caught) == 1
+    refusal(lambda: list_images(root), root / "locked", "Permission denied", "make it readable")
 
 
 # Lists

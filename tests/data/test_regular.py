@@ -167,7 +167,7 @@ def test_labels_are_regular_files(make: Callable[[Path], None], labelled_root: P
 def test_folders_and_lists_leave_it_out(make: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     make(tmp_path / "b.png")
-    for files in (list_images(tmp_path, None), listed_images(tmp_path, ["a.png", "b.png"])):
+    for files in (list_images(tmp_path), listed_images(tmp_path, ["a.png", "b.png"])):
         assert [files[index].name for index in range(len(files))] == ["a.png"]
 
 
