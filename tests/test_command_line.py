@@ -1,5 +1,6 @@
 """What a command says of arguments that Hydra refuses: one line, with the spelling that works."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -94,6 +95,21 @@ def test_the_default_experiment_can_be_named(monkeypatch: pytest.MonkeyPatch) ->
     seen: list[list[str]] = []
     run(lambda: seen.append(sys.argv[1:]), "train")
     assert seen == [["data=folder"]]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_wait_passively_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")  # so that it is put back afterwards
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv(command_line.OURS, "1")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    seen: list[str] = []
+    run(lambda: seen.append(os.environ["OMP_WAIT_POLICY"]), "train")  # torch is imported in `main`, not before
+    assert seen == [expected]
 
 
 def refuse() -> None:

@@ -84,6 +84,7 @@ KEYS = {
         "model.neck": [],
         "model.neck.channels": ["1"],
         "model.grid_size": ["1", "40"],
+        "model.memory_format": ["contiguous"],
         "model.hidden_channels": ["5"],
         "task.region_start": ["0.9"],
         "task.criterion.region_temperature": ["10"],

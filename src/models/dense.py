@@ -1,14 +1,17 @@
 """f, what every method has: an encoder's pyramid merged by a neck into one dense map."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from src.checks import check_int, check_made
+from src.checks import check_choice, check_int, check_made
 from src.geometry import sample_boxes
 from src.models.encoder import Encoder
 from src.models.necks import Neck
+
+MemoryFormat = Literal["contiguous", "channels_last"]
 
 
 class DenseFeatures(nn.Module):
@@ -18,18 +21,30 @@ class DenseFeatures(nn.Module):
         encoder: a dense pyramid.
         neck: makes the network that merges the pyramid from its channels.
         grid_size: K; None for one point per cell of the neck's map, 0 for no point at all.
+        memory_format: of the encoder's weights, and so of the maps. Both formats give the same values up to rounding;
+            which one is faster depends on the device, the precision and the sizes.
 
     Raises:
-        DenseSiamError: K is no whole number from 0; an encoder or a neck that is something else.
+        DenseSiamError: K is no whole number from 0; an unknown memory format; an encoder or a neck that is something
+            else.
     """
 
-    def __init__(self, encoder: Encoder, neck: Callable[[Sequence[int]], Neck], grid_size: int | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        neck: Callable[[Sequence[int]], Neck],
+        grid_size: int | None = None,
+        memory_format: MemoryFormat = "contiguous",
+    ) -> None:
         super().__init__()
         if grid_size is not None:
             check_int("model.grid_size", grid_size, high=256, otherwise="or null for one point per cell")
+        check_choice("model.memory_format", memory_format, get_args(MemoryFormat))
         check_made("model.encoder", encoder, Encoder, "model/encoder=resnet18")
         check_made("model.neck", neck, callable, "model/neck=fpn")
         self.encoder, self.neck, self.grid_size = encoder, neck(encoder.channels), grid_size
+        if memory_format == "channels_last":
+            self.encoder.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
         """f: map images (B, 3, H, W), uint8 or float in [0, 1], to the dense map (B, C, h, w) of encoder and neck."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from src.checks import check_choice, check_int
 from src.errors import DenseSiamError
 from src.geometry import sample_boxes
-from src.models.dense import DenseFeatures
+from src.models.dense import DenseFeatures, MemoryFormat
 from src.models.encoder import Encoder
 from src.models.heads import ImageHead, RegionHead, predictor, projector
 from src.models.necks import MOST_CHANNELS, Neck
@@ -96,6 +96,7 @@ class DenseSiam(DenseFeatures):
         image_channels, image_bottleneck: of the image-level branch, see `ImageHead`.
         global_region: what that branch sees, the whole view or the mean of the K x K points of the overlap (Table 4e).
         losses: which losses the run can use, of `image`, `dense`, `aux`, `region` and `seg`.
+        memory_format: see `DenseFeatures`.
 
     Attributes:
         losses: those of them that this network can compute.
@@ -117,8 +118,9 @@ class DenseSiam(DenseFeatures):
         image_bottleneck: int = 512,
         global_region: GlobalRegion = "image",
         losses: Collection[str] = (),
+        memory_format: MemoryFormat = "contiguous",
     ) -> None:
-        super().__init__(encoder, neck, grid_size)
+        super().__init__(encoder, neck, grid_size, memory_format)
         check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
         check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
         if hidden_channels is not None:

@@ -34,6 +34,8 @@ FREE = (
     "data.root",
     "data.val_list",
     "data.val_split",
+    "model.memory_format",  # the same results up to rounding, as another precision or number of threads
+    "task.network.memory_format",
     "model.encoder.weights",  # the checkpoint holds all weights
     "task.network.encoder.weights",
     "task.linear_probe",

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from src.models.encoder import Encoder, resnet
 from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam, View
 from tests.conftest import SHARED
+from tests.refusals import refusal
 
 POSITIONS = ["before_projector", "after_projector", "after_predictor"]
 ALL = ["dense", "aux", "region", "seg"]
@@ -261,3 +263,29 @@ def test_a_frozen_encoder_leaves_neck_and_heads_learning() -> None:
     rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
     assert all(parameter.grad is not None for parameter in rest)
     assert model.neck.laterals[1].weight.grad.abs().max() > 0
+
+
+# Memory format.
+
+
+def test_channels_last_changes_nothing_but_the_order_in_memory(tmp_path: Path) -> None:
+    """The same weights give the same view and gradients, and go through a file into a network of either format."""
+    plain, turned = (network(memory_format=name).double().requires_grad_() for name in ("contiguous", "channels_last"))
+    weight = turned.encoder.backbone.coarse.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    assert turned.features(images()).is_contiguous(memory_format=torch.channels_last)
+    torch.save(turned.state_dict(), tmp_path / "weights.pt")
+    plain.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert plain.encoder.backbone.coarse.weight.is_contiguous()
+    found, expected = (outputs(model.view(images(), BOXES, with_regions=True)) for model in (turned, plain))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    for views in (found, expected):
+        torch.stack([value.square().sum() for value in views.values()]).sum().backward()
+    for (name, one), other in zip(turned.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+
+
+def test_an_unknown_memory_format_is_refused() -> None:
+    refusal(lambda: network(memory_format="nhwc"), "model.memory_format is 'nhwc'", "contiguous", "channels_last")
