@@ -1,12 +1,29 @@
-"""Two processes that talk over gloo, as two GPUs' would."""
+"""The program in a process of its own, and two processes that talk over gloo, as two GPUs' would."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.multiprocessing as mp
+
+ROOT = Path(__file__).parents[1]
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` as a user would, from the root of the clone."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def in_two_processes(function: Callable[[int], Any], folder: Path) -> list[Any]:

@@ -21,8 +21,8 @@ from src.checkpoints.provenance import file_hash
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder
 from tests.composing import CONF, composed
+from tests.factories import images, shaken
 from tests.refusals import refusal
-from tests.tensors import images, shaken
 
 ROOT = Path(__file__).parents[1]
 RESNET = {"_target_": "src.models.encoder.resnet", "name": "resnet18", "weights": None, "frozen": False}

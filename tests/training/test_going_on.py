@@ -18,9 +18,9 @@ from src.assembly.export import export
 from src.assembly.train import train
 from src.checkpoints import load
 from src.tasks.pairs import PairModule
+from tests.comparing import differences
 from tests.composing import composed
 from tests.refusals import refusal
-from tests.resuming import differences
 
 TINY = [
     "experiment=demo",

@@ -14,8 +14,8 @@ import torch
 
 from src.assembly.train import train
 from src.tasks.pairs import PairModule
+from tests.comparing import differences
 from tests.composing import composed
-from tests.resuming import differences
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -59,6 +59,7 @@ def test_ctrl_c_in_a_step_and_the_same_command_again(
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_program_with_one_line(tmp_path: Path) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     overrides = [*TINY, "trainer.max_epochs=100000", "callbacks.checkpoint.every_n_steps=1", "data.num_workers=1"]
