@@ -10,19 +10,13 @@ import torch
 
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
-from tests.composing import composed
+from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=2",
-    "callbacks.progress=null",
-    "floors=none",
-]
-TINY += ["data.train_scenes=8", "data.val_scenes=3", "data.scene_size=32", "protocol.side=32"]
-TINY += ["model.num_aux_categories=9", "model.neck.channels=16"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=2", "callbacks.progress=null", "floors=none"),
+    *("data.val_scenes=3", "protocol.side=32", "model.num_aux_categories=9", "model.neck.channels=16"),
+)
 PICIE = ["+row=picie_aux", "score_before=true"]
 
 

@@ -15,18 +15,13 @@ import torch
 from src.assembly.train import train
 from src.tasks.pairs import PairModule
 from tests.comparing import differences
-from tests.composing import composed
+from tests.composing import TINY_EPOCHS, composed
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=3",
-    "score_before=false",
-    "floors=none",
-]
-TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "task.region_start=0.5"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=3", "score_before=false", "floors=none", "task.region_start=0.5"),
+    *("data.train_scenes=12", "data.val_scenes=3"),
+)
 
 
 @pytest.mark.parametrize("experiment", ["demo", "demo_pretrain"])
