@@ -92,7 +92,7 @@ def test_a_stop_by_a_signal(straight: Any, tmp_path: Path, at: int, batches: int
     assert isinstance(stopped.ended_by, SystemExit)
     assert stopped.ended_by.code == 128 + TERM
     resumed = run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt", **options)
-    goes_on(straight(**options), [stopped, resumed], batches)
+    goes_on(straight(**{**options, "num_workers": 0}), [stopped, resumed], batches)
 
 
 def test_several_stops_and_other_numbers_of_loader_processes(straight: Any, tmp_path: Path) -> None:
