@@ -12,7 +12,7 @@ from PIL import Image
 
 from src.data.coco_stuff import curated_ids
 from src.data.scenes import render
-from tests.tensors import shaken
+from tests.factories import shaken
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -7,7 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.monitoring.label_free import Criteria, PairStatistics
+
 Views = tuple[Tensor, Tensor]
+Step = tuple[Tensor, Tensor, Tensor]  # two views, and which images are valid
+AGREEING_CHANNELS = 5
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -38,3 +42,23 @@ def naive(steps: Sequence[Sequence[Tensor]]) -> dict[str, float | int | None]:
         "category_entropy": float(-(used * np.log(used)).sum() / np.log(len(wins))),
         "dead_categories": int((wins == 0).sum()),
     }
+
+
+def agreeing(seed: int, images: int, points: int = 7) -> Step:
+    """Views (B, P, N) that agree more than by chance; the last category never wins, the second image is not valid."""
+    generator = torch.Generator().manual_seed(seed)
+    shared = 1.5 * torch.randn(images, points, AGREEING_CHANNELS, generator=generator)
+    first, second = (shared + torch.randn(images, points, AGREEING_CHANNELS, generator=generator) for _ in "ab")
+    for view in (first, second):
+        view[..., -1] = -9
+    valid = torch.ones(images, dtype=torch.bool)
+    valid[1:2] = False
+    return first, second, valid
+
+
+def criteria_of(*steps: Step) -> Criteria | None:
+    """`Criteria` of all these steps together."""
+    statistics = PairStatistics(steps[0][0].shape[-1], torch.device("cpu"))
+    for step in steps:
+        statistics.add(*step)
+    return statistics.criteria(lambda value: value)

@@ -19,9 +19,8 @@ from src.monitoring.throughput import Throughput
 from src.monitoring.unreadable import Unreadable
 from src.training.resumption import LastCheckpoint, RandomStates, random_states
 from src.training.whole_files import WholeFiles
-from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays
-from tests.protocols import paper
+from tests.factories import VIEWS, paper
 
 BATCH = 4
 IMAGES = 6 * BATCH + 2  # 6 batches an epoch
@@ -174,14 +173,3 @@ def run(
         "images of the epoch": speed.epoch_images,
     }
     return Run(state, seen.batches, rows.rows, ended_by)
-
-
-def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Where two nested containers of tensors and values differ by so much as a bit."""
-    if isinstance(one, Tensor):
-        return [] if torch.equal(one, other) else [where]
-    if isinstance(one, dict) and one.keys() == other.keys():
-        return [found for key in one for found in differences(one[key], other[key], f"{where}.{key}")]
-    if isinstance(one, list | tuple) and len(one) == len(other):
-        return [found for k in range(len(one)) for found in differences(one[k], other[k], f"{where}[{k}]")]
-    return [] if one == other else [where]

@@ -208,3 +208,38 @@ def test_help_needs_no_torch(command: str) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def imports_between_tests(root: Path) -> list[str]:
+    """Every import of a test module by another module of the tests, in words."""
+    found = []
+    for path in sorted((root / "tests").rglob("*.py")):
+        own = ".".join(path.relative_to(root).with_suffix("").parts)
+        found += [
+            f"{path.relative_to(root)}:{line}: imports {name}"
+            for line, name in imported_names(path, own)
+            if any(part.startswith("test_") for part in name.split(".") if name.split(".")[0] == "tests")
+        ]
+    return found
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need is in a module of its own, such as `tests/factories.py`."""
+    assert imports_between_tests(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from tests.data.test_folder import tree", ["imports tests.data.test_folder.tree"]),
+        ("from tests.data import test_folder", ["imports tests.data.test_folder"]),
+        ("from . import test_folder", ["imports tests.data.test_folder"]),
+        ("def f():\n    import tests.data.test_folder as m", ["imports tests.data.test_folder"]),
+        ("from tests.factories import images\nfrom src.test_bench import x\nimport tests.naive", []),
+    ],
+)
+def test_checker_catches_a_test_that_imports_another(tmp_path: Path, text: str, expected: list[str]) -> None:
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    (tmp_path / "tests" / "data" / "test_two.py").write_text(text + "\n")
+    found = imports_between_tests(tmp_path)
+    assert [line.partition(": ")[2] for line in found] == expected

@@ -19,9 +19,8 @@ from src.data.labelled_folder import LabelledFolder
 from src.data.probed import own_labels
 from src.evaluation.probing import cell_targets
 from tests import naive
-from tests.composing import CONF, composed
+from tests.composing import CONF, TINY_EPOCHS, composed
 from tests.refusals import refusal
-from tests.test_evaluate import TINY
 
 ROW = "checkpoint, linear probe"
 EVERY_CELL = ["linear_probe.cells_per_image=10000", "linear_probe.l2=[0.01]", "linear_probe.max_iterations=1000"]
@@ -30,7 +29,7 @@ EVERY_CELL = ["linear_probe.cells_per_image=10000", "linear_probe.l2=[0.01]", "l
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("run")
-    train(composed(output, *TINY, "score_before=false"))
+    train(composed(output, *TINY_EPOCHS, "trainer.max_epochs=1", "floors=none", "score_before=false"))
     return output / "checkpoints" / "last.ckpt"
 
 

@@ -1,19 +1,21 @@
-"""Every experiment composes, and runs through on small data with RegionSim inactive and active."""
+"""Every experiment composes, and all that it names can be made on small data; one of each task is trained."""
 
 import json
 import math
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
-from src.assembly.train import train
+from src.assembly.train import chosen, floors_of, some_training_images, train
+from src.training.trainer import make_trainer
 from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 
 TREES = {"cityscapes_seg": cityscapes_tree, "potsdam_seg": potsdam_tree}
-PRETRAINING = [name for name in EXPERIMENTS if name.endswith("_pretrain")]
 METHODS = {f"coco_{name}": name for name in ("picie", "iic", "deepcluster")}  # and their tasks
-SEGMENTATION = [name for name in EXPERIMENTS if name not in PRETRAINING and name not in METHODS]
 
 
 def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> list[str]:
@@ -36,38 +38,67 @@ def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> li
     return [f"data.root={labelled_root}", "data.train_splits=[train]"]
 
 
-@pytest.mark.parametrize("region_start", ["null", "0.0"])
-@pytest.mark.parametrize("name", SEGMENTATION)
-def test_experiment_runs_with_regions_inactive_and_active(
-    name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
-) -> None:
+def tiny(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path, *more: str) -> DictConfig:
+    """The config of an experiment on small data."""
     overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
     if name.endswith("_best"):
         overrides.append("model.neck.channels=16")  # principal components: a handful of images has few pixels
-    final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
+    return composed(tmp_path, *overrides, *more)
+
+
+def is_scored(name: str) -> bool:
+    return name not in ("coco_pretrain", "in1k_pretrain")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
+    """Its data give batches, its network maps them, and its references, callbacks, loggers and trainer exist."""
+    config = tiny(name, labelled_root, coco_root, tmp_path)
+    protocol = instantiate(config.protocol)
+    data = instantiate(config.data, protocol=protocol, _convert_="all")
+    if "_target_" in config.probe:
+        data = instantiate(config.probe, data=data, _convert_="all")
+    data.setup("fit")
+    task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+    task.network.fit_neck(some_training_images(config, data))
+    views = next(iter(data.train_dataloader()))["views"]
+    assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2
+    scored = list(data.val_dataloader()) if is_scored(name) else []
+    assert bool(scored) == (data.val is not None)
+    with torch.no_grad():
+        features = task.network.eval().features(views[1].float() / 255)
+    assert features.shape[0] == 4
+    assert features.isfinite().all()
+    assert list(floors_of(config, task, data))[:1] == ([] if "_pretrain" in name else ["k-means on colour"])
+    make_trainer(config.trainer, callbacks=chosen(config.callbacks), logger=chosen(config.logger))
+
+
+@pytest.mark.parametrize("name", ["coco_seg", "camvid_seg_best"])
+def test_a_segmentation_runs_with_all_its_losses(
+    name: str, labelled_root: Path, coco_root: Path, tmp_path: Path
+) -> None:
+    final = train(tiny(name, labelled_root, coco_root, tmp_path, "task.region_start=0.0"))
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
     assert written["cost"]["steps"] > 0
     assert {"before training", "k-means on colour"} <= set(written["scores"])
 
 
-@pytest.mark.parametrize("region_start", ["null", "0.0"])
-@pytest.mark.parametrize("name", PRETRAINING)
-def test_pretraining_runs_with_regions_inactive_and_active(
-    name: str, region_start: str, labelled_root: Path, coco_root: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["coco128_pretrain", "in1k_pretrain"])
+def test_a_pretraining_runs_with_all_its_losses(
+    name: str, labelled_root: Path, coco_root: Path, tmp_path: Path
 ) -> None:
     """On unlabelled data nothing is scored; with a probe set, both probes are, before and after training."""
-    overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
-    final = train(composed(tmp_path, *overrides, f"task.region_start={region_start}"))
+    final = train(tiny(name, labelled_root, coco_root, tmp_path, "task.region_start=0.0"))
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["cost"]["steps"] > 0
-    if name in ("coco_pretrain", "in1k_pretrain"):
-        assert written["scores"] == {}
-        assert math.isnan(final)
-    else:
+    if is_scored(name):
         labels = [f"{when} training{probe}" for when in ("before", "after") for probe in ("", ", k-means")]
         assert list(written["scores"]) == labels
         assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
+    else:
+        assert written["scores"] == {}
+        assert math.isnan(final)
 
 
 @pytest.mark.parametrize("name", METHODS)

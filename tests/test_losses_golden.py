@@ -15,8 +15,8 @@ from src.losses import (
     similarity_loss,
 )
 from src.models.heads import RegionHead
+from tests.comparing import assert_close
 from tests.conftest import Golden
-from tests.tensors import assert_close
 
 
 def tensors(case: dict[str, np.ndarray], *names: str, learn: bool = False) -> list[Tensor]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from src.losses import DISTANCES, contrastive_region_loss, region_embeddings, similarity_loss, valid_mean
-from tests.tensors import assert_close, noise
+from tests.comparing import assert_close
+from tests.factories import noise
 
 
 def identity(value: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from src.metrics import (
     scores,
 )
 from tests import naive
-from tests.protocols import paper
+from tests.factories import paper
 from tests.refusals import refusal
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]

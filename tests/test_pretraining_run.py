@@ -9,17 +9,18 @@ import torch
 from src.assembly.evaluate import evaluate
 from src.assembly.train import check_sweep, train
 from src.checkpoints import load
-from tests.composing import composed
+from tests.composing import TINY, composed
 from tests.refusals import refusal
 
-TINY = ["experiment=demo_pretrain", "debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+PRETRAINING = (*TINY, "experiment=demo_pretrain")
+EPOCH = (*PRETRAINING, "trainer.fast_dev_run=false", "trainer.max_epochs=1")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of one epoch leaves, probed on its own labels."""
     output = tmp_path_factory.mktemp("run")
-    train(composed(output, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1"))
+    train(composed(output, *EPOCH))
     return output
 
 
@@ -34,7 +35,7 @@ def test_both_probes_are_scored_with_what_they_were_fitted_on(run: Path) -> None
 
 
 def test_scoring_beforehand_changes_nothing(run: Path, tmp_path: Path) -> None:
-    train(composed(tmp_path, *TINY, "trainer.fast_dev_run=false", "trainer.max_epochs=1", "score_before=false"))
+    train(composed(tmp_path, *EPOCH, "score_before=false"))
     with_it, without = (
         torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (run, tmp_path)
     )
@@ -70,18 +71,22 @@ def test_its_encoder_starts_a_segmentation(run: Path, tmp_path: Path) -> None:
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     prefix = "network.encoder.backbone."
     torch.save({name.removeprefix(prefix): x for name, x in state.items() if prefix in name}, tmp_path / "encoder.pth")
-    sizes = ["experiment=demo", "debug=tiny", *TINY[2:], "trainer.fast_dev_run=1"]
-    train(composed(tmp_path, *sizes, f"model.encoder.weights={tmp_path / 'encoder.pth'}"))
+    train(composed(tmp_path, *TINY, "trainer.fast_dev_run=1", f"model.encoder.weights={tmp_path / 'encoder.pth'}"))
     weights = json.loads((tmp_path / "scores.json").read_text())["origin"]["encoder_weights"]
     assert weights["path"] == str(tmp_path / "encoder.pth")
 
 
 def test_scoring_without_a_probe_set_is_refused(tmp_path: Path) -> None:
-    refusal(lambda: train(composed(tmp_path, *TINY, "probe=none")), "probe=none", "probe=own_labels", "probe=unscored")
+    refusal(
+        lambda: train(composed(tmp_path, *PRETRAINING, "probe=none")),
+        "probe=none",
+        "probe=own_labels",
+        "probe=unscored",
+    )
 
 
 def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
-    train(composed(tmp_path, *TINY, "probe=unscored"))
+    train(composed(tmp_path, *PRETRAINING, "probe=unscored"))
     assert json.loads((tmp_path / "scores.json").read_text())["scores"] == {}
 
 

@@ -9,10 +9,9 @@ from omegaconf import OmegaConf
 from src.assembly.train import train
 from src.errors import plain_errors
 from src.training.trainer import check_devices, check_trainer
-from tests.composing import composed
+from tests.composing import TINY, composed
 from tests.refusals import refusal
 
-TINY = ("experiment=demo", "debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32")
 PRETRAINING = ("experiment=demo_pretrain", *TINY[1:])
 
 

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,22 +14,11 @@ from src.checkpoints import load
 from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError, plain_errors
 from tests.composing import composed
+from tests.processes import command
 
 ROOT = Path(__file__).parents[1]
 TINY = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2"]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
-
-
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m` as a user would, from the root of the clone."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")

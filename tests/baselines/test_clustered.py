@@ -24,7 +24,7 @@ from src.models.encoder import resnet
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
 from tests.composing import composed
-from tests.protocols import paper
+from tests.factories import paper
 
 CLASSES = (Category("sky", "stuff"), Category("sand", "stuff"), Category("ball", "thing"))
 CLUSTERING = {"share": 0.5, "pixels_per_image": 20, "scored_images": 4, "backend": "sklearn", "seed": 0}

@@ -8,10 +8,13 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tests.baselines.test_clustered import DEMO
-from tests.test_train import command
+from tests.composing import TINY_EPOCHS
+from tests.processes import command
 
-OVERRIDES = (*DEMO, "+row=picie_aux", "trainer=ddp_cpu", "model.num_aux_categories=16", "callbacks.pictures=null")
+OVERRIDES = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=2", "data.train_scenes=16", "data.val_scenes=3", "protocol.resamples=0"),
+    *("+row=picie_aux", "trainer=ddp_cpu", "model.num_aux_categories=16", "callbacks.pictures=null"),
+)
 
 
 class Keep(Callback):

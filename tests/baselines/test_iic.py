@@ -17,7 +17,7 @@ from src.models.dense import DenseFeatures
 from src.models.encoder import resnet
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
-from tests.protocols import paper
+from tests.factories import paper
 
 CLASSES = (Category("sky", "stuff"), Category("sand", "stuff"), Category("ball", "thing"))
 

@@ -14,7 +14,7 @@ from src.checkpoints.reading import read_checkpoint
 from src.metrics import Category
 from src.models.encoder import resnet
 from tests.composing import composed
-from tests.protocols import paper
+from tests.factories import paper
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
 RESNET18 = {"_target_": "src.models.encoder.resnet", "name": "resnet18"}

@@ -19,9 +19,10 @@ from src.models.encoder import Encoder, efficientnet_lite0, resnet
 from src.models.heads import RegionHead
 from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam
+from tests.comparing import assert_close
 from tests.conftest import SHARED, Golden
+from tests.factories import images
 from tests.refusals import refusal
-from tests.tensors import assert_close, images
 
 State = dict[str, Tensor]
 LAYERS = (1, 2, 3, 4)

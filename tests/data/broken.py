@@ -1,16 +1,23 @@
-"""Image files that can't be read, are none or are left out, and what makes image files of any kind."""
+"""Image files that can't be read, are none or are left out, what makes image files of any kind, and data with them."""
 
 import io
+import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import nn
+
+from src.data.labelled_folder import LabelledFolder
+from src.data.reading import OnCorrupt
+from src.data.views import CropAndWhole
+from src.evaluation.protocol import Protocol
 
 COLOURS = np.full((32, 32, 3), 255, np.uint8)  # red, green, blue and white quarters
 COLOURS[:16, :16], COLOURS[:16, 16:], COLOURS[16:, :16] = (220, 30, 20), (30, 200, 40), (20, 40, 210)
@@ -121,3 +128,28 @@ LEFT_OUT = [
     Sample("folder named .jpg", "folder.jpg", lambda path: path.mkdir()),
     Sample("FIFO named .jpg", "fifo.jpg", os.mkfifo),
 ]
+
+
+GOOD = Sample("good", "good.png", png())
+VIEWS = CropAndWhole(24, (0.5, 1.0), 0.0, nn.Identity())
+AS_IT_IS = Protocol("as it is", "own", False, False, "hungarian", "main", False, 0)
+
+
+def folder_of(root: Path, samples: Sequence[Sample]) -> Path:
+    """A folder for `data=labelled_folder` whose two splits hold a good image and these."""
+    classes = [{"id": number, "name": name, "kind": "stuff"} for number, name in enumerate(("earth", "sky"))]
+    (root / "classes.json").write_text(json.dumps(classes), encoding="ascii")
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True)
+        for sample in (GOOD, *samples):
+            sample.write(root / "images" / split / sample.name)
+            height, width = (32, 32) if sample.pixels is None else sample.pixels.shape[:2]
+            label = Image.new("L", (width, height))
+            label.save((root / "labels" / split / sample.name).with_suffix(".png"))
+    return root
+
+
+def data_of(root: Path, on_corrupt: OnCorrupt, num_workers: int = 0) -> LabelledFolder:
+    loading = {"batch_size": 1, "num_workers": num_workers, "seed": 0, "on_corrupt": on_corrupt}
+    return LabelledFolder(str(root), ["train"], "val", views=VIEWS, protocol=AS_IT_IS, **loading)

@@ -1,10 +1,9 @@
 """Odd and broken images in training and in scoring: loaded with the right pixels, or named."""
 
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from src.data.labelled_folder import LabelledFolder
-from src.data.reading import Loader, OnCorrupt
-from src.data.views import CropAndWhole
+from src.data.reading import Loader
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
-from tests.data.broken import FORBIDDEN, LEFT_OUT, PICTURE, UNREADABLE, Sample, png
+from tests.data.broken import FORBIDDEN, LEFT_OUT, PICTURE, UNREADABLE, VIEWS, Sample, data_of, folder_of
 from tests.data.documented import quoted, require_documented, row
 from tests.data.odd import ODD
 
@@ -28,9 +24,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="file names and messages of Linux"),
     pytest.mark.filterwarnings("ignore:images both trained on and scored.*disk.png"),  # in both splits the same device
 ]
-VIEWS = CropAndWhole(24, (0.5, 1.0), 0.0, nn.Identity())
-AS_IT_IS = Protocol("as it is", "own", False, False, "hungarian", "main", False, 0)
-GOOD = Sample("good", "good.png", png())
 SAMPLES = [*ODD, *UNREADABLE, *LEFT_OUT]
 NOBODY = 65534
 
@@ -48,26 +41,6 @@ class Outcome(NamedTuple):
     named: list[str]
     pair: dict[str, Any] | None
     scored: dict[str, Any] | None
-
-
-def folder_of(root: Path, samples: Sequence[Sample]) -> Path:
-    """A folder for `data=labelled_folder` whose two splits hold a good image and these."""
-    classes = [{"id": number, "name": name, "kind": "stuff"} for number, name in enumerate(("earth", "sky"))]
-    (root / "classes.json").write_text(json.dumps(classes), encoding="ascii")
-    for split in ("train", "val"):
-        for folder in ("images", "labels"):
-            (root / folder / split).mkdir(parents=True)
-        for sample in (GOOD, *samples):
-            sample.write(root / "images" / split / sample.name)
-            height, width = (32, 32) if sample.pixels is None else sample.pixels.shape[:2]
-            label = Image.new("L", (width, height))
-            label.save((root / "labels" / split / sample.name).with_suffix(".png"))
-    return root
-
-
-def data_of(root: Path, on_corrupt: OnCorrupt, num_workers: int = 0) -> LabelledFolder:
-    loading = {"batch_size": 1, "num_workers": num_workers, "seed": 0, "on_corrupt": on_corrupt}
-    return LabelledFolder(str(root), ["train"], "val", views=VIEWS, protocol=AS_IT_IS, **loading)
 
 
 def by_name(loader: Loader) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,9 @@ from PIL import Image
 
 from src.data.reading import OnCorrupt
 from src.errors import DenseSiamError
-from tests.data.broken import encoded, half, jpeg, png, raw_png
+from tests.data.broken import data_of, encoded, folder_of, half, jpeg, png, raw_png
 from tests.data.documented import quoted, require_documented, row
 from tests.data.odd import exif
-from tests.data.test_broken_inputs import data_of, folder_of
 
 ZEROS = Image.new("L", (32, 32))
 PALETTE = Image.new("P", (32, 32), 1)

@@ -15,9 +15,8 @@ from src.data.labelled_folder import LabelledFolder
 from src.data.views import CropAndWhole
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
-from tests.data.broken import png
+from tests.data.broken import folder_of, png
 from tests.data.documented import quoted, require_documented, row
-from tests.data.test_broken_inputs import folder_of
 
 LOADING = {
     "views": CropAndWhole(24, (0.5, 1.0), 0.0, nn.Identity()),

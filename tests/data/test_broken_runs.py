@@ -17,9 +17,8 @@ from src.data import labelled_folder
 from src.data.images import open_image
 from src.errors import DenseSiamError
 from tests.composing import composed
-from tests.data.broken import Sample, half, png
+from tests.data.broken import Sample, data_of, folder_of, half, png
 from tests.data.documented import quoted, require_documented, row
-from tests.data.test_broken_inputs import data_of, folder_of
 
 NAMES = ("a.png", "b.png", "c.png", "good.png")
 # Which images of which split are cut short, and whether the run goes on without them.

@@ -42,6 +42,7 @@ def test_coco_seg_trains_and_scores(
         "trainer.accelerator=cpu",
         "trainer.log_every_n_steps=1",
         "preview_steps=0",
+        "protocol.resamples=10",
         *data,
     ]
     train(composed(tmp_path, "experiment=coco_seg", f"data.root={coco128_as_coco}", *sizes, *choices))

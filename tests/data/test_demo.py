@@ -8,8 +8,7 @@ import torch
 from src.data.demo import SceneImages, Scenes
 from src.data.scenes import CLASSES, render
 from src.data.views import CropAndWhole, colour_augmentation
-from tests.augmentation import VIEWS
-from tests.protocols import paper
+from tests.factories import VIEWS, paper
 
 
 def scenes(**changes: Any) -> Scenes:

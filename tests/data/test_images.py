@@ -16,7 +16,7 @@ from src.data.reading import Reader
 from src.data.scored import ScoredImages
 from tests.conftest import SHARED, Golden
 from tests.data.arrays import Arrays
-from tests.protocols import paper
+from tests.factories import paper
 from tests.refusals import refusal
 
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +12,14 @@ import torch
 from PIL import Image
 
 from src.data.images import open_label
-from src.data.labelled_folder import FolderImages, LabelledFolder, images_in, read_classes
+from src.data.labelled_folder import FolderImages, images_in, read_classes
 from src.data.reading import Reader
 from src.data.scored import WholeImages
 from src.errors import DenseSiamError
 from src.metrics import Category
-from tests.augmentation import VIEWS
-from tests.protocols import paper
+from tests.factories import labelled_data as folder
+from tests.factories import paper
 from tests.refusals import refusal
-
-
-def folder(root: Path, **changes: Any) -> LabelledFolder:
-    options = {"train_splits": ["train"], "val_split": "val", "views": VIEWS, "protocol": paper()}
-    options |= {"batch_size": 2, "num_workers": 0, "seed": 0, "on_corrupt": "raise"}
-    return LabelledFolder(str(root), **(options | changes))
 
 
 def test_the_layout_is_read(labelled_root: Path) -> None:

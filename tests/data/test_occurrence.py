@@ -14,10 +14,9 @@ from src.data.datamodule import TwoViewData
 from src.data.occurrence import warn_of_absent_classes
 from src.data.probed import labelled_folder
 from src.metrics import Category
-from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays, flat
-from tests.data.test_labelled_folder import folder
-from tests.protocols import paper
+from tests.factories import VIEWS, paper
+from tests.factories import labelled_data as folder
 from tests.refusals import refusal
 
 TWO = (Category("background", "stuff"), Category("cell", "thing"))

@@ -16,12 +16,11 @@ from src.data.labelled_folder import FolderImages
 from src.data.overlap import shared_files
 from src.data.potsdam import Potsdam
 from src.data.probed import labelled_folder, own_labels
-from tests.augmentation import VIEWS, noise_image
 from tests.data.arrays import Arrays, flat
-from tests.data.test_labelled_folder import folder
-from tests.data.test_probed import unlabelled
 from tests.data.trees import cityscapes_tree, potsdam_tree
-from tests.protocols import paper
+from tests.factories import VIEWS, noise_image, paper
+from tests.factories import labelled_data as folder
+from tests.factories import unlabelled_data as unlabelled
 from tests.refusals import refusal
 
 LOADING: dict[str, Any] = {"views": VIEWS, "protocol": paper(), "batch_size": 1, "num_workers": 0, "seed": 0}

@@ -11,13 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from src.data.datamodule import TwoViewData
-from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.probed import Probed, labelled_folder, own_labels, unscored
-from src.evaluation.protocol import Protocol
-from tests.augmentation import VIEWS, noise_image
 from tests.composing import CONF
-from tests.protocols import paper
+from tests.factories import VIEWS, noise_image, paper
+from tests.factories import unlabelled_data as unlabelled
 from tests.refusals import refusal
 
 
@@ -29,12 +27,6 @@ def photographs(tmp_path: Path) -> Path:
     for index in range(5):
         noise_image(40, 30, index).save(folder / f"photograph{index}.png")
     return folder
-
-
-def unlabelled(root: Path, on_corrupt: str = "raise", num_workers: int = 0, protocol: Protocol | None = None) -> Folder:
-    loading = {"views": VIEWS, "protocol": protocol or paper(), "batch_size": 2, "seed": 3}
-    loading |= {"num_workers": num_workers, "on_corrupt": on_corrupt}
-    return Folder(str(root), ".", "images", None, None, **loading)
 
 
 def probed(data: TwoViewData, root: Path, train_splits: list[str] | str = ("train",), val_split: str = "val") -> Probed:

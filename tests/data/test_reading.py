@@ -18,9 +18,8 @@ from src.data.datamodule import TwoViewData
 from src.data.images import UnreadableFileError
 from src.data.reading import Loader, Reader
 from src.metrics import Category
-from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays, flat, number_of
-from tests.protocols import paper
+from tests.factories import VIEWS, paper
 from tests.refusals import refusal
 
 

@@ -23,8 +23,8 @@ from src.data.preparation.archives import unpack
 from src.data.preparation.downloads import Part
 from src.data.regular import files_in, open_regular
 from src.errors import DenseSiamError
-from tests.data.test_labelled_folder import folder as data_of
 from tests.data.trees import cityscapes_tree, potsdam_tree
+from tests.factories import labelled_data as data_of
 from tests.refusals import refusal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kinds of files of Linux")

@@ -16,9 +16,8 @@ from src.data.scored import ScoredImages, WholeImages
 from src.errors import DenseSiamError
 from src.evaluation.protocol import Protocol
 from src.metrics import Category
-from tests.augmentation import VIEWS
 from tests.data.arrays import Arrays
-from tests.protocols import paper
+from tests.factories import VIEWS, paper
 from tests.refusals import refusal
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]

@@ -18,7 +18,7 @@ from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.views import CropAndWhole, TwoCrops, ViewPairs
 from src.geometry import Crop, box_grid, overlap_boxes, sample_boxes
-from tests.augmentation import COLOURS, noise_image
+from tests.factories import COLOURS, noise_image
 from tests.refusals import refusal
 
 SIZE = 24

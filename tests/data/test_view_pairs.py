@@ -13,8 +13,7 @@ from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.views import ViewPairs
 from src.metrics import Category
-from tests.augmentation import VIEWS, noise_image
-from tests.protocols import paper
+from tests.factories import VIEWS, noise_image, paper
 
 
 class NoiseImages:

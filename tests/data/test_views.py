@@ -13,7 +13,7 @@ from src.data.images import to_tensor
 from src.data.views import CropAndWhole, colour_augmentation
 from src.errors import DenseSiamError
 from src.geometry import box_grid, sample_boxes
-from tests.augmentation import COLOURS, noise_image
+from tests.factories import COLOURS, noise_image
 
 SIZE = 16
 SHAPES = [(60, 60), (63, 48), (42, 61)]  # (width, height)

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from src.errors import DenseSiamError, plain_errors
 from src.evaluation.protocol import Protocol
 from tests.composing import CONF, composed
-from tests.protocols import paper
+from tests.factories import paper
 from tests.refusals import refusal
 
 PAPER = {

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from src.models.encoder import Encoder, efficientnet_lite0, resnet, timm_features
+from tests.factories import images
 from tests.refusals import refusal
-from tests.tensors import images
 
 NAMES = ["resnet18", "resnet34", "resnet50", "resnet101"]
 

@@ -9,8 +9,8 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from src.models.encoder import resnet
+from tests.factories import images
 from tests.refusals import refusal
-from tests.tensors import images
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from src.models.encoder import Encoder, efficientnet_lite0, resnet, timm_features
 from src.models.sizes import nearest_multiple
+from tests.factories import images
 from tests.refusals import refusal
-from tests.tensors import images
 
 VIT = {"dynamic_img_size": True, "out_indices": (-1,), "depth": 1, "embed_dim": 48, "num_heads": 2}
 ENCODERS: dict[str, Callable[[], Encoder]] = {

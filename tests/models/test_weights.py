@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from src.models import encoder as module
 from src.models.encoder import efficientnet_lite0, load_weights, resnet, timm_features
+from tests.factories import images, shaken
 from tests.refusals import refusal
-from tests.tensors import images, shaken
 
 
 def test_weights_of_a_file_are_really_loaded(resnet18_file: Path) -> None:

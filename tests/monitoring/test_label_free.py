@@ -7,31 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
-from torch import Tensor
 
-from src.monitoring.label_free import Criteria, PairStatistics, consistency, entropies, joint_counts, mutual_information
-
-N = 5
-Step = tuple[Tensor, Tensor, Tensor]
-
-
-def drawn(seed: int, images: int, points: int = 7) -> Step:
-    """Views (B, P, N) that agree more than by chance; the last category never wins, the second image is not valid."""
-    generator = torch.Generator().manual_seed(seed)
-    shared = 1.5 * torch.randn(images, points, N, generator=generator)
-    first, second = (shared + torch.randn(images, points, N, generator=generator) for _ in "ab")
-    for view in (first, second):
-        view[..., -1] = -9
-    valid = torch.ones(images, dtype=torch.bool)
-    valid[1:2] = False
-    return first, second, valid
-
-
-def measured(*steps: Step) -> Criteria | None:
-    statistics = PairStatistics(steps[0][0].shape[-1], torch.device("cpu"))
-    for step in steps:
-        statistics.add(*step)
-    return statistics.criteria(lambda value: value)
+from src.monitoring.label_free import PairStatistics, consistency, entropies, joint_counts, mutual_information
+from tests.embeddings import AGREEING_CHANNELS, Step, agreeing, criteria_of
 
 
 def naive(*steps: Step) -> dict[str, float]:
@@ -57,8 +35,8 @@ def naive(*steps: Step) -> dict[str, float]:
 
 
 def test_an_epoch_equals_the_loop() -> None:
-    steps = [drawn(seed, images) for seed, images in enumerate((6, 1, 4))]
-    found = measured(*steps)
+    steps = [agreeing(seed, images) for seed, images in enumerate((6, 1, 4))]
+    found = criteria_of(*steps)
     assert found is not None
     assert found._asdict() == pytest.approx(naive(*steps), rel=1e-5)
     assert all(0.1 < value < 0.9 for value in found)
@@ -97,8 +75,8 @@ def test_neither_collapse_nor_chance_is_information(joint: list[list[int]], expe
 
 def test_many_places_are_not_lost_in_rounding() -> None:
     """A sum in float32 stops to grow at 2^24; the mean of equal steps is that of one."""
-    statistics = PairStatistics(N, torch.device("cpu"))
-    step = drawn(0, 4)
+    statistics = PairStatistics(AGREEING_CHANNELS, torch.device("cpu"))
+    step = agreeing(0, 4)
     statistics.add(*step)
     once = statistics.criteria(lambda value: value)
     statistics.joint *= 10**9
@@ -112,31 +90,33 @@ def test_many_places_are_not_lost_in_rounding() -> None:
 
 
 def test_halves_of_the_batch_add_up() -> None:
-    first, second, valid = drawn(3, 8)
-    halves = [PairStatistics(N, torch.device("cpu")) for _ in "ab"]
+    first, second, valid = agreeing(3, 8)
+    halves = [PairStatistics(AGREEING_CHANNELS, torch.device("cpu")) for _ in "ab"]
     for half, part in zip(halves, (slice(0, 3), slice(3, 8)), strict=True):
         half.add(first[part], second[part], valid[part])
     ready = [[half.joint.clone(), half.entropy * half.places] for half in halves]
     totals = iter([one + other for one, other in zip(*ready, strict=True)])
-    assert halves[0].criteria(lambda value: next(totals)) == pytest.approx(measured((first, second, valid)), rel=1e-6)
+    assert halves[0].criteria(lambda value: next(totals)) == pytest.approx(
+        criteria_of((first, second, valid)), rel=1e-6
+    )
 
 
 def test_nothing_valid_is_nothing() -> None:
-    first, second, valid = drawn(0, 3)
-    assert measured((first, second, torch.zeros_like(valid))) is None
-    kept = [measured((first, second, valid)), measured((first, second, ~valid), (first, second, valid))]
+    first, second, valid = agreeing(0, 3)
+    assert criteria_of((first, second, torch.zeros_like(valid))) is None
+    kept = [criteria_of((first, second, valid)), criteria_of((first, second, ~valid), (first, second, valid))]
     assert kept[0] != kept[1]
 
 
 def test_sharper_logits_lower_the_entropy_and_nothing_else() -> None:
-    first, second, valid = drawn(5, 6)
-    found = [measured((scale * first, scale * second, valid)) for scale in (0.5, 1, 2)]
+    first, second, valid = agreeing(5, 6)
+    found = [criteria_of((scale * first, scale * second, valid)) for scale in (0.5, 1, 2)]
     assert all(one and other and one.entropy > other.entropy for one, other in pairwise(found))
     assert len({one and (one.consistency, one.mutual_information, one.balance) for one in found}) == 1
 
 
 def test_one_category_says_nothing() -> None:
-    found = measured((torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), torch.ones(2, dtype=torch.bool)))
+    found = criteria_of((torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), torch.ones(2, dtype=torch.bool)))
     assert found is not None
     assert found.consistency == 1
     assert all(math.isnan(value) for value in found[1:])

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from src.assembly.train import train
 from src.monitoring.label_free_monitor import LabelFreeCriteria
-from tests.composing import composed
-from tests.monitoring.test_label_free import drawn, measured
+from tests.composing import TINY_EPOCHS, composed
+from tests.embeddings import agreeing, criteria_of
 from tests.processes import in_two_processes
-from tests.test_evaluate import TINY
 
 NAMES = ["consistency", "mutual_information", "entropy", "balance"]
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
@@ -39,7 +38,7 @@ class Scripted(lightning.LightningModule):
 
 def fit(module: Scripted, own: slice = slice(None), epochs: int = 2, **options: Any) -> LabelFreeCriteria:
     """Train on four steps of 6 images each, of which the second is not valid."""
-    steps = [{"step": step, "valid": drawn(step, 6)[2][own]} for step in range(4)]
+    steps = [{"step": step, "valid": agreeing(step, 6)[2][own]} for step in range(4)]
     callback = LabelFreeCriteria()
     settings: dict[str, Any] = {"max_epochs": epochs, "logger": False, "enable_checkpointing": False}
     settings |= {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"} | options
@@ -51,12 +50,12 @@ def fit(module: Scripted, own: slice = slice(None), epochs: int = 2, **options: 
 
 
 def dense(epoch: int, step: int) -> Embeddings:
-    first, second, _ = drawn(step, 6)
+    first, second, _ = agreeing(step, 6)
     return {"dense": (first, second), "image": (first[:, 0], second[:, 0]), "aux": (second, second)}
 
 
 def test_an_epoch_is_that_of_the_dense_branch_alone() -> None:
-    expected = measured(*(drawn(step, 6) for step in range(4)))
+    expected = criteria_of(*(agreeing(step, 6) for step in range(4)))
     assert expected is not None
     found = fit(Scripted(dense)).last
     assert list(found) == NAMES
@@ -67,7 +66,7 @@ def test_each_epoch_starts_anew_and_the_last_one_stays() -> None:
     """In the second epoch both views are the same; in the third the branch is inactive."""
 
     def embeddings(epoch: int, step: int) -> Embeddings:
-        first, second, _ = drawn(step, 6)
+        first, second, _ = agreeing(step, 6)
         return ({"dense": (first, second)}, {"dense": (first, first)}, {})[epoch]
 
     twice, thrice = (fit(Scripted(embeddings), epochs=epochs).last for epochs in (2, 3))
@@ -102,7 +101,7 @@ def test_two_processes_count_as_one(tmp_path: Path) -> None:
 
 
 def test_a_run_logs_them_and_writes_the_last_ones(tmp_path: Path) -> None:
-    train(composed(tmp_path, *TINY, "trainer.max_epochs=2", "score_before=false"))
+    train(composed(tmp_path, *TINY_EPOCHS, "trainer.max_epochs=2", "floors=none", "score_before=false"))
     written = json.loads((tmp_path / "scores.json").read_text())["label_free"]
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["label_free/entropy"]]
@@ -114,5 +113,14 @@ def test_a_run_logs_them_and_writes_the_last_ones(tmp_path: Path) -> None:
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
     assert composed(tmp_path, "ckpt_path=x", name="evaluate").callbacks.criteria is None
-    train(composed(tmp_path, *TINY, "callbacks.criteria=null", "score_before=false"))
+    train(
+        composed(
+            tmp_path,
+            *TINY_EPOCHS,
+            "trainer.max_epochs=1",
+            "floors=none",
+            "callbacks.criteria=null",
+            "score_before=false",
+        )
+    )
     assert "label_free" not in json.loads((tmp_path / "scores.json").read_text())

@@ -97,6 +97,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return run
 
 
+@pytest.mark.slow
 def test_mean_spread_seeds_and_cost(tmp_path: Path) -> None:
     for seed, miou in enumerate((20.0, 22.0, 24.0)):
         write_run(tmp_path / str(seed), seed, miou)

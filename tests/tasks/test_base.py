@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from src.evaluation.scoring import Scoring
 from src.metrics import Category, class_iou
 from src.tasks.pixels import PixelTask
-from tests.protocols import paper
+from tests.factories import paper
+from tests.factories import segment_task as make_task
 from tests.refusals import refusal
-from tests.tasks.test_segment import make_task
 
 TWO = (Category("a", "stuff"), Category("b", "thing"))
 

@@ -7,8 +7,10 @@ import torch
 
 from src.models.encoder import resnet
 from src.tasks.pairs import of_one_colour
+from tests.factories import at_epoch
+from tests.factories import segment_batch as make_batch
+from tests.factories import segment_task as make_task
 from tests.refusals import refusal
-from tests.tasks.test_segment import at_epoch, make_batch, make_task
 
 
 def test_a_loss_that_is_not_finite_names_every_term(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from src.models import heads
 from src.models.heads import RegionHead, layer_first
 from src.models.siamese import Branch, View
 from src.tasks.pretrain import Pretrain
-from tests.tasks.test_pretrain import make_batches, make_task
+from tests.factories import pretrain_batches as make_batches
+from tests.factories import pretrain_task as make_task
 
 Step = tuple[View, View, dict[str, Tensor]]
 

@@ -1,7 +1,6 @@
 """The pre-training task: Eq. 7, and SimSiam where no pixel is compared."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import lightning
@@ -10,64 +9,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from src.evaluation.probing import ProbeSettings
 from src.losses import DISTANCES, contrastive_region_loss, cosine_distance, similarity_loss
-from src.models.encoder import resnet
-from src.models.necks import DeepestMap
-from src.models.siamese import DenseSiam
-from src.optim import sgd
 from src.tasks.pretrain import Pretrain
 from tests import simsiam
-from tests.criterion import criterion_of
-from tests.protocols import paper
+from tests.factories import EQ_7, Batch
+from tests.factories import pretrain_batches as make_batches
+from tests.factories import pretrain_task as make_task
 from tests.refusals import refusal
-
-EQ_7 = {"image": 1.0, "dense": 1.0, "region": 0.1}
-Batch = dict[str, Any]
-
-
-def make_task(**changes: Any) -> Pretrain:
-    torch.manual_seed(0)
-    criterion = criterion_of(changes)
-    values: dict[str, Any] = {
-        "encoder": resnet("resnet18", None, frozen=False, output_stride=changes.pop("output_stride", 8)),
-        "neck": DeepestMap,
-        "num_categories": 12,
-        "hidden_channels": 16,
-        "image_channels": 24,
-        "image_bottleneck": 8,
-        "grid_size": 3,
-        "grid_position": "after_predictor",
-    }
-    values |= {name: changes.pop(name) for name in list(changes) if name in (*values, "global_region")}
-    options: dict[str, Any] = {
-        "classes": (),
-        "loss_weights": EQ_7,
-        "schedule": "cosine",
-        "constant_predictor_lr": False,
-        "linear_probe": ProbeSettings(cells_per_image=16, l2=[0.01], max_iterations=20, seed=0),
-        "protocol": paper(),
-        "region_start": 0.0,
-        "criterion": criterion,
-        "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
-    }
-    return Pretrain(partial(DenseSiam, **values), **(options | changes))
-
-
-def make_batches(count: int, size: int = 4) -> list[Batch]:
-    generator = torch.Generator().manual_seed(1)
-    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.7, 0.2, 0.1, 0.8]]]).repeat(size, 1, 1)
-    return [
-        {
-            "views": [torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=generator) for _ in "ab"],
-            "boxes": boxes,
-            "valid": torch.ones(size, dtype=torch.bool),
-            "redrawn": torch.zeros(size),
-            "index": torch.arange(size),
-            "unreadable": [""] * size,
-        }
-        for _ in range(count)
-    ]
 
 
 class Record(Callback):

@@ -24,10 +24,9 @@ from src.tasks.pretrain import Pretrain
 from src.tasks.segment import Segment
 from src.tasks.siamese import SiameseTask
 from src.training.sync_batchnorm import SyncBatchNorm
-from tests.composing import composed
-from tests.processes import in_two_processes
-from tests.tasks import test_pretrain, test_segment
-from tests.test_train import TINY, command
+from tests.composing import TINY_EPOCHS, composed
+from tests.factories import pretrain_batches, pretrain_task, segment_task
+from tests.processes import command, in_two_processes
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 YES, NO = True, False
@@ -49,11 +48,11 @@ def encoder() -> Encoder:
 
 
 def pretraining(**changes: Any) -> Pretrain:
-    return test_pretrain.make_task(encoder=encoder(), **changes)
+    return pretrain_task(encoder=encoder(), **changes)
 
 
 def segmentation(**changes: Any) -> Segment:
-    task = test_segment.make_task(**changes)
+    task = segment_task(**changes)
     task.network = DenseSiam(encoder(), partial(SimplifiedFPN, channels=16), 4, 10, losses=task.network.losses)
     return task
 
@@ -124,7 +123,7 @@ def with_fixed_statistics(task: SiameseTask, batch: dict[str, Any]) -> SiameseTa
 
 
 def steps_of(case: Case, share: slice, trainer: str) -> list[Step]:
-    batches = [batch | {"valid": torch.tensor(case.valid)} for batch in test_pretrain.make_batches(2)]
+    batches = [batch | {"valid": torch.tensor(case.valid)} for batch in pretrain_batches(2)]
     slow = sgd(base_lr=0.005, batch_size=256, momentum=0.9, weight_decay=1e-4)
     task = with_fixed_statistics(case.make(region_start=0.5, optimizer=slow, **case.options), batches[0])
     return fit(task, batches, share, trainer)
@@ -134,7 +133,7 @@ def one_of_two(rank: int) -> tuple[dict[str, list[Step]], str]:
     os.environ["LOCAL_RANK"] = str(rank)  # tells Lightning that the processes are there already
     found = {name: steps_of(case, slice(2 * rank, 2 * rank + 2), "ddp_cpu") for name, case in CASES.items()}
     try:
-        fit(pretraining(), test_pretrain.make_batches(1, size=2), slice(rank, rank + 1), "ddp_cpu")
+        fit(pretraining(), pretrain_batches(1, size=2), slice(rank, rank + 1), "ddp_cpu")
     except DenseSiamError as error:
         return found, str(error)
     return found, "no error"
@@ -190,7 +189,7 @@ def test_one_image_per_process_under_batch_norm_is_refused_by_both(both: Shared)
 
 
 def test_synchronised_batch_norm_takes_every_place_and_name() -> None:
-    task = test_pretrain.make_task()
+    task = pretrain_task()
     names = list(task.state_dict())
     converted = SyncBatchNorm().apply(task)
     norms = [module for module in converted.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -216,7 +215,15 @@ def pretrained(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the demo, tiny, in two processes as a user would."""
     kept = f"{{_target_: tests.tasks.test_processes.Keep, folder: {folder}}}"
     quiet = ["score_before=false", "callbacks.pictures=null", "callbacks.progress=null", f"+callbacks.kept={kept}"]
-    overrides = [*TINY, "experiment=demo_pretrain", "trainer=ddp_cpu", "data.val_scenes=3", *quiet, *more]
+    overrides = [
+        *TINY_EPOCHS,
+        "trainer.max_epochs=2",
+        "experiment=demo_pretrain",
+        "trainer=ddp_cpu",
+        "data.val_scenes=3",
+        *quiet,
+        *more,
+    ]
     return command("src.train", *overrides, f"hydra.run.dir={folder}")
 
 

@@ -1,6 +1,5 @@
 """The segmentation task: which losses count when, and what a step minimises."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,72 +18,12 @@ from src.losses import (
     segmentation_loss,
     similarity_loss,
 )
-from src.metrics import Category
-from src.models.encoder import resnet
-from src.models.necks import SimplifiedFPN
-from src.models.siamese import DenseSiam, View
-from src.optim import sgd
-from src.tasks.segment import Segment
+from src.models.siamese import View
 from src.tasks.siamese import epochs_of
-from tests.criterion import alone, criterion_of
-from tests.protocols import paper
+from tests.factories import TABLE_5, alone, at_epoch
+from tests.factories import segment_batch as make_batch
+from tests.factories import segment_task as make_task
 from tests.refusals import refusal
-
-CLASSES = (Category("sky", "stuff"), Category("sand", "stuff"), Category("ball", "thing"))
-TABLE_5 = [
-    {"dense": "balanced", "aux": 0, "seg": 0, "region": 0},
-    {"dense": "balanced", "aux": "balanced", "seg": 0, "region": 0},
-    {"dense": "balanced", "aux": "balanced", "seg": 1.0, "region": 0},
-    {"dense": "balanced", "aux": "balanced", "seg": 1.0, "region": 0.1},
-]
-
-
-def make_task(**changes: Any) -> Segment:
-    """A small task; changes are of its arguments, of its criterion's or of its network's."""
-    torch.manual_seed(0)
-    criterion = criterion_of(changes)
-    network = partial(
-        DenseSiam,
-        encoder=changes.pop("encoder", None) or resnet("resnet18", None, frozen=False),
-        neck=partial(SimplifiedFPN, channels=16),
-        num_categories=changes.pop("num_categories", 4),
-        num_aux_categories=10,
-    )
-    options: dict[str, Any] = {
-        "loss_weights": TABLE_5[3],
-        "region_start": 0.8,
-        "criterion": criterion,
-        "optimizer": sgd(base_lr=0.05, batch_size=256, momentum=0.9, weight_decay=1e-4),
-        "protocol": paper(),
-    }
-    return Segment(network, CLASSES, **(options | changes))
-
-
-def at_epoch(task: Segment, epoch: int, max_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand a task into an epoch of a single-process run."""
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    trainer = SimpleNamespace(
-        max_epochs=max_epochs, max_steps=-1, strategy=strategy, global_step=7, current_epoch=epoch
-    )
-    trainer.precision = "32-true"
-    monkeypatch.setattr(Segment, "trainer", trainer)
-    monkeypatch.setattr(Segment, "current_epoch", epoch)
-    monkeypatch.setattr(Segment, "global_step", 7)
-    monkeypatch.setattr(Segment, "log", lambda *args, **kwargs: None)
-    monkeypatch.setattr(Segment, "log_dict", lambda *args, **kwargs: None)
-
-
-def make_batch() -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(1)
-    views = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator) for _ in range(2)]
-    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.1, 0.2, 0.7, 0.8]]]).repeat(3, 1, 1)
-    return {
-        "views": views,
-        "boxes": boxes,
-        "valid": torch.tensor([True, True, True]),
-        "redrawn": torch.zeros(3),
-        "index": torch.arange(3),
-    }
 
 
 @pytest.mark.parametrize("weights", TABLE_5)

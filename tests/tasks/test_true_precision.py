@@ -10,9 +10,9 @@ from torch import Tensor
 
 from src.assembly.train import train
 from src.tasks.pairs import PairTask
+from tests.comparing import differences
 from tests.composing import composed
 from tests.refusals import refusal
-from tests.resuming import differences
 
 TINY = [
     "experiment=demo",

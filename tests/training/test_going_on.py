@@ -18,19 +18,14 @@ from src.assembly.export import export
 from src.assembly.train import train
 from src.checkpoints import load
 from src.tasks.pairs import PairTask
-from tests.composing import composed
+from tests.comparing import differences
+from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
-from tests.resuming import differences
 
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=3",
-    "floors=none",
-    "task.region_start=0.5",
-]
-TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "callbacks.checkpoint.every_n_steps=2"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=3", "floors=none", "task.region_start=0.5"),
+    *("data.train_scenes=12", "data.val_scenes=3", "callbacks.checkpoint.every_n_steps=2"),
+)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import signal
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,24 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from src.checkpoints.reading import read_tensors
 from src.training.resumption import LastCheckpoint, RandomStates, random_states, set_random_states
+from tests.comparing import differences
 from tests.refusals import refusal
-from tests.resuming import AtStep, Rows, Run, differences, failing, run, signalled
+from tests.resuming import AtStep, Rows, Run, failing, run, signalled
 
 pytestmark = pytest.mark.filterwarnings("ignore:epoch .* replaced by others")
 TERM, INT = signal.SIGTERM, signal.SIGINT
+OPTIONS: dict[str, list[Any]] = {  # the first value is what a run has if it is not told
+    "num_workers": [0, 2],
+    "accumulate_grad_batches": [1, 2, 4],
+    "val_check_interval": [1.0, 0.5],
+    "check_val_every_n_epoch": [1, 2],
+    "limit_train_batches": [6, 5],
+    "max_steps": [-1, 14],
+    "on_corrupt": ["raise", "skip"],
+}
+ALTERNATE = {"check_val_every_n_epoch": 2, "limit_train_batches": 5}
+SHORT = {"limit_train_batches": 5, "max_steps": 14}
+SKIP = {"broken": (7,), "on_corrupt": "skip"}  # an image that is replaced before the stop and counted after it
 
 
 @pytest.fixture(scope="module")
@@ -39,36 +53,46 @@ def goes_on(whole: Run, parts: list[Run], batches: int) -> None:
     assert [row for part in parts for row in part.rows] == whole.rows
 
 
-@pytest.mark.parametrize(
-    ("at", "batches", "options"),
-    [
-        (1, 1, {}),
-        (7, 7, {}),  # the first batch of the second epoch
-        (9, 9, {}),
-        (11, 11, {}),
-        (12, 12, {}),  # its last
-        (13, 13, {"num_workers": 2}),
-        (9, 9, {"num_workers": 2}),
-        (12, 12, {"num_workers": 2}),
-        (9, 10, {"accumulate_grad_batches": 2}),  # no gradients may be lost
-        (10, 10, {"accumulate_grad_batches": 4}),  # an epoch's last step has two batches
-        (8, 8, {"val_check_interval": 0.5}),
-        (9, 10, {"val_check_interval": 0.5}),  # a validation is due
-        (6, 6, {"check_val_every_n_epoch": 2}),  # the end of an epoch without validation
-        (8, 8, {"check_val_every_n_epoch": 2}),
-        (7, 7, {"limit_train_batches": 5}),
-        (10, 10, {"limit_train_batches": 5}),
-        (9, 9, {"max_steps": 14}),
-        (12, 12, {"max_steps": 14}),
-        (4, 4, {"broken": (7,), "on_corrupt": "skip"}),  # one that was replaced before is counted after
-    ],
-)
+# Batch in which the run is stopped, batches after which it goes on, options. A stop waits for the end of the step,
+# which may take several batches, and for the next one if a validation within the epoch follows.
+STOPS: list[tuple[int, int, dict[str, Any]]] = [
+    (1, 1, {}),
+    (6, 6, {"check_val_every_n_epoch": 2}),  # the end of an epoch without validation
+    # Each two values of the options below, and of the place in the second epoch, meet at least once.
+    (7, 7, {"num_workers": 2, "check_val_every_n_epoch": 2} | SKIP),
+    (6, 9, {"num_workers": 2, "accumulate_grad_batches": 4, "limit_train_batches": 5}),
+    (6, 10, {"num_workers": 2, "accumulate_grad_batches": 2, "val_check_interval": 0.5} | SHORT),
+    (6, 10, {"accumulate_grad_batches": 4, "val_check_interval": 0.5} | SHORT),
+    (8, 8, {"num_workers": 2, "val_check_interval": 0.5} | SHORT | SKIP),
+    (8, 10, {"num_workers": 2, "accumulate_grad_batches": 4, "val_check_interval": 0.5} | ALTERNATE),
+    (9, 10, {"accumulate_grad_batches": 2} | SKIP),
+    (10, 10, SHORT),
+    (12, 12, {"accumulate_grad_batches": 2, "check_val_every_n_epoch": 2, "max_steps": 14}),
+    (12, 12, {"num_workers": 2, "accumulate_grad_batches": 4, "val_check_interval": 0.5} | SKIP),
+]
+
+
+def settings(at: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Every option of a run, and in which batch of its second epoch it is stopped."""
+    epoch = options.get("limit_train_batches", 6)
+    place = {epoch + 1: "first", 2 * epoch: "last"}.get(at, "between")
+    return {"place": place} | {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
+
+
+def test_each_two_values_of_the_options_meet() -> None:
+    values = {"place": ["first", "between", "last"]} | OPTIONS
+    found = [settings(at, options) for at, _, options in STOPS[2:]]
+    for one, other in combinations(values, 2):
+        assert {(each[one], each[other]) for each in found} == set(product(values[one], values[other])), (one, other)
+
+
+@pytest.mark.parametrize(("at", "batches", "options"), STOPS)
 def test_a_stop_by_a_signal(straight: Any, tmp_path: Path, at: int, batches: int, options: dict[str, Any]) -> None:
     stopped = run(tmp_path, signalled(at, TERM), **options)
     assert isinstance(stopped.ended_by, SystemExit)
     assert stopped.ended_by.code == 128 + TERM
     resumed = run(tmp_path / "resumed", ckpt_path=tmp_path / "last.ckpt", **options)
-    goes_on(straight(**options), [stopped, resumed], batches)
+    goes_on(straight(**{**options, "num_workers": 0}), [stopped, resumed], batches)
 
 
 def test_several_stops_and_other_numbers_of_loader_processes(straight: Any, tmp_path: Path) -> None:

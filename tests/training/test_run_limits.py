@@ -10,19 +10,13 @@ import torch
 
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
-from tests.composing import composed
+from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=2",
-    "callbacks.progress=null",
-    "floors=none",
-]
-TINY += ["data.train_scenes=8", "data.val_scenes=3", "data.scene_size=32", "protocol.side=32"]
-TINY += ["model.num_aux_categories=9", "model.neck.channels=16"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=2", "callbacks.progress=null", "floors=none"),
+    *("data.val_scenes=3", "protocol.side=32", "model.num_aux_categories=9", "model.neck.channels=16"),
+)
 PICIE = ["+row=picie_aux", "score_before=true"]
 
 
@@ -73,8 +67,7 @@ def test_no_epoch_was_the_best_one_if_none_was_scored(tmp_path: Path) -> None:
 # Fewer batches.
 
 
-@pytest.mark.parametrize("limit", ["0", "0.0"])
-@pytest.mark.parametrize("more", [[], ["trainer.num_sanity_val_steps=2"]])
+@pytest.mark.parametrize(("limit", "more"), [("0", []), ("0.0", ["trainer.num_sanity_val_steps=2"])])
 def test_without_validation_batches_nothing_is_scored(limit: str, more: list[str], tmp_path: Path) -> None:
     final = train(composed(tmp_path, *TINY, *more, f"+trainer.limit_val_batches={limit}"))
     assert math.isnan(final)
@@ -128,8 +121,7 @@ def test_scores_with_and_without_sanity_steps_are_those_of_one_run(tmp_path: Pat
     assert one == pytest.approx(other)
 
 
-@pytest.mark.parametrize("overfit", ["1", "0.5"])
-@pytest.mark.parametrize("more", [[], PICIE, ["score_before=false"]])
+@pytest.mark.parametrize(("overfit", "more"), [("1", []), ("0.5", PICIE), ("1", ["score_before=false"])])
 def test_overfitting_a_batch_is_refused(overfit: str, more: list[str], tmp_path: Path) -> None:
     config = composed(tmp_path, *TINY, *more, f"+trainer.overfit_batches={overfit}")
     refusal(lambda: train(config), f"overfit_batches is {overfit}", "+trainer.limit_train_batches=2")

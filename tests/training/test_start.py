@@ -9,18 +9,10 @@ import torch
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
 from src.errors import plain_errors
-from tests.composing import composed
+from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=2",
-    "floors=none",
-    "protocol.resamples=0",
-]
-TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
+TINY = (*TINY_EPOCHS, "trainer.max_epochs=2", "floors=none", "protocol.resamples=0")
 
 
 @pytest.fixture(scope="module")

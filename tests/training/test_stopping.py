@@ -14,19 +14,14 @@ import torch
 
 from src.assembly.train import train
 from src.tasks.pairs import PairTask
-from tests.composing import composed
-from tests.resuming import differences
+from tests.comparing import differences
+from tests.composing import TINY_EPOCHS, composed
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    "experiment=demo",
-    "debug=tiny",
-    "trainer.fast_dev_run=false",
-    "trainer.max_epochs=3",
-    "score_before=false",
-    "floors=none",
-]
-TINY += ["data.train_scenes=12", "data.val_scenes=3", "data.scene_size=32", "task.region_start=0.5"]
+TINY = (
+    *(*TINY_EPOCHS, "trainer.max_epochs=3", "score_before=false", "floors=none", "task.region_start=0.5"),
+    *("data.train_scenes=12", "data.val_scenes=3"),
+)
 
 
 @pytest.mark.parametrize("experiment", ["demo", "demo_pretrain"])
@@ -59,6 +54,7 @@ def test_ctrl_c_in_a_step_and_the_same_command_again(
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_program_with_one_line(tmp_path: Path) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     overrides = [*TINY, "trainer.max_epochs=100000", "callbacks.checkpoint.every_n_steps=1", "data.num_workers=1"]

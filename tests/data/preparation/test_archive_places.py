@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.data.preparation.archives import Unpacked, unpack
-from tests.data.preparation.test_archives import FILES, content, make
+from tests.data.preparation.packing import FILES, content, make
 from tests.refusals import refusal
 
 

@@ -1,6 +1,5 @@
 """Unpacking: what is refused, what is left behind, what is taken up again."""
 
-import io
 import stat
 import tarfile
 import zipfile
@@ -9,38 +8,8 @@ from pathlib import Path
 import pytest
 
 from src.data.preparation.archives import Unpacked, unpack
+from tests.data.preparation.packing import FILES, content, make
 from tests.refusals import refusal
-
-FILES = {"VOC/a.jpg": b"first" * 100, "VOC/lists/b.txt": b"second", "VOC/lists/empty.txt": b"", "c.png": b"third" * 50}
-
-
-def make_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.mkdir("VOC")
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def make_tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
-        folder = tarfile.TarInfo("VOC")
-        folder.type = tarfile.DIRTYPE
-        archive.addfile(folder)
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def make(path: Path, files: dict[str, bytes]) -> Path:
-    return make_zip(path, files) if path.suffix == ".zip" else make_tar(path, files)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, temporary ones too."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz"])
