@@ -92,9 +92,8 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
         data = instantiate(config.data, protocol=protocol, _convert_="all")
         data.setup("fit")
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
-        task.network.fit_neck(
-            data.whole_train_dataloader(config.floor_images, torch.Generator().manual_seed(config.seed))
-        )
+        generator = torch.Generator().manual_seed(config.seed)
+        task.prepare(data, data.whole_train_dataloader(config.floor_images, generator))
     if isinstance(task, ClusteredTask):
         task.clock = time.process_time
 

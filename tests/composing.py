@@ -24,6 +24,6 @@ def composed(output: Path, *overrides: str, name: str = "train") -> DictConfig:
     if "debug=tiny" in overrides and name == "train":
         short = ["protocol.resamples=10"]
         if experiments and experiments[0].endswith("_pretrain"):
-            short.append("task.probes.max_iterations=10")
+            short.append("task.linear_probe.max_iterations=10")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, [f"paths.output={output}", *short, *kept])

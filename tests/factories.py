@@ -87,7 +87,7 @@ def unlabelled_data(root: Path, on_corrupt: str = "raise", num_workers: int = 0,
     """`data=folder` of all images below a folder."""
     loading = {"views": VIEWS, "protocol": paper(), "batch_size": 2, "seed": 3}
     loading |= {"num_workers": num_workers, "on_corrupt": on_corrupt}
-    return Folder(str(root), ".", "images", None, None, **(loading | changes))
+    return Folder(str(root), ".", "images", None, **(loading | changes))
 
 
 def criterion_of(changes: dict[str, Any]) -> Criterion:

@@ -55,6 +55,7 @@ class Small(lightning.LightningModule):
 
     def __init__(self, at_step: AtStep) -> None:
         super().__init__()
+        self.clustering_seconds = 0.0
         self.net = nn.Sequential(
             nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(6 * 7 * 7, 4)
         )

@@ -17,9 +17,10 @@ from src.assembly.train import train
 from src.checkpoints import load
 from src.data.labelled_folder import LabelledFolder
 from src.data.probed import own_labels
+from src.errors import DenseSiamError, plain_errors
 from src.evaluation.probing import cell_targets
 from tests import naive
-from tests.composing import CONF, TINY_EPOCHS, composed
+from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
 ROW = "checkpoint, linear probe"
@@ -135,10 +136,12 @@ def test_splits_without_labels_are_refused(checkpoint: Path, labelled_root: Path
     )
 
 
-def test_it_is_fitted_as_pretrainings_is() -> None:
-    ours, theirs = OmegaConf.load(CONF / "evaluate.yaml").linear_probe, OmegaConf.load(CONF / "task" / "pretrain.yaml")
-    assert {**ours, "seed": None} == {**OmegaConf.to_container(theirs.probes), "seed": None}
+def test_it_is_fitted_as_pretrainings_is(tmp_path: Path) -> None:
+    ours = composed(tmp_path, "ckpt_path=x", name="evaluate").linear_probe
+    theirs = composed(tmp_path, "experiment=coco128_pretrain").task.linear_probe
+    assert {**ours, "seed": None} == {**theirs, "seed": None}
 
 
 def test_without_a_penalty_to_choose_it_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    refusal(lambda: evaluated(tmp_path, checkpoint, "probe=own_labels", "linear_probe.l2=[]"), "linear_probe.l2")
+    with pytest.raises(DenseSiamError, match=r"linear_probe\.l2 is"), plain_errors():
+        evaluated(tmp_path, checkpoint, "probe=own_labels", "linear_probe.l2=[]")

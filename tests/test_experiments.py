@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.assembly.train import chosen, floors_of, some_training_images, train
-from src.training.trainer import make_trainer
+from src.assembly.assemble import assemble
+from src.assembly.train import MAKE, references_of, some_training_images, train
 from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 
@@ -54,13 +53,9 @@ def is_scored(name: str) -> bool:
 def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
     """Its data give batches, its network maps them, and its references, callbacks, loggers and trainer exist."""
     config = tiny(name, labelled_root, coco_root, tmp_path)
-    protocol = instantiate(config.protocol)
-    data = instantiate(config.data, protocol=protocol, _convert_="all")
-    if "_target_" in config.probe:
-        data = instantiate(config.probe, data=data, _convert_="all")
-    data.setup("fit")
-    task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
-    task.network.fit_neck(some_training_images(config, data))
+    run = assemble(config, MAKE, "fit")
+    data, task = run.data, run.task
+    task.prepare(data, some_training_images(run, config))
     views = next(iter(data.train_dataloader()))["views"]
     assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2
     scored = list(data.val_dataloader()) if is_scored(name) else []
@@ -69,8 +64,7 @@ def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coc
         features = task.network.eval().features(views[1].float() / 255)
     assert features.shape[0] == 4
     assert features.isfinite().all()
-    assert list(floors_of(config, task, data))[:1] == ([] if "_pretrain" in name else ["k-means on colour"])
-    make_trainer(config.trainer, callbacks=chosen(config.callbacks), logger=chosen(config.logger))
+    assert list(references_of(config, data))[:1] == ([] if "_pretrain" in name else ["k-means on colour"])
 
 
 @pytest.mark.parametrize("name", ["coco_seg", "camvid_seg_best"])

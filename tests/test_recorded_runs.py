@@ -40,7 +40,7 @@ RECORDED = {
         5.771891276041667,
     ),
     "pretrain": (
-        ("experiment=demo_pretrain", "task.region_start=0"),
+        ("experiment=demo_pretrain", "task.region_start=0", "task.linear_probe.max_iterations=100"),
         {
             "loss/image": [-0.004709695465862751, -0.040017496794462204, 0.011024734936654568],
             "loss/dense": [4.23068380355835, 4.225242614746094, 4.222115516662598],

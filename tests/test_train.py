@@ -102,7 +102,7 @@ def test_load_refuses_a_checkpoint_that_lacks_weights(finished: Path, tmp_path: 
     checkpoint = read_checkpoint(finished / "checkpoints" / "last.ckpt")
     checkpoint["state_dict"].pop("network.neck.laterals.0.weight")
     torch.save(checkpoint, tmp_path / "cut.ckpt")
-    with pytest.raises(DenseSiamError, match=r"lacks 1 weights .* 'neck.laterals.0.weight'"):
+    with pytest.raises(DenseSiamError, match=r"lacks 1 weights .* 'network.neck.laterals.0.weight'"):
         load(tmp_path / "cut.ckpt")
 
 

@@ -33,9 +33,9 @@ def assemble(
     """Build a run.
 
     Args:
-        config: plain containers, interpolations resolved. Its trainer, callbacks and loggers are always built by Hydra:
-            they have to come from the user's own command, never from a checkpoint.
-        make: builds data and task.
+        config: of `conf/train.yaml`. Its trainer, callbacks and loggers are always built by Hydra: they have to come
+            from the user's own command, never from a checkpoint.
+        make: builds data and task from their part of the config.
         stage: what the data is set up for; mistakes in it show before the task is built.
         callbacks: further ones, which come before those of the config.
 
@@ -64,4 +64,4 @@ def task_for(config: Mapping[str, Any], data: Any, make: Make) -> Task:
 
 def instantiate_group(group: Mapping[str, Any]) -> list[Any]:
     """The objects of a config group, without the entries that are switched off by null."""
-    return [instantiate(entry, _convert_="all") for entry in group.values() if entry is not None]
+    return [instantiate(entry) for entry in group.values() if entry is not None]

@@ -52,9 +52,9 @@ def evaluate(config: DictConfig) -> float:
     for each in checkpoints.values():
         check_plain(each.get("origin"))  # goes into scores.json
     setting = merged(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
-    own = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("trainer", "callbacks")}
     make = partial(rebuild, also=named)
-    run = assemble({**setting, **own, "logger": {}}, make, "validate")
+    own = {"trainer": config.trainer, "callbacks": config.callbacks, "logger": {}}
+    run = assemble({**setting, **own}, make, "validate")
     if run.data.val is None:
         raise DenseSiamError(
             "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "

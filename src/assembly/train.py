@@ -74,14 +74,14 @@ def train(config: DictConfig) -> float:
     wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
 
     throughput = Throughput()
-    run = assemble(plain, MAKE, "fit", [throughput, ConfigInCheckpoint(plain, made_from)])
-    references = references_of(plain, run.data)
+    run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", [throughput, ConfigInCheckpoint(plain, made_from)])
+    references = references_of(config, run.data)
     remarks = initialise(run, plain, start)
     begin_logs(run, plain, start)
     if run.trainer.is_global_zero:
         print(*remarks, sep="\n", end="\n" if remarks else "")
     if plain["preview_steps"] and not plain["trainer"]["fast_dev_run"]:
-        estimate_cost(run, plain)
+        estimate_cost(run, config)
 
     rows = score_before(run, plain, references)
     forget_peak()
@@ -146,13 +146,13 @@ def check_values(config: DictConfig) -> None:
         raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
 
 
-def references_of(plain: Mapping[str, Any], data: Any) -> dict[str, Task]:
+def references_of(config: DictConfig, data: Any) -> dict[str, Task]:
     """The reference methods by their labels, not fitted yet; none where there are no labels to score them on."""
     if data.val is None:
         return {}
     return {
         str(label): task_for(reference, data, MAKE)
-        for label, reference in plain["floors"].items()
+        for label, reference in config.floors.items()
         if reference is not None
     }
 
@@ -176,12 +176,12 @@ def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
         logger.log_hyperparams(dict(plain))
 
 
-def estimate_cost(run: Run, plain: Mapping[str, Any]) -> None:
+def estimate_cost(run: Run, config: DictConfig) -> None:
     """Measure a few steps and print what the run will take."""
-    make = partial(make_trainer, plain["trainer"])
-    measured = measure(make, run.task.worst_case(), run.data, plain["preview_steps"])
+    make = partial(make_trainer, config.trainer)
+    measured = measure(make, run.task.worst_case(), run.data, config.preview_steps)
     if run.trainer.is_global_zero:
-        print_preview(measured, plan_of(run.trainer), Path(plain["paths"]["output"]))
+        print_preview(measured, plan_of(run.trainer), Path(config.paths.output))
 
 
 def score_before(run: Run, plain: Mapping[str, Any], references: Mapping[str, Task]) -> dict[str, Scored]:

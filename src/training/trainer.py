@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning
 from hydra.utils import instantiate
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from omegaconf import DictConfig, OmegaConf
 
 from src.checks import check_choice, check_flag, check_int, check_number, check_text
 from src.errors import DenseSiamError
@@ -43,18 +44,18 @@ FLAGS = (
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
 
 
-def make_trainer(config: Mapping[str, Any], **given: Any) -> lightning.Trainer:
+def make_trainer(config: DictConfig, **given: Any) -> lightning.Trainer:
     """The trainer that a config describes.
 
     Args:
-        config: of `conf/trainer/`, plain containers.
+        config: of `conf/trainer/`.
         given: further arguments, which go before those of the config.
 
     Raises:
         DenseSiamError: a value out of its range, or a device that this machine has not.
         InstantiationException: what Lightning refuses itself; `plain_errors` makes one line of it.
     """
-    check_trainer(dict(config) | given)
+    check_trainer(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)) | given)
     trainer: lightning.Trainer = instantiate(config, **given, _convert_="all")
     return trainer
 

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from src.tasks.segment import Segment
+from src.tasks.criterion import Criterion
 from src.training import profiling as module
 from src.training.memory import process_peak
 from src.training.profiling import load_seconds, measure, seconds_each, tensor_bytes
@@ -124,7 +124,7 @@ def test_a_run_is_the_same_with_and_without_a_rehearsal(make_trainer: Any, tmp_p
 
 
 def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the run itself, whose RegionSim sleeps at first, goes as it would have gone."""
+    """And the run itself, whose RegionSim is inactive at first, goes as it would have gone."""
     tiny = [
         "experiment=demo",
         "debug=tiny",
@@ -136,14 +136,14 @@ def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch:
     config = composed(tmp_path, *tiny, "trainer.fast_dev_run=false", "task.region_start=0.5")
     make = partial(instantiate, config.trainer, _convert_="all")
     active: list[set[str]] = []
-    unspied = Segment.losses
+    unspied = Criterion.__call__
 
     def losses(*arguments: Any) -> dict[str, Tensor]:
         found = unspied(*arguments)
         active.append(set(found))
         return found
 
-    monkeypatch.setattr(Segment, "losses", losses)
+    monkeypatch.setattr(Criterion, "__call__", losses)
     inactive = {"dense", "aux", "seg"}
     ends = []
     for rehearsed in (False, True):
