@@ -15,7 +15,7 @@ from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.views import CropAndWhole, colour_augmentation
 from src.evaluation.probing import ProbeSettings
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category
 from src.models.encoder import resnet
 from src.models.necks import DeepestMap, SimplifiedFPN
@@ -70,10 +70,10 @@ def shaken(model: nn.Module) -> nn.Module:
     return model
 
 
-def paper(**changes: Any) -> Protocol:
+def paper(**changes: Any) -> EvaluationProtocol:
     """The paper's protocol at 32 pixels and without intervals, but for these changes."""
     values = {"name": "paper", "side": 32, "crop": True, "flip": False, "matching": "hungarian", "head": "main"}
-    return Protocol(**(values | {"release_blocks": False, "resamples": 0} | changes))
+    return EvaluationProtocol(**(values | {"release_blocks": False, "resamples": 0} | changes))
 
 
 def labelled_data(root: Path, **changes: Any) -> LabelledFolder:

@@ -145,7 +145,7 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
             "baselines/one.py": "from src.tasks.one import Segment\nfrom src.models import one\n",
             "monitoring/one.py": "from src.metrics import match\n",
             "training/one.py": "from src.checkpoints.one import read\n",
-            "data/one.py": "from src.evaluation.protocol import Protocol\n",
+            "data/one.py": "from src.evaluation.protocol import EvaluationProtocol\n",
             "train.py": "import hydra\nfrom src.assembly.one import train\n",
             "assembly/one.py": "from src.monitoring.one import Monitor\nfrom src.tasks.one import load\n",
         },

@@ -20,7 +20,7 @@ from src.buffers import Float32Buffers
 from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
 from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
 from src.metrics import Category
@@ -98,7 +98,7 @@ class ClusteredTask(PairTask):
         balance: Weighting,
         clustering: Clustering,
         optimizer: MakeOptimizer,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
     ) -> None:
         check_choice("task.balance", balance, WEIGHTINGS)
         check_made("task.clustering", clustering, Clustering, "task=picie")
@@ -268,7 +268,7 @@ def head_weights(
     return resolved_weights(loss_weights, used, {"main": main, "aux": aux})
 
 
-def check_scored_head(protocol: Protocol, weights: Mapping[str, float]) -> None:
+def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]) -> None:
     """Refuse to score a head that has no weight.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from src.baselines.clustered import check_scored_head, head_weights
 from src.checks import check_int, check_made
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
@@ -47,7 +47,7 @@ class IIC(PairTask):
         loss_weights: Mapping[str, float | Literal["balanced"]],
         radius: int,
         optimizer: MakeOptimizer,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
     ) -> None:
         check_int("task.radius", radius, high=32)
         check_optimizer(optimizer)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.checks import check_int, check_made, check_seed, check_text
 from src.clustering import NearestCentroid, fit_centroids, sample_pixels
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.encoder import Encoder
@@ -69,7 +69,7 @@ class KMeans(PixelTask):
         classes: Sequence[Category],
         pixels_per_image: int,
         seed: int,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
         name: str,
     ) -> None:
         check_made("floors.*.features", features, nn.Module, "floors=colour")

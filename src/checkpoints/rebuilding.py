@@ -46,7 +46,7 @@ CONSTRUCTORS = frozenset(
         "src.optim.adam",
         "src.optim.sgd",
         "src.evaluation.probing.ProbeSettings",
-        "src.evaluation.protocol.Protocol",
+        "src.evaluation.protocol.EvaluationProtocol",
         "src.tasks.criterion.Criterion",
         "src.tasks.pretrain.Pretrain",
         "src.tasks.segment.Segment",

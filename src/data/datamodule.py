@@ -15,7 +15,7 @@ from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.scored import ScoredImages, WholeImages
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category
 
 MOST_WORKERS = 1024
@@ -25,7 +25,7 @@ class Loading(TypedDict):
     """The arguments that every data set has besides its location; see `TwoViewData`."""
 
     views: TwoViews
-    protocol: Protocol
+    protocol: EvaluationProtocol
     batch_size: int
     num_workers: int
     seed: int
@@ -59,7 +59,7 @@ class TwoViewData(lightning.LightningDataModule):
         val: LabelledImages | None,
         classes: Sequence[Category],
         views: TwoViews,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
         batch_size: int,
         num_workers: int,
         seed: int,

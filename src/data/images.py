@@ -189,7 +189,7 @@ def _without_ends(image: Image.Image) -> Image.Image:
 
 
 def prepared(image: Image.Image, side: int | str, crop: bool, resample: Image.Resampling) -> Image.Image:
-    """Resize and crop an image (or a label map) as `src.evaluation.protocol.Protocol` defines it.
+    """Resize and crop an image (or a label map) as `src.evaluation.protocol.EvaluationProtocol` defines it.
 
     Args:
         image: the image.

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError, prepared, to_tensor
 from src.data.reading import Reader
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 
 REFUSED_BEYOND = 64  # longer side / shorter side: a longer image, resized as a whole, would fill the memory
 BLANK = 32  # side in pixels of the blank image that replaces an unreadable one of unknown size
@@ -21,7 +21,7 @@ BLANK = 32  # side in pixels of the blank image that replaces an unreadable one 
 class WholeImages(Dataset[Tensor]):
     """Images without labels, prepared as for scoring. An item is (3, H, W) uint8."""
 
-    def __init__(self, reader: Reader, protocol: Protocol) -> None:
+    def __init__(self, reader: Reader, protocol: EvaluationProtocol) -> None:
         self.reader, self.protocol = reader, protocol
 
     def __len__(self) -> int:
@@ -49,7 +49,9 @@ class ScoredImages(Dataset[dict[str, Any]]):
             class; or the image is too long to be resized as a whole.
     """
 
-    def __init__(self, images: LabelledImages, reader: Reader, protocol: Protocol, class_names: Sequence[str]) -> None:
+    def __init__(
+        self, images: LabelledImages, reader: Reader, protocol: EvaluationProtocol, class_names: Sequence[str]
+    ) -> None:
         self.images, self.reader, self.protocol, self.num_classes = images, reader, protocol, len(class_names)
 
     def __len__(self) -> int:

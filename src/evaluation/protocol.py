@@ -9,7 +9,7 @@ Head = Literal["main", "aux"]
 LARGEST = 8192  # pixels of a side
 
 
-class Protocol:
+class EvaluationProtocol:
     """An evaluation protocol, that is, a file of `conf/protocol/`. Scores of different protocols are not comparable.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.checkpoints.finite import NotFiniteError
 from src.checks import check_number
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
@@ -37,7 +37,12 @@ class PairTask(PixelTask):
     network: DenseFeatures
 
     def __init__(
-        self, network: DenseFeatures, weights: Mapping[str, float], scoring: Scoring, protocol: Protocol, name: str
+        self,
+        network: DenseFeatures,
+        weights: Mapping[str, float],
+        scoring: Scoring,
+        protocol: EvaluationProtocol,
+        name: str,
     ) -> None:
         super().__init__(scoring, protocol, name)
         self.network, self.weights = network, dict(weights)

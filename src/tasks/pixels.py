@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
 from src.evaluation.inference import mirror_averaged, predict_labels
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
 from src.metrics import release_block_scores
 from src.monitoring.contact_sheet import contact_sheet
@@ -33,7 +33,7 @@ class PixelTask(Task):
 
     primary_metric = "mIoU"
 
-    def __init__(self, scoring: Scoring, protocol: Protocol, name: str) -> None:
+    def __init__(self, scoring: Scoring, protocol: EvaluationProtocol, name: str) -> None:
         super().__init__(name)
         clusters, classes = scoring.num_clusters, len(scoring.classes)
         if protocol.release_blocks and classes and (scoring.matching != "hungarian" or clusters != classes):

@@ -12,7 +12,7 @@ from src.checks import check_choice, check_flag, check_made
 from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
 from src.evaluation.probing import ProbeSettings
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
@@ -60,7 +60,7 @@ class Pretrain(SiameseTask):
         region_start: float | None,
         optimizer: MakeOptimizer,
         linear_probe: ProbeSettings,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
     ) -> None:
         check_choice("task.schedule", schedule, ("cosine", "constant"))
         check_flag("task.constant_predictor_lr", constant_predictor_lr)

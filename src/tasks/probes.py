@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from src.evaluation.probing import Cells, LinearProbe, ProbeSettings, choose_l2, fit_linear, sample_cells
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
@@ -93,7 +93,7 @@ class LinearlyProbed(PixelTask):
         network: DenseFeatures,
         classes: Sequence[Category],
         settings: ProbeSettings,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
         name: str,
     ) -> None:
         unmatched = copy(protocol)

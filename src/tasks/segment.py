@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from src.checks import check_made
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import balanced_weights
 from src.metrics import Category
@@ -45,7 +45,7 @@ class Segment(SiameseTask):
         criterion: Criterion,
         region_start: float | None,
         optimizer: MakeOptimizer,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
     ) -> None:
         used = used_losses(loss_weights, region_start, LOSSES)
         check_made("task.network", network, callable, "model=fpn")

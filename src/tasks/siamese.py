@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from src.checks import check_keys, check_made, check_number
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.models.siamese import DenseSiam, View
 from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
@@ -44,7 +44,7 @@ class SiameseTask(PairTask):
         region_start: float | None,
         optimizer: MakeOptimizer,
         scoring: Scoring,
-        protocol: Protocol,
+        protocol: EvaluationProtocol,
         name: str,
     ) -> None:
         check_made("task.criterion", criterion, Criterion, "task=segment")

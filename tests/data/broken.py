@@ -17,7 +17,7 @@ from torch import nn
 from src.data.labelled_folder import LabelledFolder
 from src.data.reading import OnCorrupt
 from src.data.views import CropAndWhole
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 
 COLOURS = np.full((32, 32, 3), 255, np.uint8)  # red, green, blue and white quarters
 COLOURS[:16, :16], COLOURS[:16, 16:], COLOURS[16:, :16] = (220, 30, 20), (30, 200, 40), (20, 40, 210)
@@ -132,7 +132,7 @@ LEFT_OUT = [
 
 GOOD = Sample("good", "good.png", png())
 VIEWS = CropAndWhole(24, (0.5, 1.0), 0.0, nn.Identity())
-AS_IT_IS = Protocol("as it is", "own", False, False, "hungarian", "main", False, 0)
+AS_IT_IS = EvaluationProtocol("as it is", "own", False, False, "hungarian", "main", False, 0)
 
 
 def folder_of(root: Path, samples: Sequence[Sample]) -> Path:

@@ -14,13 +14,13 @@ from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.views import CropAndWhole
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from tests.data.broken import folder_of, png
 from tests.data.documented import quoted, require_documented, row
 
 LOADING = {
     "views": CropAndWhole(24, (0.5, 1.0), 0.0, nn.Identity()),
-    "protocol": Protocol("small", 32, True, False, "hungarian", "main", False, 0),
+    "protocol": EvaluationProtocol("small", 32, True, False, "hungarian", "main", False, 0),
     "batch_size": 1,
     "num_workers": 0,
     "seed": 0,

@@ -14,7 +14,7 @@ from src.data.images import evaluation_crop, to_tensor
 from src.data.reading import Reader
 from src.data.scored import ScoredImages, WholeImages
 from src.errors import DenseSiamError
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category
 from tests.data.arrays import Arrays
 from tests.factories import VIEWS, paper
@@ -35,7 +35,7 @@ def images(broken: Collection[int] = (), unlabelled: Collection[int] = ()) -> Ar
     return Arrays(pixels, labels, broken, unlabelled)
 
 
-def scored(arrays: Arrays, protocol: Protocol, on_corrupt: str = "raise") -> ScoredImages:
+def scored(arrays: Arrays, protocol: EvaluationProtocol, on_corrupt: str = "raise") -> ScoredImages:
     return ScoredImages(arrays, Reader(arrays, on_corrupt, 0), protocol, [category.name for category in THREE])
 
 
@@ -82,7 +82,7 @@ def test_a_crop_at_the_own_size_cuts_both_at_the_same_place() -> None:
 
 @pytest.mark.parametrize("protocol", [OWN, paper(side="own"), paper(side=16, crop=False)])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_images_of_different_sizes_come_one_by_one(protocol: Protocol, processes: int) -> None:
+def test_images_of_different_sizes_come_one_by_one(protocol: EvaluationProtocol, processes: int) -> None:
     shapes, indices = [], []
     for rank in range(processes):
         arrays = images()
@@ -116,7 +116,7 @@ def test_skip_leaves_an_image_out_of_the_scores(
 
 
 @pytest.mark.parametrize("protocol", [OWN, paper(side="own"), paper(side=16, crop=False)])
-def test_what_stands_for_an_unreadable_image_has_no_counted_pixel(protocol: Protocol) -> None:
+def test_what_stands_for_an_unreadable_image_has_no_counted_pixel(protocol: EvaluationProtocol) -> None:
     item = scored(images(broken={3}), protocol, "skip")[3]
     assert item["unreadable"] == "can't read image 3"
     assert item["image"].dtype == torch.uint8
@@ -140,7 +140,7 @@ def test_labels_that_do_not_fit_are_never_skipped(on_corrupt: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", [paper(), OWN, paper(side="own"), paper(side=16, crop=False)])
-def test_kmeans_sees_what_is_scored(protocol: Protocol) -> None:
+def test_kmeans_sees_what_is_scored(protocol: EvaluationProtocol) -> None:
     arrays = images()
     whole = WholeImages(Reader(arrays, "raise", 0), protocol)
     assert len(whole) == 5

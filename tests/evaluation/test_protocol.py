@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 
 from src.errors import DenseSiamError, plain_errors
-from src.evaluation.protocol import Protocol
+from src.evaluation.protocol import EvaluationProtocol
 from tests.composing import CONF, composed
 from tests.factories import paper
 from tests.refusals import refusal
@@ -30,7 +30,7 @@ FILES = {
 }
 
 
-def configured(output: Path, *overrides: str) -> Protocol:
+def configured(output: Path, *overrides: str) -> EvaluationProtocol:
     with plain_errors():
         return instantiate(composed(output, "experiment=coco_seg", *overrides).protocol)
 
