@@ -18,7 +18,7 @@ from torch import Tensor
 
 from src.assembly.assemble import Run, assemble, task_for
 from src.checkpoints.loading import check_fits
-from src.checkpoints.pretrained import start_from
+from src.checkpoints.pretrained import load_pretrained
 from src.checkpoints.provenance import origin
 from src.checks import check_filled, check_flag, check_int, check_seed, check_text
 from src.command_line import CONF
@@ -164,7 +164,9 @@ def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[
     else:
         check_fits(start.shapes, run.task, start.path)
         run.task.prepare(run.data)
-    taken_over = [] if plain["weights"] is None else [str(start_from(run.task.pretrained_part(), plain["weights"]))]
+    taken_over = (
+        [] if plain["weights"] is None else [str(load_pretrained(run.task.pretrained_part(), plain["weights"]))]
+    )
     return taken_over + run.task.remarks()
 
 

@@ -50,7 +50,7 @@ class Report(NamedTuple):
         return f"{len(self.matched)} of {total} entries loaded from {self.source}" + (f"\n{left}" if left else "")
 
 
-def start_from(network: nn.Module, path: str | Path) -> Report:
+def load_pretrained(network: nn.Module, path: str | Path) -> Report:
     """Load those weights of a file that fit a network.
 
     A layer is loaded completely or not at all. So is the backbone, because one entry of another shape means that the

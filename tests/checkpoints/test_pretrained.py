@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.checkpoints.pretrained import Report, start_from
+from src.checkpoints.pretrained import Report, load_pretrained
 from src.losses import contrastive_region_loss
 from src.models.encoder import Encoder, efficientnet_lite0, resnet
 from src.models.heads import RegionHead
@@ -56,7 +56,7 @@ def started(tmp_path: Path) -> Callable[[nn.Module, Any], Report]:
 
     def start(network: nn.Module, content: Any, **options: Any) -> Report:
         torch.save(content, tmp_path / "weights.pth", **options)
-        return start_from(network, tmp_path / "weights.pth")
+        return load_pretrained(network, tmp_path / "weights.pth")
 
     return start
 
@@ -255,13 +255,16 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path, content: Any, f
     torch.save(content, path)
     network = densesiam()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    refusal(lambda: start_from(network, path), path, "nothing in", found, "expected weights of this network")
+    refusal(lambda: load_pretrained(network, path), path, "nothing in", found, "expected weights of this network")
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     refusal(
-        lambda: start_from(densesiam(), tmp_path / "absent.pth"), "there is no file", "absent.pth", "expected weights"
+        lambda: load_pretrained(densesiam(), tmp_path / "absent.pth"),
+        "there is no file",
+        "absent.pth",
+        "expected weights",
     )
 
 
@@ -271,9 +274,9 @@ def test_a_file_with_other_objects_says_how_to_save_its_weights_alone(
     path = tmp_path / "epoch 10.pth"
     state = {"decoder.layer1.bias": torch.rand(128), "decoder.layer1.weight": torch.rand(128, 512, 1, 1)}
     torch.save({"meta": {"best": np.float64(41.5)}, "state_dict": state}, path)
-    message = refusal(lambda: start_from(densesiam(), path), path, "holds numpy.", "if you trust its author")
+    message = refusal(lambda: load_pretrained(densesiam(), path), path, "holds numpy.", "if you trust its author")
     monkeypatch.chdir(tmp_path)
     _, _, code = shlex.split(message[message.index("python -c ") :])
     exec(code)  # as the message says
-    report = start_from(densesiam(), "weights.pth")
+    report = load_pretrained(densesiam(), "weights.pth")
     assert list(report.matched) == list(state)
