@@ -40,7 +40,7 @@ def predictor(channels: int, hidden_channels: int) -> nn.Sequential:
     )
 
 
-def row_projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
+def mlp_projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
     """SimSiam's projector: three linear layers, the last one followed by batch norm without affine."""
     return nn.Sequential(
         nn.Linear(in_channels, hidden_channels, bias=False),
@@ -54,7 +54,7 @@ def row_projector(in_channels: int, hidden_channels: int, out_channels: int) -> 
     )
 
 
-def row_predictor(channels: int, hidden_channels: int) -> nn.Sequential:
+def mlp_predictor(channels: int, hidden_channels: int) -> nn.Sequential:
     """SimSiam's predictor: two linear layers through a hidden one, back to the projector's channels."""
     return nn.Sequential(
         nn.Linear(channels, hidden_channels, bias=False),
@@ -78,8 +78,8 @@ class ImageHead(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, bottleneck: int) -> None:
         super().__init__()
-        self.projector = row_projector(in_channels, channels, channels)
-        self.predictor = row_predictor(channels, bottleneck)
+        self.projector = mlp_projector(in_channels, channels, channels)
+        self.predictor = mlp_predictor(channels, bottleneck)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Map one row per image (B, in_channels) to p and z of Eq. 1, both (B, channels)."""
@@ -97,8 +97,8 @@ class RegionHead(nn.Module):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.projector = row_projector(in_channels, channels, channels)
-        self.predictor = row_predictor(channels, channels)
+        self.projector = mlp_projector(in_channels, channels, channels)
+        self.predictor = mlp_predictor(channels, channels)
 
     def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map masks and features of the same points to u and v of Eq. 5.
