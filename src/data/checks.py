@@ -72,9 +72,9 @@ def require_own_labels(images: LabelledImages) -> None:
     """
     used: dict[str, int] = {}
     for index in range(len(images)):
-        first = used.setdefault(images.name(index), index)
+        first = used.setdefault(images.label_name(index), index)
         if first != index:
             raise DenseSiamError(
-                f"{images.image_name(first)} and {images.image_name(index)} share the labels {images.name(index)}: "
+                f"{images.image_name(first)} and {images.image_name(index)} share the labels {images.label_name(index)}: "
                 "expected one image for each label file; remove or rename one of them"
             )

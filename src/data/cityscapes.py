@@ -86,7 +86,7 @@ class CityscapesImages:
         return names
 
     def _require_labels(self) -> None:
-        paths = [Path(self.name(index)) for index in range(len(self))]
+        paths = [Path(self.label_name(index)) for index in range(len(self))]
         converted = any(path.with_name(path.name.replace(LABEL, TRAIN_LABEL)).is_file() for path in paths)
         hint = f"; the files NAME{TRAIN_LABEL} can't be used instead" if converted else ""
         require_files(paths, "label files", f"expected {LAYOUT}{hint}")
@@ -101,10 +101,10 @@ class CityscapesImages:
         return str(self.root / "leftImg8bit" / f"{self.names[index]}{IMAGE}")
 
     def label(self, index: int) -> Image.Image:
-        name = self.name(index)
+        name = self.label_name(index)
         return mapped(np.asarray(open_label(Path(name))), self.class_of, name, "Cityscapes' label ids, 0 to 33")
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return str(self.root / "gtFine" / f"{self.names[index]}{LABEL}")
 
     def __str__(self) -> str:

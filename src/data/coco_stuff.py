@@ -126,7 +126,7 @@ class CocoImages:
             )
         self.ids = np.array([image_id for image_id in ids if image_id in present])  # an array, to save memory
         if labelled:
-            paths = [Path(self.name(index)) for index in range(len(self))]
+            paths = [Path(self.label_name(index)) for index in range(len(self))]
             require_files(paths, "label files", f"expected {LAYOUT}")
 
     def __len__(self) -> int:
@@ -139,12 +139,12 @@ class CocoImages:
         return str(self.folder / f"{self.ids[index]}.jpg")
 
     def label(self, index: int) -> Image.Image:
-        name = self.name(index)
+        name = self.label_name(index)
         unused = " except the 11 that it never uses" if self.num_classes == 171 else ""
         expected = f"COCO-Stuff's values, 0 to 181{unused}, and {IGNORE_INDEX} for no class"
         return mapped(np.asarray(open_label(Path(name))), self.class_of, name, expected)
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return str(self.labels / f"{self.ids[index]}.png")
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ class SceneImages:
     def __str__(self) -> str:
         return "generated scenes"
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return f"of scene {index}"
 
 

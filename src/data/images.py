@@ -58,7 +58,7 @@ class LabelledImages(Images, Protocol):
         """
         ...
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         """The name of the label map in messages, such as its path."""
         ...
 

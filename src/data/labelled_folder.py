@@ -57,7 +57,7 @@ class FolderImages:
     def __str__(self) -> str:
         return f"{'+'.join(self.splits)} of {self.root}"
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return str(self.label_path(index))
 
 

@@ -39,7 +39,7 @@ def warn_of_absent_classes(images: LabelledImages, classes: Sequence[Category]) 
         if found[len(classes) : IGNORE_INDEX].any():
             value = len(classes) + int(found[len(classes) : IGNORE_INDEX].argmax())
             raise DenseSiamError(
-                f"labels {images.name(index)} hold {value}: expected 0 to {len(classes) - 1} for the {len(classes)} "
+                f"labels {images.label_name(index)} hold {value}: expected 0 to {len(classes) - 1} for the {len(classes)} "
                 f"classes, and {IGNORE_INDEX} for no class"
             )
         pixels += found

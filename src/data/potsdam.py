@@ -82,7 +82,7 @@ class PotsdamImages:
         numbers = range(len(self))
         require_files([Path(self.image_name(index)) for index in numbers], "listed images", f"expected {LAYOUT}")
         if labelled:
-            require_files([Path(self.name(index)) for index in numbers], "label files", f"expected {LAYOUT}")
+            require_files([Path(self.label_name(index)) for index in numbers], "label files", f"expected {LAYOUT}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,13 +98,13 @@ class PotsdamImages:
         return str(self.root / "imgs" / f"{self.ids[index]}.mat")
 
     def label(self, index: int) -> Image.Image:
-        name = self.name(index)
+        name = self.label_name(index)
         label = read_mat(Path(name), "gt")
         if label.dtype.kind not in "iu" or label.ndim != 2:
             raise DenseSiamError(f"labels {name} hold {_form(label)}: expected integers, height x width")
         return mapped(label, self.class_of, name, "0 to 5")
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return str(self.root / "gt" / f"{self.ids[index]}.mat")
 
     def __str__(self) -> str:

@@ -122,7 +122,7 @@ def own_labels(data: TwoViewData) -> Probed:
                 "probe=own_labels, but the training images have no labels: set probe=labelled_folder probe.root=DIR"
             )
         # Labels that are generated, as those of scenes, are not files; their names have no suffix.
-        names = map(data.train.name, range(len(data.train)))
+        names = map(data.train.label_name, range(len(data.train)))
         missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
         if missing:
             raise DenseSiamError(

@@ -87,13 +87,13 @@ class ScoredImages(Dataset[dict[str, Any]]):
             )
         if image.size != label.size:
             raise DenseSiamError(
-                f"labels {self.images.name(index)} are {label.width} x {label.height}, their image is "
+                f"labels {self.images.label_name(index)} are {label.width} x {label.height}, their image is "
                 f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
             )
         values = np.unique(np.asarray(label))
         strange = values[(values >= self.num_classes) & (values != IGNORE_INDEX)]
         if strange.size:
             raise DenseSiamError(
-                f"labels {self.images.name(index)} hold {strange.tolist()}: expected 0 to {self.num_classes - 1}, "
+                f"labels {self.images.label_name(index)} hold {strange.tolist()}: expected 0 to {self.num_classes - 1}, "
                 f"or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
             )

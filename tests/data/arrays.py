@@ -33,10 +33,10 @@ class Arrays:
 
     def label(self, index: int) -> Image.Image:
         if index in self.unlabelled:
-            raise UnreadableFileError(f"can't read {self.name(index)}")
+            raise UnreadableFileError(f"can't read {self.label_name(index)}")
         return Image.fromarray(self.labels[index])
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         return f"labels {index}"
 
     def __str__(self) -> str:

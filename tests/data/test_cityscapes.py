@@ -49,7 +49,7 @@ def test_the_layout_is_read(root: Path) -> None:
         *(f"aachen_{number:06d}_000019_leftImg8bit.png" for number in range(5)),
         *(f"bochum_{number:06d}_000019_leftImg8bit.png" for number in range(3)),
     ]
-    assert data.val.name(4) == str(root / "gtFine/val/lindau/lindau_000001_000019_gtFine_labelIds.png")
+    assert data.val.label_name(4) == str(root / "gtFine/val/lindau/lindau_000001_000019_gtFine_labelIds.png")
     assert (data.val.image(4).mode, data.val.image(4).size, data.val.label(4).size) == ("RGB", (48, 24), (48, 24))
     assert str(data.val) == f"Cityscapes, 27 classes, val of {root}"
     labels = [value for batch in data.val_dataloader() for value in batch["label"].unique().tolist()]
@@ -61,15 +61,15 @@ def test_the_layout_is_read(root: Path) -> None:
 @pytest.mark.parametrize(("num_classes", "expected"), [(19, [0, 255, 18, 255, 10, 11]), (27, [0, 2, 26, 255, 16, 17])])
 def test_labels_are_mapped(root: Path, num_classes: int, expected: list[int]) -> None:
     images = CityscapesImages(root, ["val"], num_classes, labelled=True)
-    Image.fromarray(np.array([[7, 9, 33, 6, 23, 24]], dtype=np.uint8)).save(images.name(0))
+    Image.fromarray(np.array([[7, 9, 33, 6, 23, 24]], dtype=np.uint8)).save(images.label_name(0))
     assert np.asarray(images.label(0)).tolist() == [expected]
 
 
 @pytest.mark.parametrize("strange", [34, 255])  # a later version's lane lines; -1 kept in 8 bit, or train ids
 def test_values_that_are_no_label_ids_are_refused(root: Path, strange: int) -> None:
     data = configured("cityscapes", root)
-    Image.fromarray(np.array([[0, 7, strange, 33]], dtype=np.uint8)).save(data.val.name(2))
-    refusal(lambda: data.val.label(2), data.val.name(2), f"hold [{strange}]", "0 to 33")
+    Image.fromarray(np.array([[0, 7, strange, 33]], dtype=np.uint8)).save(data.val.label_name(2))
+    refusal(lambda: data.val.label(2), data.val.label_name(2), f"hold [{strange}]", "0 to 33")
 
 
 def test_training_reads_several_splits_and_no_labels(root: Path) -> None:

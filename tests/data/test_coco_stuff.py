@@ -113,9 +113,9 @@ def test_real_fine_labels_map_to_the_coarse_ones(
     parent[[fine_of[value] for value in fine_of]] = [coarse_of[value] for value in fine_of]
     for index in range(count):
         found = np.asarray(coarse.label(index))
-        with Image.open(coco128 / "labels" / split / Path(coarse.name(index)).name) as stored:
-            assert np.array_equal(found, np.asarray(stored)), coarse.name(index)
-        assert np.array_equal(parent[np.asarray(fine.label(index))], found), coarse.name(index)
+        with Image.open(coco128 / "labels" / split / Path(coarse.label_name(index)).name) as stored:
+            assert np.array_equal(found, np.asarray(stored)), coarse.label_name(index)
+        assert np.array_equal(parent[np.asarray(fine.label(index))], found), coarse.label_name(index)
 
 
 def test_labels_are_mapped_and_255_stays_ignored(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_labels_are_mapped_and_255_stays_ignored(tmp_path: Path) -> None:
 
 def test_values_without_a_class_are_refused(tmp_path: Path) -> None:
     images = CocoImages(coco_folder(tmp_path, [0, 255, 254, 182]), "val", "all", 27, labelled=True)
-    refusal(lambda: images.label(0), images.name(0), "hold [182, 254]", "0 to 181, and 255")
+    refusal(lambda: images.label(0), images.label_name(0), "hold [182, 254]", "0 to 181, and 255")
 
 
 def test_values_that_coco_stuff_never_uses_have_a_coarse_class_but_no_fine_one(tmp_path: Path) -> None:
     coco_folder(tmp_path, [11, 90, 0])
     assert np.asarray(CocoImages(tmp_path, "val", "all", 27, labelled=True).label(0))[0].tolist() == [8, 4, 9]
     images = CocoImages(tmp_path, "val", "all", 171, labelled=True)
-    refusal(lambda: images.label(0), images.name(0), "hold [11, 90]", "except the 11 that it never uses")
+    refusal(lambda: images.label(0), images.label_name(0), "hold [11, 90]", "except the 11 that it never uses")
 
 
 def test_all_is_every_image_of_the_folder(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_list_may_come_from_any_system(root: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf000000000724.jpg\r\n\r\nval2017\\139.jpg\r\nval2017/000000000139.jpg\r\n  724 \r\n")
     with pytest.warns(UserWarning, match=r"list.txt names 2 images twice: each is used once"):
         data = configured("coco_stuff27", root, f"data.val_list={file}")
-    assert [data.val.name(index) for index in range(2)] == [
+    assert [data.val.label_name(index) for index in range(2)] == [
         str(root / "stuffthingmaps" / "val2017" / f"{image_id}.png") for image_id in ("000000000724", "000000000139")
     ]
     assert str(data.val) == f"COCO-Stuff-27, images listed in {file} in {root / 'val2017'}"

@@ -66,5 +66,5 @@ def test_names_tell_scenes_apart() -> None:
     assert images.image(0).size == images.label(0).size == (17, 17)
     assert images.image(0).mode == "RGB"
     assert images.label(0).mode == "L"
-    assert len({images.name(index) for index in range(3)}) == 3
+    assert len({images.label_name(index) for index in range(3)}) == 3
     assert len({images.image_name(index) for index in range(3)}) == 3

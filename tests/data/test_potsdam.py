@@ -42,7 +42,7 @@ def test_the_layout_is_read(root: Path) -> None:
         "9",
         "12",
     ]
-    assert [Path(data.val.name(index)).stem for index in range(5)] == ["10", "1", "3", "8", "5"]
+    assert [Path(data.val.label_name(index)).stem for index in range(5)] == ["10", "1", "3", "8", "5"]
     assert str(data.val) == f"Potsdam-3, labelled_test of {root}"
     batches = list(data.val_dataloader())
     assert sum(len(batch["label"]) for batch in batches) == 5
@@ -55,7 +55,7 @@ def test_images_are_the_first_three_channels_and_labels_are_mapped(root: Path) -
     pixels = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     savemat(val.image_name(0), {"img": pixels})
     for dtype in (np.int32, np.uint8):
-        savemat(val.name(0), {"gt": np.array([[0, 1, 2], [3, 4, 5]], dtype=dtype)})
+        savemat(val.label_name(0), {"gt": np.array([[0, 1, 2], [3, 4, 5]], dtype=dtype)})
         assert np.asarray(val.label(0)).tolist() == [[0, 1, 2], [2, 0, 1]]
     assert val.image(0).mode == "RGB"
     assert np.asarray(val.image(0)).tolist() == [
@@ -162,5 +162,5 @@ def test_other_images_are_refused(root: Path, content: dict[str, Any], expected:
 )
 def test_other_labels_are_refused(root: Path, label: np.ndarray, expected: str) -> None:
     val = configured("potsdam", root).val
-    savemat(val.name(0), {"gt": label})
-    refusal(lambda: val.label(0), val.name(0), expected)
+    savemat(val.label_name(0), {"gt": label})
+    refusal(lambda: val.label(0), val.label_name(0), expected)

@@ -34,7 +34,7 @@ class NoiseImages:
     def label(self, index: int) -> Image.Image:
         raise AssertionError("labels are for scoring only")
 
-    def name(self, index: int) -> str:
+    def label_name(self, index: int) -> str:
         raise AssertionError("labels are for scoring only")
 
 
