@@ -16,7 +16,7 @@ from src.assembly.evaluate import evaluate
 from src.assembly.train import train
 from src.checkpoints import load
 from src.data.labelled_folder import LabelledFolder
-from src.data.probed import own_labels
+from src.data.probe_data import own_labels
 from src.errors import DenseSiamError, plain_errors
 from src.evaluation.probing import cell_targets
 from tests import naive

@@ -75,6 +75,6 @@ def require_own_labels(images: LabelledImages) -> None:
         first = used.setdefault(images.label_name(index), index)
         if first != index:
             raise DenseSiamError(
-                f"{images.image_name(first)} and {images.image_name(index)} share the labels {images.label_name(index)}: "
-                "expected one image for each label file; remove or rename one of them"
+                f"{images.image_name(first)} and {images.image_name(index)} share the labels "
+                f"{images.label_name(index)}: expected one image for each label file; remove or rename one of them"
             )

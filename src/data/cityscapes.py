@@ -10,8 +10,8 @@ from PIL import Image
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
-from src.data.facts import facts, mapped
 from src.data.images import IGNORE_INDEX, open_image, open_label
+from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
 from src.data.regular import files_in
 from src.errors import DenseSiamError
@@ -37,7 +37,7 @@ def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
     Raises:
         DenseSiamError: `num_classes` is neither 19 nor 27.
     """
-    labels = facts("cityscapes")["labels"]
+    labels = metadata("cityscapes")["labels"]
     if num_classes == 19:
         kept = [label for label in labels if label["train_id"] != IGNORE_INDEX]
     elif num_classes == 27:

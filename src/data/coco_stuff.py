@@ -12,9 +12,9 @@ from PIL import Image
 from src.checks import check_text
 from src.data.checks import existing_root, require_files
 from src.data.datamodule import Loading, TwoViewData
-from src.data.facts import facts, mapped
 from src.data.images import IGNORE_INDEX, open_image, open_label
 from src.data.listing import read_list
+from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
 from src.data.regular import files_in
 from src.errors import DenseSiamError
@@ -44,7 +44,7 @@ def scheme(num_classes: int) -> tuple[tuple[Category, ...], dict[int, int]]:
     Raises:
         DenseSiamError: `num_classes` is neither 27 nor 171.
     """
-    known = facts("coco_stuff")
+    known = metadata("coco_stuff")
     if num_classes == 27:
         classes = tuple(Category(entry["name"], entry["kind"]) for entry in known["coarse_classes"])
         class_of = dict(enumerate(known["fine_to_coarse"]))

@@ -8,11 +8,11 @@ import lightning
 import torch
 
 from src.checks import check_choice, check_int, check_made, check_seed
+from src.data.eval_datasets import ScoredImages, WholeImages
 from src.data.images import Images, LabelledImages
 from src.data.occurrence import warn_of_absent_classes
 from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
-from src.data.scored import ScoredImages, WholeImages
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol

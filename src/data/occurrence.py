@@ -39,8 +39,8 @@ def warn_of_absent_classes(images: LabelledImages, classes: Sequence[Category]) 
         if found[len(classes) : IGNORE_INDEX].any():
             value = len(classes) + int(found[len(classes) : IGNORE_INDEX].argmax())
             raise DenseSiamError(
-                f"labels {images.label_name(index)} hold {value}: expected 0 to {len(classes) - 1} for the {len(classes)} "
-                f"classes, and {IGNORE_INDEX} for no class"
+                f"labels {images.label_name(index)} hold {value}: expected 0 to {len(classes) - 1} for the "
+                f"{len(classes)} classes, and {IGNORE_INDEX} for no class"
             )
         pixels += found
     absent = [category.name for category, count in zip(classes, pixels[: len(classes)], strict=True) if not count]

@@ -12,9 +12,9 @@ from scipy.io import loadmat
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
-from src.data.facts import facts, mapped
 from src.data.images import UnreadableFileError
 from src.data.listing import read_list
+from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
 from src.data.regular import open_regular
 from src.errors import DenseSiamError
@@ -32,7 +32,7 @@ def scheme() -> tuple[tuple[Category, ...], dict[int, int]]:
     All three classes are stuff: cars are the only countable objects, and they are a small part of the class that they
     share with the roads.
     """
-    entries = facts("potsdam")["classes"]
+    entries = metadata("potsdam")["classes"]
     classes = tuple(Category(entry["name"], entry["kind"]) for entry in entries)
     return classes, {value: number for number, entry in enumerate(entries) for value in entry["values"]}
 

@@ -19,7 +19,7 @@ from src.evaluation.protocol import LARGEST
 from src.geometry import Crop, overlap_boxes
 
 
-class TwoViews(EvaluationProtocol):
+class TwoViews(Protocol):
     """Makes two views of an image, with random numbers from torch's default generator.
 
     Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`

@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as release  # the release prepares images with torchvision's functions
 
+from src.data.eval_datasets import ScoredImages
 from src.data.images import evaluation_crop, open_image, open_label
 from src.data.reading import Reader
-from src.data.scored import ScoredImages
 from tests.conftest import SHARED, Golden
 from tests.data.arrays import Arrays
 from tests.factories import paper

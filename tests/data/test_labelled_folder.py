@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from src.data.eval_datasets import WholeImages
 from src.data.images import open_label
 from src.data.labelled_folder import FolderImages, images_in, read_classes
 from src.data.reading import Reader
-from src.data.scored import WholeImages
 from src.errors import DenseSiamError
 from src.metrics import Category
 from tests.factories import labelled_data as folder

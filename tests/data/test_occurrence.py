@@ -12,7 +12,7 @@ from PIL import Image
 from src.data import occurrence
 from src.data.datamodule import TwoViewData
 from src.data.occurrence import warn_of_absent_classes
-from src.data.probed import labelled_folder
+from src.data.probe_data import labelled_folder
 from src.metrics import Category
 from tests.data.arrays import Arrays, flat
 from tests.factories import VIEWS, paper

@@ -15,7 +15,7 @@ from src.data.coco_stuff import CocoStuff
 from src.data.labelled_folder import FolderImages
 from src.data.overlap import shared_files
 from src.data.potsdam import Potsdam
-from src.data.probed import labelled_folder, own_labels
+from src.data.probe_data import labelled_folder, own_labels
 from tests.data.arrays import Arrays, flat
 from tests.data.trees import cityscapes_tree, potsdam_tree
 from tests.factories import VIEWS, noise_image, paper

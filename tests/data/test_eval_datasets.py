@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.datamodule import TwoViewData
+from src.data.eval_datasets import ScoredImages, WholeImages
 from src.data.images import evaluation_crop, to_tensor
 from src.data.reading import Reader
-from src.data.scored import ScoredImages, WholeImages
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category

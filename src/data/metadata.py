@@ -13,7 +13,7 @@ from src.data.images import IGNORE_INDEX
 from src.errors import DenseSiamError
 
 
-def facts(name: str) -> dict[str, Any]:
+def metadata(name: str) -> dict[str, Any]:
     """The content of `NAME.json`."""
     content: dict[str, Any] = json.loads(files("src.data").joinpath(f"{name}.json").read_text(encoding="utf-8"))
     return content

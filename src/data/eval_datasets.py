@@ -94,6 +94,6 @@ class ScoredImages(Dataset[dict[str, Any]]):
         strange = values[(values >= self.num_classes) & (values != IGNORE_INDEX)]
         if strange.size:
             raise DenseSiamError(
-                f"labels {self.images.label_name(index)} hold {strange.tolist()}: expected 0 to {self.num_classes - 1}, "
-                f"or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
+                f"labels {self.images.label_name(index)} hold {strange.tolist()}: expected 0 to "
+                f"{self.num_classes - 1}, or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
             )

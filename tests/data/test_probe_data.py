@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from src.data.datamodule import TwoViewData
 from src.data.labelled_folder import LabelledFolder
-from src.data.probed import Probed, labelled_folder, own_labels, unscored
+from src.data.probe_data import Probed, labelled_folder, own_labels, unscored
 from tests.composing import CONF
 from tests.factories import VIEWS, noise_image, paper
 from tests.factories import unlabelled_data as unlabelled
