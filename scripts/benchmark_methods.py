@@ -46,8 +46,8 @@ REFERENCE, OURS, INACTIVE, ACTIVE = (
     "DenseSiam + aux., RegionSim active",
 )
 METHODS: Mapping[str, Sequence[str]] = {
-    REFERENCE: ["+row=picie_aux"],
-    "IIC": ["+row=iic"],
+    REFERENCE: ["+ablation=picie_aux"],
+    "IIC": ["+ablation=iic"],
     INACTIVE: ["task.region_start=null"],
     ACTIVE: ["task.region_start=0"],
 }

@@ -155,7 +155,7 @@ def test_the_losses_of_table_5(experiment: str, tmp_path: Path) -> None:
 def test_seeds_multiply_with_the_rows() -> None:
     names = ("simsiam", "pixsim_before_projector", "pixsim_after_projector", "pixsim")
     assert jobs("experiment=coco_pretrain", "+sweep=table4d", "seed=0,1") == [
-        [f"+row={name}", "experiment=coco_pretrain", "+sweep=table4d", f"seed={seed}"]
+        [f"+ablation={name}", "experiment=coco_pretrain", "+sweep=table4d", f"seed={seed}"]
         for name in names
         for seed in (0, 1)
     ]
@@ -167,7 +167,7 @@ def test_seeds_multiply_with_the_rows() -> None:
     [
         (["+sweep=table4a", "model.grid_size=3,5"], [(3, "image", 0), (5, "image", 0)]),
         (["+sweep=table4a", "model.grid_size=3", "task.loss_weights.region=0.2"], [(3, "image", 0.2)]),
-        (["+sweep=table4e", "+row=pixsim_intersection", "model.grid_size=5"], [(5, "intersection", 0)]),
+        (["+sweep=table4e", "+ablation=pixsim_intersection", "model.grid_size=5"], [(5, "intersection", 0)]),
     ],
 )
 def test_the_command_line_wins(arguments: list[str], expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_the_command_line_wins(arguments: list[str], expected: list[tuple[Any, .
 
 def test_rows_belong_to_sweeps() -> None:
     text = "\n".join((CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8") for name in SWEEPS)
-    rows = [path.stem for path in (CONF / "row").glob("*.yaml")]
+    rows = [path.stem for path in (CONF / "ablation").glob("*.yaml")]
     assert len(rows) == 20
-    swept = {row for line in text.splitlines() if "+row: " in line for row in line.split(": ")[1].split(",")}
+    swept = {row for line in text.splitlines() if "+ablation: " in line for row in line.split(": ")[1].split(",")}
     assert swept == set(rows)
 
 

@@ -103,7 +103,7 @@ class ClusteredTask(PairTask):
         check_choice("task.balance", balance, WEIGHTINGS)
         check_made("task.clustering", clustering, Clustering, "task=picie")
         check_optimizer(optimizer)
-        check_made("task.network", network, DenseFeatures, "model=fpn")
+        check_made("task.network", network, DenseFeatures, "model=segmentation")
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         check_scored_head(protocol, weights)
         clusters = {"main": num_categories, "aux": num_aux_categories}

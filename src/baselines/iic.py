@@ -51,7 +51,7 @@ class IIC(PairTask):
     ) -> None:
         check_int("task.radius", radius, high=32)
         check_optimizer(optimizer)
-        check_made("task.network", network, DenseFeatures, "model=fpn")
+        check_made("task.network", network, DenseFeatures, "model=segmentation")
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         channels = {"main": num_categories, "aux": num_aux_categories}
         check_scored_head(protocol, weights)

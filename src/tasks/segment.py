@@ -48,7 +48,7 @@ class Segment(SiameseTask):
         protocol: EvaluationProtocol,
     ) -> None:
         used = used_losses(loss_weights, region_start, LOSSES)
-        check_made("task.network", network, callable, "model=fpn")
+        check_made("task.network", network, callable, "model=segmentation")
         model = network(losses=used)
         if model.losses != used:
             raise DenseSiamError(

@@ -192,12 +192,12 @@ def test_only_features_learn(clustered: Any) -> None:
 
 def test_a_run_resumed_within_an_epoch_clusters_the_rest_of_it_anew(tmp_path: Path) -> None:
     """After two of four steps of an epoch there is a checkpoint; from there two more are made, and all are scored."""
-    overrides = [*DEMO, "+row=picie", "trainer.max_epochs=1", "+trainer.max_steps=2", "callbacks.collapse=null"]
+    overrides = [*DEMO, "+ablation=picie", "trainer.max_epochs=1", "+trainer.max_steps=2", "callbacks.collapse=null"]
     (tmp_path / "first").mkdir()
     train(composed(tmp_path / "first", *overrides))
     checkpoint = tmp_path / "first" / "checkpoints" / "last.ckpt"
     (tmp_path / "second").mkdir()
-    train(composed(tmp_path / "second", *DEMO, "+row=picie", "trainer.max_epochs=1", f"ckpt_path={checkpoint}"))
+    train(composed(tmp_path / "second", *DEMO, "+ablation=picie", "trainer.max_epochs=1", f"ckpt_path={checkpoint}"))
     written = json.loads((tmp_path / "second" / "scores.json").read_text())
     assert written["cost"]["steps"] == 4
     assert written["scores"]["after training"]["mIoU"] > 0
@@ -230,7 +230,7 @@ def test_a_run_repeats_and_its_checkpoint_predicts(row: str, tmp_path: Path) -> 
     scores = []
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
-        train(composed(tmp_path / folder, *DEMO, f"+row={row}", "model.num_aux_categories=16"))
+        train(composed(tmp_path / folder, *DEMO, f"+ablation={row}", "model.num_aux_categories=16"))
         scores.append(json.loads((tmp_path / folder / "scores.json").read_text()))
     assert scores[0]["scores"] == scores[1]["scores"]
     assert scores[0]["cost"]["steps"] == 8
@@ -242,7 +242,12 @@ def test_a_run_repeats_and_its_checkpoint_predicts(row: str, tmp_path: Path) -> 
 
 
 def test_clusters_of_the_over_clustering_head_are_scored_on_request(tmp_path: Path) -> None:
-    overrides = ("+row=picie_aux", "model.num_aux_categories=16", "protocol.head=aux", "protocol.matching=majority")
+    overrides = (
+        "+ablation=picie_aux",
+        "model.num_aux_categories=16",
+        "protocol.head=aux",
+        "protocol.matching=majority",
+    )
     assert train(composed(tmp_path, *DEMO, *overrides)) > 0
     network = load(tmp_path / "checkpoints" / "last.ckpt")
     with torch.no_grad():

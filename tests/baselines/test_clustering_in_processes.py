@@ -13,7 +13,7 @@ from tests.processes import command
 
 OVERRIDES = (
     *(*TINY_EPOCHS, "trainer.max_epochs=2", "data.train_scenes=16", "data.val_scenes=3", "protocol.resamples=0"),
-    *("+row=picie_aux", "trainer=ddp_cpu", "model.num_aux_categories=16", "callbacks.pictures=null"),
+    *("+ablation=picie_aux", "trainer=ddp_cpu", "model.num_aux_categories=16", "callbacks.pictures=null"),
 )
 
 

@@ -38,7 +38,7 @@ def test_every_method_trains_on_a_frozen_transformer(row: str, neck: str, labell
     overrides = [
         "experiment=camvid_seg",
         "debug=tiny",
-        f"+row={row}",
+        f"+ablation={row}",
         f"data.root={labelled_root}",
         "data.views.size=48",
         "model/encoder=vit_small_dino",

@@ -33,9 +33,9 @@ PROBES = ["experiment=demo_pretrain", "task.region_start=0.0"]
     [
         DENSESIAM,
         [*DENSESIAM, "model/neck=principal_components", "model.neck.channels=8"],
-        [*SMALL, "+row=picie_aux"],
-        [*SMALL, "+row=deepcluster"],
-        [*SMALL, "+row=iic"],
+        [*SMALL, "+ablation=picie_aux"],
+        [*SMALL, "+ablation=deepcluster"],
+        [*SMALL, "+ablation=iic"],
         pytest.param(PROBES, marks=pytest.mark.slow),
     ],
     ids=["densesiam", "principal_components", "picie", "deepcluster", "iic", "pretrain"],
@@ -98,5 +98,5 @@ def test_a_resumed_run_is_one_that_never_stopped(precision: str, tmp_path: Path)
 @pytest.mark.parametrize("row", ["picie_aux", "deepcluster", "iic"])
 def test_adam_in_float16_ends_in_one_line(row: str, tmp_path: Path) -> None:
     """Its epsilon of 1e-8 is 0 there."""
-    config = composed(tmp_path, *TINY, *SMALL, f"+row={row}", "trainer.precision=16-true", "data.train_scenes=8")
+    config = composed(tmp_path, *TINY, *SMALL, f"+ablation={row}", "trainer.precision=16-true", "data.train_scenes=8")
     refusal(lambda: train(config), "not finite at step 1", "set trainer.precision=32-true instead of 16-true")

@@ -17,7 +17,7 @@ TINY = (
     *(*TINY_EPOCHS, "trainer.max_epochs=2", "callbacks.progress=null", "floors=none"),
     *("data.val_scenes=3", "protocol.side=32", "model.num_aux_categories=9", "model.neck.channels=16"),
 )
-PICIE = ["+row=picie_aux", "score_before=true"]
+PICIE = ["+ablation=picie_aux", "score_before=true"]
 
 
 def names(folder: Path) -> list[str]:
@@ -32,9 +32,9 @@ def names(folder: Path) -> list[str]:
     ("method", "key"),
     [
         ([], "densesiam/mIoU"),
-        (["+row=picie", "floors=colour"], "picie/mIoU"),  # a reference is scored before
-        (["+row=deepcluster"], "deepcluster/mIoU"),
-        (["+row=iic"], "iic/mIoU"),
+        (["+ablation=picie", "floors=colour"], "picie/mIoU"),  # a reference is scored before
+        (["+ablation=deepcluster"], "deepcluster/mIoU"),
+        (["+ablation=iic"], "iic/mIoU"),
         pytest.param(["experiment=demo_pretrain"], "linear_probe/mIoU", marks=pytest.mark.slow),
     ],
 )
