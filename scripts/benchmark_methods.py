@@ -93,7 +93,7 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
         data.setup("fit")
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
         generator = torch.Generator().manual_seed(config.seed)
-        task.prepare(data, data.whole_train_dataloader(config.floor_images, generator))
+        task.prepare(data, data.whole_train_dataloader(config.fit_images, generator))
     if isinstance(task, ClusteredTask):
         task.clock = time.process_time
 

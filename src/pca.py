@@ -23,7 +23,7 @@ def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if len(rows) <= count:
         raise DenseSiamError(
             f"expected more than {count} feature rows for {count} principal components, found {len(rows)}: "
-            "raise floor_images or the image size, or lower model.neck.channels"
+            "raise fit_images or the image size, or lower model.neck.channels"
         )
     fitted = PCA(count, svd_solver="covariance_eigh").fit(rows.detach().double().cpu().numpy())
     return torch.from_numpy(fitted.mean_).float(), torch.from_numpy(fitted.components_).float()

@@ -79,13 +79,13 @@ def test_a_variable_that_is_not_set_is_refused(key: str) -> None:
     refusal(lambda: refuse_empty(["experiment=demo", f"{key}="]), f"{key}= is empty", f"{key}=null")
 
 
-@pytest.mark.parametrize("argument", ["floors=null", "data=null", "model/encoder=3", "task=true"])
+@pytest.mark.parametrize("argument", ["references=null", "data=null", "model/encoder=3", "task=true"])
 def test_a_group_wants_a_name(argument: str) -> None:
     refusal(lambda: refuse_no_choice([argument]), "choose one of")
 
 
 def test_sweeps_and_names_are_no_mistakes() -> None:
-    refuse_no_choice(["floors=none,colour", "experiment=demo", "seed=null", "model.encoder=3", "-m", "müller"])
+    refuse_no_choice(["references=none,colour", "experiment=demo", "seed=null", "model.encoder=3", "-m", "müller"])
 
 
 def test_the_default_experiment_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,6 @@ def test_an_installed_wheel_works_elsewhere(tmp_path: Path) -> None:
     assert called(sys.executable, "-P", "-c", "import src; print(src.__file__)").startswith(str(installed))
     assert "train_scenes: " in called(*densesiam, "train", "--cfg", "job", "experiment=demo")
     few = ["data.train_scenes=8", "data.val_scenes=4", "data.scene_size=32", "data.num_workers=0"]
-    said = called(*densesiam, "train", "experiment=demo", "debug=tiny", "floors=none", *few)
+    said = called(*densesiam, "train", "experiment=demo", "debug=tiny", "references=none", *few)
     assert "after training" in said
     assert len(list((elsewhere / "outputs" / "demo").glob("*/scores.json"))) == 1

@@ -127,7 +127,7 @@ class Die(lightning.Callback):
 
 @pytest.mark.slow
 def test_the_last_line_of_a_process_left_alone_is_ours(tmp_path: Path) -> None:
-    overrides = ["experiment=demo", "debug=tiny", "trainer=ddp_cpu", "trainer.fast_dev_run=false", "floors=none"]
+    overrides = ["experiment=demo", "debug=tiny", "trainer=ddp_cpu", "trainer.fast_dev_run=false", "references=none"]
     overrides += ["data.train_scenes=32", "data.val_scenes=4", "data.scene_size=32", "score_before=false"]
     result = subprocess.run(
         [

@@ -19,7 +19,7 @@ TINY = [
     "trainer.fast_dev_run=false",
     "trainer.max_epochs=1",
     "preview_steps=0",
-    "floors=none",
+    "references=none",
 ]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]
 

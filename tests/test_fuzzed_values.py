@@ -35,10 +35,10 @@ SMALL = (
 )
 NARROW = ("model.neck.channels=8", "model.num_aux_categories=9")
 BASES = {
-    "segment": ("experiment=demo", *SMALL, *NARROW, "task.region_start=0.0", "floors=none"),
-    "features": ("experiment=demo", *SMALL, *NARROW, "task.region_start=null", "floors=all"),
-    "picie": ("experiment=demo", *SMALL, *NARROW, "task=picie", "floors=none"),
-    "iic": ("experiment=demo", *SMALL, *NARROW, "task=iic", "floors=none"),
+    "segment": ("experiment=demo", *SMALL, *NARROW, "task.region_start=0.0", "references=none"),
+    "features": ("experiment=demo", *SMALL, *NARROW, "task.region_start=null", "references=all"),
+    "picie": ("experiment=demo", *SMALL, *NARROW, "task=picie", "references=none"),
+    "iic": ("experiment=demo", *SMALL, *NARROW, "task=iic", "references=none"),
     "pretrain": (
         *("experiment=demo_pretrain", *SMALL, "task.region_start=0.0", "model.grid_size=2", "model.num_categories=9"),
         *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4"),
@@ -122,7 +122,7 @@ KEYS = {
         "logger.csv.name": ["run"],
     },
     "features": {
-        "floor_images": ["1"],
+        "fit_images": ["1"],
     },
     "picie": {
         "task.balance": ["none"],

@@ -61,7 +61,7 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("ckpt_path=inf", "ckpt_path is inf: expected a text"),
         ("weights=3", "weights is 3: expected a text, or null for none; as a text it is 'weights=\"3\"'"),
         ("score_before=1", "score_before is 1: expected true or false"),
-        ("floor_images=0", "floor_images is 0: expected a whole number from 1"),
+        ("fit_images=0", "fit_images is 0: expected a whole number from 1"),
         ("model.neck.channels=1e-30", "model.neck.channels is 1e-30: expected a whole number"),
         ("model.neck=fpn", "model.neck is 'fpn', from which nothing can be made: choose it with model/neck=fpn"),
         ("model.num_categories=1000000000", "model.num_categories is 1000000000"),
@@ -145,7 +145,13 @@ def test_data_alone_are_trained_on_with_the_papers_values(tmp_path: Path) -> Non
 def test_more_categories_than_classes_are_told_of(
     labelled_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["debug=tiny", "data=labelled_folder", f"data.root={labelled_root}", "floors=none", "score_before=false"]
+    small = [
+        "debug=tiny",
+        "data=labelled_folder",
+        f"data.root={labelled_root}",
+        "references=none",
+        "score_before=false",
+    ]
     train(composed(tmp_path / "one", *small))
     assert "27 pseudo-categories for 3 classes: 24 match none" in capsys.readouterr().out
     train(composed(tmp_path / "other", *small, "protocol.matching=majority"))

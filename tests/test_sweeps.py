@@ -119,13 +119,15 @@ def test_the_methods_of_table_3_and_what_is_scored_beside_them(experiment: str, 
     names = ["DenseSiam + aux.", "PiCIE + aux.", "PiCIE", "Modified Deep Clustering", "IIC"]
     assert rows_of("table3", methods, tmp_path) == [[name] for name in names]
     assert [values["score_before"] for values in methods] == [True, False, False, False, False]
-    floors = [sorted({name.split(".")[1] for name in values if name.startswith("floors.")}) for values in methods]
+    references = [
+        sorted({name.split(".")[1] for name in values if name.startswith("references.")}) for values in methods
+    ]
     parts = ("colour", "frozen features", "random features")
-    assert floors == [[f"k-means on {part}" for part in parts], [], [], [], []]
+    assert references == [[f"k-means on {part}" for part in parts], [], [], [], []]
     assert {values["trainer.check_val_every_n_epoch"] for values in methods} == {methods[0]["trainer.max_epochs"]}
     assert {values["preview_steps"] for values in methods} == {0}
     alone = values_of(tmp_path, [f"experiment={experiment}"])
-    own = ("task.", "floors", "trainer.check_val_every_n_epoch", "preview_steps", "score_before")
+    own = ("task.", "references", "trainer.check_val_every_n_epoch", "preview_steps", "score_before")
     for values in methods:
         changed = [name for name in {*values, *alone} if values.get(name, "no") != alone.get(name, "no")]
         assert [name for name in changed if not name.startswith(own)] == []
@@ -149,7 +151,7 @@ def test_the_losses_of_table_5(experiment: str, tmp_path: Path) -> None:
         values_of(tmp_path, [f"experiment={experiment}"])["optimizer.base_lr"]
     }
     assert {values["score_before"] for values in rows} == {False}
-    assert not [name for values in rows for name in values if name.startswith("floors.")]
+    assert not [name for values in rows for name in values if name.startswith("references.")]
 
 
 def test_seeds_multiply_with_the_rows() -> None:

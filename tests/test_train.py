@@ -136,7 +136,7 @@ def test_wandb_by_one_word_works_offline(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     for job in ("first", "second"):
-        train(composed(tmp_path / job, *TINY, "trainer.max_epochs=1", "logger=wandb", "floors=none"))
+        train(composed(tmp_path / job, *TINY, "trainer.max_epochs=1", "logger=wandb", "references=none"))
         (run,) = (tmp_path / job).glob("wandb/offline-run-*")  # each job of a sweep is a run of its own
     assert list(run.glob("*.wandb"))
     assert list(run.glob("files/media/images/pictures/densesiam*.png"))
@@ -144,7 +144,7 @@ def test_wandb_by_one_word_works_offline(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
     sweep = ["task.loss_weights.region=0,0.1", "model.grid_size=3", f"hydra.sweep.dir={tmp_path}"]
-    result = command("src.train", "-m", *TINY, *sweep, "trainer.max_epochs=1", "score_before=false", "floors=none")
+    result = command("src.train", "-m", *TINY, *sweep, "trainer.max_epochs=1", "score_before=false", "references=none")
     assert result.returncode == 0, result.stderr
     weights = [
         json.loads((tmp_path / job / "scores.json").read_text())["config"]["task"]["loss_weights"]["region"]

@@ -138,7 +138,7 @@ def check_values(config: DictConfig) -> None:
     check_seed("seed", config.seed)
     check_flag("score_before", config.score_before)
     check_int("preview_steps", config.preview_steps, high=1000, otherwise="or 0 for no table")
-    check_int("floor_images", config.floor_images, low=1)
+    check_int("fit_images", config.fit_images, low=1)
     for key in ("ckpt_path", "weights"):
         if config[key] is not None:
             check_text(key, config[key], "or null for none")
@@ -152,7 +152,7 @@ def references_of(config: DictConfig, data: Any) -> dict[str, Task]:
         return {}
     return {
         str(label): task_for(reference, data, MAKE)
-        for label, reference in config.floors.items()
+        for label, reference in config.references.items()
         if reference is not None
     }
 
@@ -202,7 +202,7 @@ def score_before(run: Run, plain: Mapping[str, Any], references: Mapping[str, Ta
 def some_training_images(run: Run, plain: Mapping[str, Any]) -> Iterable[Tensor]:
     """Batches of as many training images as references and necks are fitted on, read when they are asked for."""
     generator = torch.Generator().manual_seed(plain["seed"])
-    yield from run.data.whole_train_dataloader(plain["floor_images"], generator)
+    yield from run.data.whole_train_dataloader(plain["fit_images"], generator)
 
 
 def report(

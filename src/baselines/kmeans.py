@@ -1,4 +1,4 @@
-"""Floors without training: k-means on colour, or on the features of an encoder as it is."""
+"""Reference methods without training: k-means on colour, or on the features of an encoder as it is."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ class DeepestMaps(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        check_made("floors.*.features.encoder", encoder, Encoder, "model/encoder=resnet18")
+        check_made("references.*.features.encoder", encoder, Encoder, "model/encoder=resnet18")
         self.encoder = encoder.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class DeepestMaps(nn.Module):
 
 def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
     """The encoder of this config with `weights=None`: its random start, the same for the same seed."""
-    check_seed("floors.*.features.encoder.seed", seed)
+    check_seed("references.*.features.encoder.seed", seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder: Encoder = instantiate(config, weights=None)
@@ -72,11 +72,11 @@ class KMeans(PixelTask):
         protocol: EvaluationProtocol,
         name: str,
     ) -> None:
-        check_made("floors.*.features", features, nn.Module, "floors=colour")
-        check_int("floors.*.num_clusters", num_clusters, low=2, high=MOST_CATEGORIES)
-        check_int("floors.*.pixels_per_image", pixels_per_image, low=1)
-        check_seed("floors.*.seed", seed)
-        check_text("floors.*.name", name)
+        check_made("references.*.features", features, nn.Module, "references=colour")
+        check_int("references.*.num_clusters", num_clusters, low=2, high=MOST_CATEGORIES)
+        check_int("references.*.pixels_per_image", pixels_per_image, low=1)
+        check_seed("references.*.seed", seed)
+        check_text("references.*.name", name)
         super().__init__(Scoring(classes, num_clusters, protocol.matching), protocol, name)
         self.features, self.num_clusters = features, num_clusters
         self.pixels_per_image, self.seed = pixels_per_image, seed

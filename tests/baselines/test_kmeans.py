@@ -143,27 +143,29 @@ def test_an_untrained_encoder_is_its_seed_and_nothing_else() -> None:
     assert first.frozen
 
 
-def test_floors_all_scores_the_same_encoder_without_its_weights(tmp_path: Path) -> None:
+def test_references_all_scores_the_same_encoder_without_its_weights(tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(resnet("resnet18", weights=None, frozen=False).backbone.state_dict(), weights)
-    config = composed(tmp_path, "floors=all", "model/encoder=resnet18", f"model.encoder.weights={weights}", "seed=7")
+    config = composed(
+        tmp_path, "references=all", "model/encoder=resnet18", f"model.encoder.weights={weights}", "seed=7"
+    )
     labels = [f"k-means on {part}" for part in ("colour", "frozen features", "random features")]
-    assert list(config.floors) == labels
-    built = [instantiate(config.floors[label].features.encoder, _convert_="all") for label in labels[1:]]
+    assert list(config.references) == labels
+    built = [instantiate(config.references[label].features.encoder, _convert_="all") for label in labels[1:]]
     start = untrained({**RESNET18, "frozen": False}, seed=7)
     alike = [all(torch.equal(a, b) for a, b in zip(one.parameters(), start.parameters(), strict=True)) for one in built]
     assert alike == [False, True]
 
 
-def test_a_checkpoint_of_a_run_with_every_floor_loads(tmp_path: Path) -> None:
-    """It keeps the floors' config, and a config that would call what isn't ours is refused."""
+def test_a_checkpoint_of_a_run_with_every_reference_loads(tmp_path: Path) -> None:
+    """It keeps the config of the references, and a config that would call what isn't ours is refused."""
     tiny = [
         "experiment=demo",
         "debug=tiny",
         "trainer.fast_dev_run=false",
         "trainer.max_epochs=1",
         "score_before=false",
-        "floors=all",
+        "references=all",
     ]
     train(composed(tmp_path, *tiny, "preview_steps=0"))
-    assert "k-means on random features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["floors"]
+    assert "k-means on random features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["references"]

@@ -55,7 +55,7 @@ def test_what_was_trained_without_labels_is_scored_where_there_are_some(
 
 def test_a_list_chooses(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"n01/image2.JPEG\r\nn02/image5.JPEG\r\nimage0.JPEG\r\nn01/image1.JPEG\r\n")
-    choice = ["data=imagenet", f"data.root={tree}", f"data.list={tmp_path / 'list.txt'}", "floors=none"]
+    choice = ["data=imagenet", f"data.root={tree}", f"data.list={tmp_path / 'list.txt'}", "references=none"]
     train(composed(tmp_path / "output", *TINY, *choice))
     assert json.loads((tmp_path / "output" / "scores.json").read_text())["cost"]["steps"] == 1
 

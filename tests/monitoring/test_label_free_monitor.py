@@ -101,7 +101,7 @@ def test_two_processes_count_as_one(tmp_path: Path) -> None:
 
 
 def test_a_run_logs_them_and_writes_the_last_ones(tmp_path: Path) -> None:
-    train(composed(tmp_path, *TINY_EPOCHS, "trainer.max_epochs=2", "floors=none", "score_before=false"))
+    train(composed(tmp_path, *TINY_EPOCHS, "trainer.max_epochs=2", "references=none", "score_before=false"))
     written = json.loads((tmp_path / "scores.json").read_text())["label_free"]
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["label_free/entropy"]]
@@ -118,7 +118,7 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
             tmp_path,
             *TINY_EPOCHS,
             "trainer.max_epochs=1",
-            "floors=none",
+            "references=none",
             "callbacks.criteria=null",
             "score_before=false",
         )

@@ -14,7 +14,13 @@ from tests.refusals import refusal
 
 
 def overrides(root: Path, *more: str) -> list[str]:
-    tiny = ["experiment=camvid_seg", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=2", "floors=none"]
+    tiny = [
+        "experiment=camvid_seg",
+        "debug=tiny",
+        "trainer.fast_dev_run=false",
+        "trainer.max_epochs=2",
+        "references=none",
+    ]
     return [*tiny, f"data.root={root}", "data.batch_size=2", "preview_steps=0", "model.num_categories=3", *more]
 
 

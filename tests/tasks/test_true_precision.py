@@ -21,9 +21,9 @@ TINY = [
     "trainer.max_epochs=1",
     "callbacks.progress=null",
 ]
-TINY += ["data.train_scenes=4", "data.val_scenes=2", "data.scene_size=32", "protocol.side=32", "floor_images=4"]
-DENSESIAM = ["task.region_start=0.0", "floors=none"]
-SMALL = ["model.num_aux_categories=9", "model.neck.channels=16", "floors=none"]
+TINY += ["data.train_scenes=4", "data.val_scenes=2", "data.scene_size=32", "protocol.side=32", "fit_images=4"]
+DENSESIAM = ["task.region_start=0.0", "references=none"]
+SMALL = ["model.num_aux_categories=9", "model.neck.channels=16", "references=none"]
 PROBES = ["experiment=demo_pretrain", "task.region_start=0.0"]
 
 
@@ -51,7 +51,7 @@ def test_every_method_runs_and_is_scored(method: list[str], precision: str, tmp_
 def test_references_are_scored_as_in_float32(precision: str, tmp_path: Path) -> None:
     scores = []
     for one in ("32-true", precision):
-        overrides = ["floors=colour", "score_before=false", "+trainer.limit_train_batches=0"]
+        overrides = ["references=colour", "score_before=false", "+trainer.limit_train_batches=0"]
         train(composed(tmp_path / one, *TINY, *overrides, f"trainer.precision={one}"))
         scores.append(json.loads((tmp_path / one / "scores.json").read_text())["scores"]["k-means on colour"])
     assert scores[0] == scores[1]
@@ -60,7 +60,7 @@ def test_references_are_scored_as_in_float32(precision: str, tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_all_references_run(precision: str, tmp_path: Path) -> None:
-    train(composed(tmp_path, *TINY, "floors=all", "score_before=false", f"trainer.precision={precision}"))
+    train(composed(tmp_path, *TINY, "references=all", "score_before=false", f"trainer.precision={precision}"))
     assert len(json.loads((tmp_path / "scores.json").read_text())["scores"]) == 4
 
 

@@ -88,7 +88,7 @@ def test_the_rates_of_a_cosine_are_refused() -> None:
             "callbacks=best_by_labelled_miou",
             "callbacks.checkpoint.every_n_steps=5",
             "score_before=false",
-            "floors=none",
+            "references=none",
         ],
         ["trainer=ddp_cpu", "trainer.precision=bf16-mixed", "model.memory_format=channels_last"],
         ["protocol=release", "trainer.check_val_every_n_epoch=5"],

@@ -83,7 +83,7 @@ def test_a_rate_that_is_too_high(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "data.train_scenes=64",
         "data.val_scenes=8",
         "trainer.max_epochs=2",
-        "floors=none",
+        "references=none",
     ]
     small += ["score_before=false", "preview_steps=0", "data.scene_size=32", "data.views.size=32", "data.num_workers=0"]
     small += ["data.batch_size=8", "callbacks.checkpoint.every_n_steps=1", "optimizer.base_lr=1e4"]

@@ -23,7 +23,7 @@ from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
 TINY = (
-    *(*TINY_EPOCHS, "trainer.max_epochs=3", "floors=none", "task.region_start=0.5"),
+    *(*TINY_EPOCHS, "trainer.max_epochs=3", "references=none", "task.region_start=0.5"),
     *("data.train_scenes=12", "data.val_scenes=3", "callbacks.checkpoint.every_n_steps=2"),
 )
 

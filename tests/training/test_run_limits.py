@@ -14,7 +14,7 @@ from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
 TINY = (
-    *(*TINY_EPOCHS, "trainer.max_epochs=2", "callbacks.progress=null", "floors=none"),
+    *(*TINY_EPOCHS, "trainer.max_epochs=2", "callbacks.progress=null", "references=none"),
     *("data.val_scenes=3", "protocol.side=32", "model.num_aux_categories=9", "model.neck.channels=16"),
 )
 PICIE = ["+ablation=picie_aux", "score_before=true"]
@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
     ("method", "key"),
     [
         ([], "densesiam/mIoU"),
-        (["+ablation=picie", "floors=colour"], "picie/mIoU"),  # a reference is scored before
+        (["+ablation=picie", "references=colour"], "picie/mIoU"),  # a reference is scored before
         (["+ablation=deepcluster"], "deepcluster/mIoU"),
         (["+ablation=iic"], "iic/mIoU"),
         pytest.param(["experiment=demo_pretrain"], "linear_probe/mIoU", marks=pytest.mark.slow),

@@ -12,7 +12,7 @@ from src.errors import plain_errors
 from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
 
-TINY = (*TINY_EPOCHS, "trainer.max_epochs=2", "floors=none", "protocol.resamples=0")
+TINY = (*TINY_EPOCHS, "trainer.max_epochs=2", "references=none", "protocol.resamples=0")
 
 
 @pytest.fixture(scope="module")

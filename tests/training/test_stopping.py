@@ -19,7 +19,7 @@ from tests.composing import TINY_EPOCHS, composed
 
 ROOT = Path(__file__).parents[2]
 TINY = (
-    *(*TINY_EPOCHS, "trainer.max_epochs=3", "score_before=false", "floors=none", "task.region_start=0.5"),
+    *(*TINY_EPOCHS, "trainer.max_epochs=3", "score_before=false", "references=none", "task.region_start=0.5"),
     *("data.train_scenes=12", "data.val_scenes=3"),
 )
 
