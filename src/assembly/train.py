@@ -146,15 +146,15 @@ def check_values(config: DictConfig) -> None:
         raise DenseSiamError("ckpt_path and weights are both given: a resumed run has its own weights; set one of them")
 
 
-def references_of(config: DictConfig, data: Any) -> dict[str, Task]:
-    """The reference methods by their labels, not fitted yet; none where there are no labels to score them on."""
+def references_of(config: DictConfig, data: Any) -> list[Task]:
+    """The reference methods, not fitted yet; none where there are no labels to score them on."""
     if data.val is None:
-        return {}
-    return {
-        str(label): task_for(reference, data, MAKE)
-        for label, reference in config.references.items()
+        return []
+    return [
+        task_for(reference, data, partial(MAKE, name=str(name)))
+        for name, reference in config.references.items()
         if reference is not None
-    }
+    ]
 
 
 def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[str]:
@@ -186,16 +186,16 @@ def estimate_cost(run: Run, config: DictConfig) -> None:
         print_preview(measured, plan_of(run.trainer), Path(config.paths.output))
 
 
-def score_before(run: Run, plain: Mapping[str, Any], references: Mapping[str, Task]) -> dict[str, Scored]:
+def score_before(run: Run, plain: Mapping[str, Any], references: Iterable[Task]) -> dict[str, Scored]:
     """Score the network as it starts, and the references; nothing where there are no labels."""
     rows: dict[str, Scored] = {}
     if not run.task.is_scored:
         return rows
     if plain["score_before"]:
         rows |= score(run.trainer, run.task, run.data, "before training")
-    for label, reference in references.items():
+    for reference in references:
         reference.prepare(run.data, some_training_images(run, plain))
-        rows |= score(run.trainer, reference, run.data, label)
+        rows |= score(run.trainer, reference, run.data, reference.label)
     return rows
 
 

@@ -60,6 +60,7 @@ class KMeans(PixelTask):
         seed: of the draw and of k-means.
         protocol: of scoring; its `head` means nothing here.
         name: what the scores are logged under.
+        label: what its row in the table of scores is called.
     """
 
     def __init__(
@@ -71,13 +72,15 @@ class KMeans(PixelTask):
         seed: int,
         protocol: EvaluationProtocol,
         name: str,
+        label: str,
     ) -> None:
         check_made("references.*.features", features, nn.Module, "references=colour")
         check_int("references.*.num_clusters", num_clusters, low=2, high=MOST_CATEGORIES)
         check_int("references.*.pixels_per_image", pixels_per_image, low=1)
         check_seed("references.*.seed", seed)
-        check_text("references.*.name", name)
+        check_text("references.*.label", label)
         super().__init__(Scoring(classes, num_clusters, protocol.matching), protocol, name)
+        self.label = label
         self.features, self.num_clusters = features, num_clusters
         self.pixels_per_image, self.seed = pixels_per_image, seed
         self.nearest: NearestCentroid | None = None

@@ -45,6 +45,7 @@ class Task(lightning.LightningModule):
         name: what its scores are logged under.
 
     Attributes:
+        label: what its row in a table of scores is called, if it is a reference method.
         primary_metric: the name of the score, in percent, by which a sweep and `best_by_labelled_miou` compare runs.
         data: what it is trained or scored on; None before `prepare`.
         clustering_seconds: seconds spent on clustering between the training steps so far.
@@ -54,7 +55,7 @@ class Task(lightning.LightningModule):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.label = name, name
         self.data: Data | None = None
         self.clustering_seconds = 0.0
 

@@ -32,7 +32,7 @@ def noise_images(count: int = 4, side: int = 12) -> Tensor:
 
 
 def colour_kmeans(pixels_per_image: int = 60, seed: int = 0, num_clusters: int = 3) -> KMeans:
-    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, paper(), "kmeans_colour")
+    return KMeans(Colour(), num_clusters, THREE, pixels_per_image, seed, paper(), "kmeans_colour", "k-means on colour")
 
 
 def fitted(images: Tensor, **options: int) -> KMeans:
@@ -122,7 +122,7 @@ def test_deepest_maps_are_two_unit_vectors_side_by_side(height: int, width: int)
 def test_kmeans_on_deep_features() -> None:
     torch.manual_seed(0)
     features = DeepestMaps(resnet("resnet18", None, frozen=False))
-    module = KMeans(features, 3, THREE, 100, 0, paper(), "kmeans_features")
+    module = KMeans(features, 3, THREE, 100, 0, paper(), "kmeans_features", "k-means on features")
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     module.prepare(SimpleNamespace(), images.split(2))
     assert module(images).shape == (3, 3, 4, 4)
@@ -149,7 +149,7 @@ def test_references_all_scores_the_same_encoder_without_its_weights(tmp_path: Pa
     config = composed(
         tmp_path, "references=all", "model/encoder=resnet18", f"model.encoder.weights={weights}", "seed=7"
     )
-    labels = [f"k-means on {part}" for part in ("colour", "frozen features", "random features")]
+    labels = ["kmeans_colour", "kmeans_features", "kmeans_random_features"]
     assert list(config.references) == labels
     built = [instantiate(config.references[label].features.encoder, _convert_="all") for label in labels[1:]]
     start = untrained({**RESNET18, "frozen": False}, seed=7)
@@ -166,6 +166,8 @@ def test_a_checkpoint_of_a_run_with_every_reference_loads(tmp_path: Path) -> Non
         "trainer.max_epochs=1",
         "score_before=false",
         "references=all",
+        "data.train_scenes=8",
+        "data.val_scenes=4",
     ]
     train(composed(tmp_path, *tiny, "preview_steps=0"))
-    assert "k-means on random features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["references"]
+    assert "kmeans_random_features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["references"]

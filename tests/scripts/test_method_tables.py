@@ -37,8 +37,8 @@ def write_run(folder: Path, method: str, miou: float, seed: int = 0, **changes: 
         method: a name of TASKS.
         miou: after training.
         seed: of the run.
-        changes: `weights` of the losses, `neck`, `root` of the data, `lr`, `frozen`, `step_seconds`, `references` (mIoU of
-            the three), `cost` to have another.
+        changes: `weights` of the losses, `neck`, `root` of the data, `lr`, `frozen`, `step_seconds`, `references` (mIoU
+            of the three), `cost` to have another.
     """
     step = changes.get("step_seconds", 3.0)
     clustering = 2.0 if method in ("picie", "deepcluster") else 0.0
