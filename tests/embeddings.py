@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.monitoring.label_free import Criteria, PairStatistics
+from src.monitoring.label_free import LabelFreeMetrics, PairStatistics
 
 Views = tuple[Tensor, Tensor]
 Step = tuple[Tensor, Tensor, Tensor]  # two views, and which images are valid
@@ -56,9 +56,9 @@ def agreeing(seed: int, images: int, points: int = 7) -> Step:
     return first, second, valid
 
 
-def criteria_of(*steps: Step) -> Criteria | None:
-    """`Criteria` of all these steps together."""
+def metrics_of(*steps: Step) -> LabelFreeMetrics | None:
+    """`LabelFreeMetrics` of all these steps together."""
     statistics = PairStatistics(steps[0][0].shape[-1], torch.device("cpu"))
     for step in steps:
         statistics.add(*step)
-    return statistics.criteria(lambda value: value)
+    return statistics.metrics(lambda value: value)

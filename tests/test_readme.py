@@ -101,7 +101,7 @@ def test_the_commands_of_the_experiments_compose(tmp_path: Path) -> None:
         chosen.add(config.task["_target_"].rpartition(".")[2])
     assert chosen == {"Segment", "PiCIE", "IIC"}
     scripts = {command[1] for command in commands if command[1].startswith("scripts/")}
-    assert {"scripts/collect_tables.py", "scripts/rank_criteria.py"} <= scripts
+    assert {"scripts/collect_tables.py", "scripts/rank_label_free.py"} <= scripts
     assert all((ROOT / script).is_file() for script in scripts)
 
 

@@ -24,7 +24,7 @@ from src.checks import check_filled, check_flag, check_int, check_seed, check_te
 from src.command_line import CONF
 from src.errors import DenseSiamError
 from src.evaluation.scoring import Scored
-from src.monitoring.label_free_monitor import LabelFreeCriteria
+from src.monitoring.label_free_monitor import LabelFreeMonitor
 from src.monitoring.throughput import Throughput
 from src.results.scores import print_scores, write_scores
 from src.tasks.base import Task, score
@@ -220,7 +220,7 @@ def report(
         described = {**run.data.describe(), **run.task.scored_on()}
         print_scores(rows, described)
     callbacks: list[Callback] = cast(Any, run.trainer).callbacks  # Lightning does not declare them
-    label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeCriteria)), None)
+    label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeMonitor)), None)
     write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
     print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
 

@@ -27,7 +27,7 @@ WITHOUT_EFFECT = (
     "trainer.log_every_n_steps",
     "callbacks.best_by_labelled_miou",
     "callbacks.checkpoint",
-    "callbacks.criteria",
+    "callbacks.label_free",
     "callbacks.pictures",
     "callbacks.progress",
     "callbacks.unreadable",

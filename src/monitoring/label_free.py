@@ -1,8 +1,8 @@
-"""Criteria for a segmentation without labels: whether two views agree, how certain they are, which categories are used.
+"""LabelFreeMetrics for a segmentation without labels: whether two views agree, how certain they are, which categories are used.
 
 They are computed from logits (P, N) that a network gives at the same P places in each of two views of an image. They
-are not scores: the predictions for both views can agree without following any class. `scripts/rank_criteria.py`
-measures how well each criterion predicts the mIoU.
+are not scores: the predictions for both views can agree without following any class. `scripts/rank_label_free.py`
+measures how well each metric predicts the mIoU.
 """
 
 import math
@@ -15,8 +15,8 @@ from torch import Tensor
 from src.monitoring.collapse import histogram_entropy
 
 
-class Criteria(NamedTuple):
-    """Criteria of one branch over an epoch, each from 0 to 1. If N = 1, all except `consistency` are nan.
+class LabelFreeMetrics(NamedTuple):
+    """LabelFreeMetrics of one branch over an epoch, each from 0 to 1. If N = 1, all except `consistency` are nan.
 
     Attributes:
         consistency: see `consistency`.
@@ -91,7 +91,7 @@ def entropies(logits: Tensor) -> Tensor:
 
 
 class PairStatistics:
-    """Running sums from which `Criteria` are computed. Logits are not kept, and `add` does not wait for the device.
+    """Running sums from which `LabelFreeMetrics` are computed. Logits are not kept, and `add` does not wait for the device.
 
     Args:
         categories: N, the number of categories.
@@ -119,8 +119,8 @@ class PairStatistics:
         here = torch.where(counted, (entropies(one) + entropies(other)) / 2, 0).sum()
         self.entropy += (here - number * self.entropy) / self.places.clamp(min=1)
 
-    def criteria(self, summed: Callable[[Tensor], Tensor]) -> Criteria | None:
-        """The criteria of everything that was added in all processes; None if no place counted.
+    def metrics(self, summed: Callable[[Tensor], Tensor]) -> LabelFreeMetrics | None:
+        """The metrics of everything that was added in all processes; None if no place counted.
 
         Args:
             summed: returns the sum of a tensor over the processes; it may change the tensor.
@@ -130,7 +130,7 @@ class PairStatistics:
         places = int(joint.sum())
         if not places:
             return None
-        return Criteria(
+        return LabelFreeMetrics(
             consistency=consistency(joint),
             mutual_information=mutual_information(joint) if len(joint) > 1 else math.nan,
             entropy=entropy.item() / places,

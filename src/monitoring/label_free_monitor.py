@@ -1,4 +1,4 @@
-"""Logging of label-free criteria during training."""
+"""Logging of label-free metrics during training."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from src.monitoring.label_free import PairStatistics
 BRANCH = "dense"  # its channels are the pseudo-categories, at the same places of both views
 
 
-class LabelFreeCriteria(Callback):
-    """Logs `label_free/...` after each training epoch, see `src.monitoring.label_free.Criteria`.
+class LabelFreeMonitor(Callback):
+    """Logs `label_free/...` after each training epoch, see `src.monitoring.label_free.LabelFreeMetrics`.
 
     It reads the logits of the dense branch for both augmented views, in training mode: they are among the `embeddings`
     that a training step returns with its loss. Nothing is logged for a method without a dense branch, or for an epoch
-    in which no pair overlaps. The criteria cover all processes. If a run is resumed in the middle of an epoch, the
-    criteria of that epoch cover only the part after the resumption.
+    in which no pair overlaps. The metrics cover all processes. If a run is resumed in the middle of an epoch, the
+    metrics of that epoch cover only the part after the resumption.
 
     Attributes:
-        last: values of the last epoch by the names of the criteria; empty before the end of the first epoch.
+        last: values of the last epoch by the names of the metrics; empty before the end of the first epoch.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class LabelFreeCriteria(Callback):
             return total
 
         statistics, self.statistics = self.statistics, None
-        found = None if statistics is None else statistics.criteria(summed)
+        found = None if statistics is None else statistics.metrics(summed)
         if found is not None:
             self.last = found._asdict()
             pl_module.log_dict({f"label_free/{name}": value for name, value in self.last.items()})

@@ -92,7 +92,7 @@ def write_scores(
         config: config of the run.
         origin: the weights and files that the scored network was made from, see `src.checkpoints.provenance`.
         difference: difference of the first two rows, if they were compared.
-        label_free: label-free criteria of the last epoch, if there are any, see `src.monitoring.label_free`.
+        label_free: label-free metrics of the last epoch, if there are any, see `src.monitoring.label_free`.
 
     Raises:
         DenseSiamError: the file can't be written.

@@ -1,4 +1,4 @@
-"""The criteria without labels against loops, scikit-learn and values worked out by hand."""
+"""The metrics without labels against loops, scikit-learn and values worked out by hand."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import normalized_mutual_info_score
 
 from src.monitoring.label_free import PairStatistics, consistency, entropies, joint_counts, mutual_information
-from tests.embeddings import AGREEING_CHANNELS, Step, agreeing, criteria_of
+from tests.embeddings import AGREEING_CHANNELS, Step, agreeing, metrics_of
 
 
 def naive(*steps: Step) -> dict[str, float]:
@@ -36,7 +36,7 @@ def naive(*steps: Step) -> dict[str, float]:
 
 def test_an_epoch_equals_the_loop() -> None:
     steps = [agreeing(seed, images) for seed, images in enumerate((6, 1, 4))]
-    found = criteria_of(*steps)
+    found = metrics_of(*steps)
     assert found is not None
     assert found._asdict() == pytest.approx(naive(*steps), rel=1e-5)
     assert all(0.1 < value < 0.9 for value in found)
@@ -78,12 +78,12 @@ def test_many_places_are_not_lost_in_rounding() -> None:
     statistics = PairStatistics(AGREEING_CHANNELS, torch.device("cpu"))
     step = agreeing(0, 4)
     statistics.add(*step)
-    once = statistics.criteria(lambda value: value)
+    once = statistics.metrics(lambda value: value)
     statistics.joint *= 10**9
     statistics.places *= 10**9
     for _ in range(100):
         statistics.add(*step)
-    found = statistics.criteria(lambda value: value)
+    found = statistics.metrics(lambda value: value)
     assert once is not None
     assert found is not None
     assert found == pytest.approx(once, rel=1e-6)
@@ -96,27 +96,25 @@ def test_halves_of_the_batch_add_up() -> None:
         half.add(first[part], second[part], valid[part])
     ready = [[half.joint.clone(), half.entropy * half.places] for half in halves]
     totals = iter([one + other for one, other in zip(*ready, strict=True)])
-    assert halves[0].criteria(lambda value: next(totals)) == pytest.approx(
-        criteria_of((first, second, valid)), rel=1e-6
-    )
+    assert halves[0].metrics(lambda value: next(totals)) == pytest.approx(metrics_of((first, second, valid)), rel=1e-6)
 
 
 def test_nothing_valid_is_nothing() -> None:
     first, second, valid = agreeing(0, 3)
-    assert criteria_of((first, second, torch.zeros_like(valid))) is None
-    kept = [criteria_of((first, second, valid)), criteria_of((first, second, ~valid), (first, second, valid))]
+    assert metrics_of((first, second, torch.zeros_like(valid))) is None
+    kept = [metrics_of((first, second, valid)), metrics_of((first, second, ~valid), (first, second, valid))]
     assert kept[0] != kept[1]
 
 
 def test_sharper_logits_lower_the_entropy_and_nothing_else() -> None:
     first, second, valid = agreeing(5, 6)
-    found = [criteria_of((scale * first, scale * second, valid)) for scale in (0.5, 1, 2)]
+    found = [metrics_of((scale * first, scale * second, valid)) for scale in (0.5, 1, 2)]
     assert all(one and other and one.entropy > other.entropy for one, other in pairwise(found))
     assert len({one and (one.consistency, one.mutual_information, one.balance) for one in found}) == 1
 
 
 def test_one_category_says_nothing() -> None:
-    found = criteria_of((torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), torch.ones(2, dtype=torch.bool)))
+    found = metrics_of((torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), torch.ones(2, dtype=torch.bool)))
     assert found is not None
     assert found.consistency == 1
     assert all(math.isnan(value) for value in found[1:])

@@ -1,4 +1,4 @@
-"""When the criteria without labels are logged, in one process and in two, and that a run writes the last ones."""
+"""When the metrics without labels are logged, in one process and in two, and that a run writes the last ones."""
 
 import csv
 import json
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from src.assembly.train import train
-from src.monitoring.label_free_monitor import LabelFreeCriteria
+from src.monitoring.label_free_monitor import LabelFreeMonitor
 from tests.composing import TINY_EPOCHS, composed
-from tests.embeddings import agreeing, criteria_of
+from tests.embeddings import agreeing, metrics_of
 from tests.processes import in_two_processes
 
 NAMES = ["consistency", "mutual_information", "entropy", "balance"]
@@ -36,10 +36,10 @@ class Scripted(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(module: Scripted, own: slice = slice(None), epochs: int = 2, **options: Any) -> LabelFreeCriteria:
+def fit(module: Scripted, own: slice = slice(None), epochs: int = 2, **options: Any) -> LabelFreeMonitor:
     """Train on four steps of 6 images each, of which the second is not valid."""
     steps = [{"step": step, "valid": agreeing(step, 6)[2][own]} for step in range(4)]
-    callback = LabelFreeCriteria()
+    callback = LabelFreeMonitor()
     settings: dict[str, Any] = {"max_epochs": epochs, "logger": False, "enable_checkpointing": False}
     settings |= {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"} | options
     trainer = lightning.Trainer(callbacks=[callback], **settings)
@@ -55,7 +55,7 @@ def dense(epoch: int, step: int) -> Embeddings:
 
 
 def test_an_epoch_is_that_of_the_dense_branch_alone() -> None:
-    expected = criteria_of(*(agreeing(step, 6) for step in range(4)))
+    expected = metrics_of(*(agreeing(step, 6) for step in range(4)))
     assert expected is not None
     found = fit(Scripted(dense)).last
     assert list(found) == NAMES
@@ -79,7 +79,7 @@ def test_without_the_branch_there_is_nothing() -> None:
 
 
 def test_a_resumed_run_knows_the_last_epoch() -> None:
-    first, second = fit(Scripted(dense)), LabelFreeCriteria()
+    first, second = fit(Scripted(dense)), LabelFreeMonitor()
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     assert second.last == first.last != {}
 
@@ -112,14 +112,14 @@ def test_a_run_logs_them_and_writes_the_last_ones(tmp_path: Path) -> None:
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    assert composed(tmp_path, "ckpt_path=x", name="evaluate").callbacks.criteria is None
+    assert composed(tmp_path, "ckpt_path=x", name="evaluate").callbacks.label_free is None
     train(
         composed(
             tmp_path,
             *TINY_EPOCHS,
             "trainer.max_epochs=1",
             "references=none",
-            "callbacks.criteria=null",
+            "callbacks.label_free=null",
             "score_before=false",
         )
     )

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from scripts.rank_criteria import correlation, main, ranked
-from src.monitoring.label_free import Criteria
+from scripts.rank_label_free import correlation, main, ranked
+from src.monitoring.label_free import LabelFreeMetrics
 from tests.refusals import refusal
 
 ROOT = Path(__file__).parents[2]
 
 
-def write(folder: Path, miou: float | None, criteria: Sequence[float | None] | None, **changes: Any) -> None:
+def write(folder: Path, miou: float | None, metrics: Sequence[float | None] | None, **changes: Any) -> None:
     document: dict[str, Any] = {
         "scores": {"after training": {"mIoU": miou}} if miou is not None else {},
         "protocol": {"data": changes.get("data", "val of camvid"), "images": 3, "matching": "hungarian"},
         "cost": {"steps": 7},
         "config": {"seed": 0, "task": {"_target_": f"src.tasks.segment.{changes.get('method', 'Segment')}"}},
     }
-    if criteria is not None:
-        document["label_free"] = dict(zip(Criteria._fields, criteria, strict=True))
+    if metrics is not None:
+        document["label_free"] = dict(zip(LabelFreeMetrics._fields, metrics, strict=True))
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(document))
 
@@ -53,7 +53,7 @@ def runs(tmp_path: Path) -> Path:
 
 def rows(text: str) -> dict[tuple[str, str], list[str]]:
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert cells[0] == ["scored", "method", "runs", *Criteria._fields]
+    assert cells[0] == ["scored", "method", "runs", *LabelFreeMetrics._fields]
     return {(data, method): found for data, method, *found in cells[1:]}
 
 
@@ -84,7 +84,7 @@ def test_correlation_by_hand() -> None:
 
 def test_without_both_it_says_so(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refusal(lambda: ranked([runs / "older"]), "label_free and an mIoU", runs / "older", "found 1 finished, none")
-    monkeypatch.setattr(sys, "argv", ["rank_criteria.py", str(runs / "absent")])
+    monkeypatch.setattr(sys, "argv", ["rank_label_free.py", str(runs / "absent")])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert isinstance(stopped.value.code, str)
@@ -93,7 +93,7 @@ def test_without_both_it_says_so(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_the_script_runs(runs: Path) -> None:
-    script = ROOT / "scripts" / "rank_criteria.py"
+    script = ROOT / "scripts" / "rank_label_free.py"
     done = subprocess.run([sys.executable, script, runs], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("| scored | method | runs |")
