@@ -18,7 +18,7 @@ TINY = [
     "debug=tiny",
     "trainer.fast_dev_run=false",
     "trainer.max_epochs=1",
-    "preview_steps=0",
+    "estimate_steps=0",
     "references=none",
 ]
 TINY += ["data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32"]

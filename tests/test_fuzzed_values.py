@@ -17,7 +17,7 @@ from src.errors import DenseSiamError, plain_errors
 from tests.composing import composed
 
 SMALL = (
-    "preview_steps=0",
+    "estimate_steps=0",
     "score_before=false",
     "protocol.resamples=0",
     "protocol.side=16",
@@ -55,7 +55,7 @@ KEYS = {
         "seed": ["7", "4294967295"],
         "ckpt_path": [],
         "weights": [],
-        "preview_steps": ["1"],
+        "estimate_steps": ["1"],
         "score_before": ["true"],
         "paths.output": [],
         "data.batch_size": ["4"],

@@ -23,7 +23,7 @@ TINY = (
     "trainer.precision=64-true",
     "trainer.log_every_n_steps=1",
     "trainer.fast_dev_run=false",
-    "preview_steps=0",
+    "estimate_steps=0",
     "protocol.resamples=0",
     "callbacks.progress=null",
 )

@@ -124,9 +124,9 @@ def test_the_methods_of_table_3_and_what_is_scored_beside_them(experiment: str, 
     ]
     assert references == [["kmeans_colour", "kmeans_features", "kmeans_random_features"], [], [], [], []]
     assert {values["trainer.check_val_every_n_epoch"] for values in methods} == {methods[0]["trainer.max_epochs"]}
-    assert {values["preview_steps"] for values in methods} == {0}
+    assert {values["estimate_steps"] for values in methods} == {0}
     alone = values_of(tmp_path, [f"experiment={experiment}"])
-    own = ("task.", "references", "trainer.check_val_every_n_epoch", "preview_steps", "score_before")
+    own = ("task.", "references", "trainer.check_val_every_n_epoch", "estimate_steps", "score_before")
     for values in methods:
         changed = [name for name in {*values, *alone} if values.get(name, "no") != alone.get(name, "no")]
         assert [name for name in changed if not name.startswith(own)] == []

@@ -193,7 +193,7 @@ def test_coco_seg_without_coco_ends_with_one_line_and_no_traceback(tmp_path: Pat
 
 
 def test_two_processes_score_an_odd_number_of_images_as_one_does(tmp_path: Path) -> None:
-    common = [*TINY, "trainer.max_epochs=1", "callbacks.progress=null", "preview_steps=1"]
+    common = [*TINY, "trainer.max_epochs=1", "callbacks.progress=null", "estimate_steps=1"]
     results = []
     for processes in ("default", "ddp_cpu"):
         output = tmp_path / processes

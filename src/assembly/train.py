@@ -30,7 +30,7 @@ from src.results.scores import print_scores, write_scores
 from src.tasks.base import Task, score
 from src.training.config_in_checkpoint import ConfigInCheckpoint
 from src.training.continuation import Start, go_on, start_at
-from src.training.cost_estimate import plan_of, print_preview
+from src.training.cost_estimate import plan_of, print_cost_estimate
 from src.training.loggers import Csv
 from src.training.memory import forget_peak, peak_memory
 from src.training.profiling import measure
@@ -80,7 +80,7 @@ def train(config: DictConfig) -> float:
     begin_logs(run, plain, start)
     if run.trainer.is_global_zero:
         print(*remarks, sep="\n", end="\n" if remarks else "")
-    if plain["preview_steps"] and not plain["trainer"]["fast_dev_run"]:
+    if plain["estimate_steps"] and not plain["trainer"]["fast_dev_run"]:
         estimate_cost(run, config)
 
     rows = score_before(run, plain, references)
@@ -137,7 +137,7 @@ def check_values(config: DictConfig) -> None:
         )
     check_seed("seed", config.seed)
     check_flag("score_before", config.score_before)
-    check_int("preview_steps", config.preview_steps, high=1000, otherwise="or 0 for no table")
+    check_int("estimate_steps", config.estimate_steps, high=1000, otherwise="or 0 for no table")
     check_int("fit_images", config.fit_images, low=1)
     for key in ("ckpt_path", "weights"):
         if config[key] is not None:
@@ -181,9 +181,9 @@ def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
 def estimate_cost(run: Run, config: DictConfig) -> None:
     """Measure a few steps and print what the run will take."""
     make = partial(make_trainer, config.trainer)
-    measured = measure(make, run.task.worst_case(), run.data, config.preview_steps)
+    measured = measure(make, run.task.worst_case(), run.data, config.estimate_steps)
     if run.trainer.is_global_zero:
-        print_preview(measured, plan_of(run.trainer), Path(config.paths.output))
+        print_cost_estimate(measured, plan_of(run.trainer), Path(config.paths.output))
 
 
 def score_before(run: Run, plain: Mapping[str, Any], references: Iterable[Task]) -> dict[str, Scored]:

@@ -20,7 +20,7 @@ WITHOUT_EFFECT = (
     "paths",
     "logger",
     "ckpt_path",
-    "preview_steps",
+    "estimate_steps",
     "score_before",
     "data.num_workers",
     "trainer.default_root_dir",

@@ -98,7 +98,7 @@ def limited(batches: int, limit: int | float) -> int:
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
-def print_preview(measured: Measured, plan: Plan, output: Path) -> None:
+def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
     """Print what was measured and what follows from it, and a warning if the checkpoints don't fit on the disk.
 
     Args:

@@ -82,7 +82,7 @@ class Clock(Callback):
 
 def measure(
     make_trainer: Callable[..., lightning.Trainer],
-    rehearsal: lightning.LightningModule,
+    worst_case: lightning.LightningModule,
     data: lightning.LightningDataModule,
     steps: int,
 ) -> Measured:
@@ -90,7 +90,7 @@ def measure(
 
     Args:
         make_trainer: makes a trainer like the run's, but for the arguments it is given.
-        rehearsal: a copy of the task with every loss active; it is trained here and of no use afterwards.
+        worst_case: a copy of the task with every loss active; it is trained here and of no use afterwards.
         data: set up for training.
         steps: measured training steps; one more goes before them, to warm up.
 
@@ -113,14 +113,14 @@ def measure(
     with isolate_rng():
         loading = load_seconds(train, (os.cpu_count() or 1) // trainer.num_devices)
         try:
-            trainer.fit(rehearsal, data)
+            trainer.fit(worst_case, data)
         except torch.OutOfMemoryError as error:
             raise DenseSiamError(
                 f"a step of {batch} images does not fit into the GPU's memory: lower data.batch_size, and the learning "
                 "rate follows, or share the batch between more GPUs with trainer=ddp"
             ) from error
     data.trainer = before
-    parameters = list(rehearsal.parameters())
+    parameters = list(worst_case.parameters())
     measured = Measured(
         images=len(train.dataset),
         batch=batch,
@@ -133,7 +133,7 @@ def measure(
         gpu_memory=clock.gpu_memory,
         learned=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         parameters=sum(parameter.numel() for parameter in parameters),
-        checkpoint=tensor_bytes([rehearsal.state_dict(), [each.state_dict() for each in trainer.optimizers]]),
+        checkpoint=tensor_bytes([worst_case.state_dict(), [each.state_dict() for each in trainer.optimizers]]),
     )
     del trainer
     gc.collect()

@@ -169,5 +169,5 @@ def test_a_checkpoint_of_a_run_with_every_reference_loads(tmp_path: Path) -> Non
         "data.train_scenes=8",
         "data.val_scenes=4",
     ]
-    train(composed(tmp_path, *tiny, "preview_steps=0"))
+    train(composed(tmp_path, *tiny, "estimate_steps=0"))
     assert "kmeans_random_features" in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["config"]["references"]

@@ -58,7 +58,7 @@ def test_where_it_is_written_does_not_count(name: str, tmp_path: Path) -> None:
         ["callbacks=best_by_labelled_miou"],
         ["callbacks.progress=null", "callbacks.label_free=null", "callbacks.pictures.num_images=1"],
         ["data.num_workers=7"],
-        ["preview_steps=9", "trainer.log_every_n_steps=3"],
+        ["estimate_steps=9", "trainer.log_every_n_steps=3"],
         ["ckpt_path=last.ckpt"],
         ["score_before=false"],
     ],

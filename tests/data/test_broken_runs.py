@@ -35,7 +35,7 @@ def said_by_run(root: Path, split: str, cut: Sequence[str]) -> tuple[list[str], 
     folder_of(root, [Sample("whole", name, png()) for name in NAMES[:-1]])
     for name in cut:
         (root / "images" / split / name).write_bytes(half(png()))
-    tiny = ["experiment=demo", "debug=tiny", "data=labelled_folder", "references=none", "preview_steps=0"]
+    tiny = ["experiment=demo", "debug=tiny", "data=labelled_folder", "references=none", "estimate_steps=0"]
     short = ["trainer.fast_dev_run=false", "trainer.max_epochs=1", "model.num_categories=2", "data.on_corrupt=skip"]
     stopped = []
     with warnings.catch_warnings(record=True) as caught:

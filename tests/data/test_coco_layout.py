@@ -41,7 +41,7 @@ def test_coco_seg_trains_and_scores(
         "model.encoder.weights=null",
         "trainer.accelerator=cpu",
         "trainer.log_every_n_steps=1",
-        "preview_steps=0",
+        "estimate_steps=0",
         "protocol.resamples=10",
         *data,
     ]

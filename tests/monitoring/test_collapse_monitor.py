@@ -192,7 +192,7 @@ def test_values_out_of_range_are_refused(changes: dict[str, Any], expected: str)
 
 
 SCENES = """
-    experiment=demo_pretrain callbacks.progress=null callbacks.collapse.stop=true preview_steps=0 probe=unscored
+    experiment=demo_pretrain callbacks.progress=null callbacks.collapse.stop=true estimate_steps=0 probe=unscored
     data.train_scenes=256 data.val_scenes=4 data.scene_size=32 data.num_workers=0
     data.views.size=16 data.views.colour.blur_probability=0
     model.grid_size=0 model.encoder.stages=1 model.image_channels=64

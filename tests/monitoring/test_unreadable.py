@@ -21,7 +21,7 @@ def overrides(root: Path, *more: str) -> list[str]:
         "trainer.max_epochs=2",
         "references=none",
     ]
-    return [*tiny, f"data.root={root}", "data.batch_size=2", "preview_steps=0", "model.num_categories=3", *more]
+    return [*tiny, f"data.root={root}", "data.batch_size=2", "estimate_steps=0", "model.num_categories=3", *more]
 
 
 def cut(path: Path) -> Path:

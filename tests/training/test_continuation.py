@@ -83,7 +83,7 @@ def test_the_rates_of_a_cosine_are_refused() -> None:
     [
         [],
         ["data.num_workers=7", "data.on_corrupt=skip"],
-        ["logger=wandb", "callbacks.pictures.num_images=1", "callbacks.progress=null", "preview_steps=0"],
+        ["logger=wandb", "callbacks.pictures.num_images=1", "callbacks.progress=null", "estimate_steps=0"],
         [
             "callbacks=best_by_labelled_miou",
             "callbacks.checkpoint.every_n_steps=5",

@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.disk import amount, free_bytes
-from src.training.cost_estimate import Forecast, Plan, duration, forecast, plan_of, print_preview
+from src.training.cost_estimate import Forecast, Plan, duration, forecast, plan_of, print_cost_estimate
 from src.training.profiling import Measured
 from src.training.resumption import LastCheckpoint
 
@@ -89,7 +89,7 @@ def test_checkpoints_are_counted(tmp_path: Path) -> None:
 
 def printed(capsys: pytest.CaptureFixture[str], measured: Measured, plan: Plan) -> dict[str, list[str]]:
     """The cells of each row by its name."""
-    print_preview(measured, plan, Path("/"))
+    print_cost_estimate(measured, plan, Path("/"))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     return {row[0]: row[1:] for row in rows if row}
 
@@ -142,9 +142,9 @@ def test_what_is_not_known_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_full_disk_is_warned_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     output = tmp_path / "not made [yet]"
-    print_preview(MEASURED, PLAN, output)
+    print_cost_estimate(MEASURED, PLAN, output)
     assert "make room" not in capsys.readouterr().out
-    print_preview(MEASURED._replace(checkpoint=10**18), PLAN, output)
+    print_cost_estimate(MEASURED._replace(checkpoint=10**18), PLAN, output)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "make room" in line]
     assert line.startswith(f"The checkpoints need 1,000,000,000.0 GB, but {output} has ")
     assert line.endswith(" left: make room, or choose another folder with paths.output=DIR")

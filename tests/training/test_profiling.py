@@ -1,4 +1,4 @@
-"""A rehearsal measures real steps, in the order of a run, and leaves nothing behind."""
+"""The cost estimate measures real steps, in the order of a run, and leaves nothing behind."""
 
 import copy
 import random
@@ -105,13 +105,13 @@ def test_without_labels_only_training_is_measured(make_trainer: Any) -> None:
     assert found.train_seconds > 0
 
 
-def test_a_run_is_the_same_with_and_without_a_rehearsal(make_trainer: Any, tmp_path: Path) -> None:
+def test_a_run_is_the_same_with_and_without_a_cost_estimate(make_trainer: Any, tmp_path: Path) -> None:
     ends = []
-    for rehearsed in (False, True):
+    for measured in (False, True):
         lightning.seed_everything(3, verbose=False)
         task, data = Task(), Data()
         before = copy.deepcopy(task.state_dict())
-        if rehearsed:
+        if measured:
             measure(make_trainer, copy.deepcopy(task), data, steps=2)
             assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
             assert data.trainer is None
@@ -146,12 +146,12 @@ def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Criterion, "__call__", losses)
     inactive = {"dense", "aux", "seg"}
     ends = []
-    for rehearsed in (False, True):
+    for measured in (False, True):
         lightning.seed_everything(3, verbose=False)
         protocol = instantiate(config.protocol)
         data = instantiate(config.data, protocol=protocol, _convert_="all")
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
-        if rehearsed:
+        if measured:
             found = measure(make, task.worst_case(), data, steps=1)
             assert active == [inactive | {"region"}] * 2
             assert (found.images, found.batch, found.train_batches, found.val_batches) == (8, 4, 2, 2)

@@ -25,7 +25,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_of_costs_changes_nothing_of_the_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(composed(tmp_path, *TINY, "preview_steps=2"))
+    train(composed(tmp_path, *TINY, "estimate_steps=2"))
     printed = capsys.readouterr().out
     for row in ("training images", "parameters", "memory", "seconds per batch", "estimated time", "free disk"):
         assert row in printed
@@ -36,7 +36,7 @@ def test_the_table_of_costs_changes_nothing_of_the_run(
 
 
 def test_without_measured_steps_there_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(composed(tmp_path, *TINY, "preview_steps=0", "trainer.max_epochs=1"))
+    train(composed(tmp_path, *TINY, "estimate_steps=0", "trainer.max_epochs=1"))
     assert "estimated time" not in capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("steps", ["-1", "x", "1.5"])
 def test_the_number_of_measured_steps_is_a_number(steps: str, tmp_path: Path) -> None:
-    refusal(lambda: train(composed(tmp_path, *TINY, f"preview_steps={steps}")), "preview_steps is", "0 for no table")
+    refusal(lambda: train(composed(tmp_path, *TINY, f"estimate_steps={steps}")), "estimate_steps is", "0 for no table")
 
 
 def test_weights_and_a_run_to_resume_exclude_each_other(finished: Path, tmp_path: Path) -> None:
