@@ -46,12 +46,12 @@ def evaluate(config: DictConfig) -> float:
     started = time.perf_counter()
     paths = checked_paths(config)
     settings: ProbeSettings = instantiate(config.linear_probe, _convert_="all")
-    asked = asked_for(config)
+    asked = command_groups(config)
     named = targets(asked)
     checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
     for each in checkpoints.values():
         check_plain(each.get("origin"))  # goes into scores.json
-    setting = merged(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
+    setting = merge_overrides(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
     make = partial(rebuild, also=named)
     own = {"trainer": config.trainer, "callbacks": config.callbacks, "logger": {}}
     run = assemble({**setting, **own}, make, "validate")
@@ -117,27 +117,25 @@ def probe_rows(run: Run, task: Task, settings: ProbeSettings) -> Mapping[str, Sc
     return score(run.trainer, probe, run.data, f"{task.name}, linear probe")
 
 
-def asked_for(config: DictConfig) -> dict[str, Any]:
+def command_groups(config: DictConfig) -> dict[str, Any]:
     """What the command line says of data, probe and protocol, unresolved: it may refer to values of the checkpoint."""
     unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     return {group: unresolved[group] for group in ("data", "probe", "protocol")}
 
 
-def merged(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
+def merge_overrides(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The checkpoint's config with the data, probe and protocol that the command line asks for, resolved.
 
     Args:
         trained: the config in the checkpoint.
-        asked: see `asked_for`.
+        asked: see `command_groups`.
         path: of the checkpoint, for the messages.
 
     Raises:
         DenseSiamError: data without a probe for a checkpoint of pre-training; a group that the stored config lacks.
     """
     stored = {group: part_of(trained, group, path) for group in ("data", "probe", "protocol")}
-    wanted = {
-        group: {key: value for key, value in values.items() if value is not None} for group, values in asked.items()
-    }
+    wanted = {group: drop_nulls(values) for group, values in asked.items()}
     if "_target_" in wanted["data"]:  # another data set, not other values of the same
         if "_target_" in stored["probe"] and "_target_" not in wanted["probe"]:
             raise DenseSiamError(
@@ -150,3 +148,8 @@ def merged(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict
         stored["probe"] = asked["probe"]
     setting = OmegaConf.merge(dict(trained, **stored), wanted)
     return cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
+
+
+def drop_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are not None."""
+    return {key: value for key, value in values.items() if value is not None}
