@@ -2,8 +2,8 @@
 
     python scripts/rank_label_free.py multirun/camvid_seg outputs/camvid_seg
 For each data set, over all methods and for each method: the correlation of every label-free metric of the last epoch
-(`src.monitoring.label_free.LabelFreeMetrics`) with the mIoU after training, and the p-value of the hypothesis that there is no
-correlation.
+(`src.monitoring.label_free.LabelFreeMetrics`) with the mIoU after training, and the p-value of the hypothesis that
+there is no correlation.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""LabelFreeMetrics for a segmentation without labels: whether two views agree, how certain they are, which categories are used.
+"""Metrics of a segmentation without labels: whether two views agree, how certain they are, which categories are used.
 
 They are computed from logits (P, N) that a network gives at the same P places in each of two views of an image. They
 are not scores: the predictions for both views can agree without following any class. `scripts/rank_label_free.py`
@@ -91,7 +91,7 @@ def entropies(logits: Tensor) -> Tensor:
 
 
 class PairStatistics:
-    """Running sums from which `LabelFreeMetrics` are computed. Logits are not kept, and `add` does not wait for the device.
+    """Running sums for `LabelFreeMetrics`. Logits are not kept, and `add` does not wait for the device.
 
     Args:
         categories: N, the number of categories.
