@@ -13,13 +13,11 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, cast
-from unittest.mock import patch
 
 import lightning
 import torch
@@ -35,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from src.console import hush_libraries
 from src.errors import plain_errors
+from src.models.heads import projected
 from src.tasks.pretrain import Pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,9 +50,12 @@ class Variant(NamedTuple):
     overrides: tuple[str, ...]
     sums_first: bool = False
 
-    def order(self) -> AbstractContextManager[object]:
-        """A context in which RegionSim is computed in the order of this step."""
-        return patch("src.models.heads.layer_first", return_value=False) if self.sums_first else nullcontext()
+    def task(self, values: Sequence[str]) -> Pretrain:
+        """The task of this step, with further values of the config."""
+        task = make_task([*values, *self.overrides])
+        if self.sums_first and task.network.region_head is not None:
+            task.network.region_head.project = projected
+        return task
 
 
 def grid(size: int) -> Variant:
@@ -153,10 +155,9 @@ def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> Counter[str]
 
 def measure_memory(variant: Variant, images: int, side: int, values: Sequence[str]) -> dict[str, float]:
     """Bytes per image (both views together) of each of `BRANCHES`, and of the rest, which is sampling and losses."""
-    task = make_task([*values, *variant.overrides])
+    task = variant.task(values)
     batch = make_batch(images, side, torch.device("cpu"))
-    with variant.order():
-        found = kept_bytes(task.network, lambda: task.training_step(batch, 0)["loss"])
+    found = kept_bytes(task.network, lambda: task.training_step(batch, 0)["loss"])
     parts = {branch: found.pop(part, 0) / images for branch, part in BRANCHES.items()}
     return {**parts, "rest": found.total() / images}
 
@@ -193,11 +194,11 @@ def memory_table(measured: Mapping[str, Mapping[str, float]], published: Mapping
 def make_step(variant: Variant, batch: dict[str, Any], dtype: torch.dtype | None, values: Sequence[str]) -> Any:
     """A function that does one whole training step: both views, losses, backward pass, SGD."""
     device = batch["valid"].device
-    task = make_task([*values, *variant.overrides]).to(device)
+    task = variant.task(values).to(device)
     optimizer = cast(torch.optim.Optimizer, task.configure_optimizers())
 
     def step() -> None:
-        with variant.order(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
             loss = task.training_step(batch, 0)["loss"]
         optimizer.zero_grad()
         loss.backward()

@@ -22,10 +22,8 @@ class DenseSiamError(CompactHydraException):
     """
 
     def __init__(self, message: str) -> None:
-        # A DataLoader re-raises a worker's exception with the whole traceback as the message: keep the message only.
-        said = message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
         # File names from strangers may hold line breaks, control codes of a terminal, or bytes that are not UTF-8.
-        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in said))
+        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in message.strip()))
 
 
 @contextmanager

@@ -155,7 +155,8 @@ def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
     if name not in CONSTRUCTORS:
         raise DenseSiamError(
             f"the stored config wants to call {name}, which is not one of the parts that a checkpoint may be rebuilt "
-            "from: the checkpoint is from another version, or not to be trusted"
+            "from: it is from another version with other names (CHANGELOG.md; a new run can start from its weights with "
+            "weights=FILE), or not to be trusted"
         )
     module, _, attribute = name.rpartition(".")
     return vars(import_module(module))[attribute]

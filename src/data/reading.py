@@ -118,6 +118,8 @@ class Loader(DataLoader[Any]):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield from batches
+        except DenseSiamError as error:
+            raise DenseSiamError(own_words(error)) from None
         except (RuntimeError, EOFError, OSError) as error:  # the type depends on the place where torch notices it
             names = self.reader.last_read()
             if not names:
@@ -127,3 +129,8 @@ class Loader(DataLoader[Any]):
                 f"a loader process died while it read {names} ({said}): look at that file and at the memory "
                 "(data.num_workers=0 reads in the main process)"
             ) from error
+
+
+def own_words(error: DenseSiamError) -> str:
+    """The message of an error, without the traceback that a DataLoader puts before the message of a worker's error."""
+    return str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].removesuffix(r"\n")

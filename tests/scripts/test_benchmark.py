@@ -20,7 +20,7 @@ from scripts.benchmark import (
     published_memory,
     time_table,
 )
-from src.models import heads
+from src.models.heads import layer_first, projected, projected_cheaply
 
 TINY = [
     "model/encoder=resnet18_half",
@@ -84,10 +84,10 @@ def test_both_orders_of_regionsim_give_one_loss_and_differ_in_their_work() -> No
     batch, found = make_batch(2, 32, torch.device("cpu")), []
     assert [variant.name for variant in REGIONS] == ["RegionSim, layer first", "RegionSim, sums first"]
     for variant in REGIONS:
-        task = make_task([*TINY, *variant.overrides])
-        with variant.order():
-            assert heads.layer_first(regions=16, points=49, width=128, out=16) is (not variant.sums_first)
-            found.append(task.training_step(batch, 0)["loss"])
+        task = variant.task(TINY)
+        assert task.network.region_head.project is (projected if variant.sums_first else projected_cheaply)
+        found.append(task.training_step(batch, 0)["loss"])
+    assert layer_first(regions=16, points=49, width=128, out=16)
     torch.testing.assert_close(*found)
     early, late = measure_time([make_step(variant, batch, None, TINY) for variant in REGIONS], rounds=1)
     assert 0 < early.operations < late.operations
