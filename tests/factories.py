@@ -17,7 +17,7 @@ from src.data.views import CropAndWhole, colour_augmentation
 from src.evaluation.probing import ProbeSettings
 from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category
-from src.models.encoder import resnet
+from src.models.backbones import resnet
 from src.models.necks import DeepestMap, SimplifiedFPN
 from src.models.siamese import DenseSiam
 from src.optim import sgd

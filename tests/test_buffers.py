@@ -10,7 +10,7 @@ from src.baselines.clustered import Centroids
 from src.buffers import Float32Buffers
 from src.clustering import NearestCentroid
 from src.evaluation.probing import LinearProbe
-from src.models.encoder import resnet
+from src.models.backbones import resnet
 
 EXACT = torch.tensor([[1 / 3, 1e-9], [0.1, 7e8]])  # neither bfloat16 nor float16 holds any of these
 

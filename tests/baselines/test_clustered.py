@@ -19,8 +19,8 @@ from src.checkpoints import load
 from src.errors import DenseSiamError
 from src.losses import balanced_weights, category_weights
 from src.metrics import Category
+from src.models.backbones import resnet
 from src.models.dense import DenseFeatures
-from src.models.encoder import resnet
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
 from tests.composing import composed

@@ -13,8 +13,8 @@ from torch import Tensor
 from src.baselines.iic import IIC, joint_distributions, mutual_information
 from src.errors import DenseSiamError
 from src.metrics import Category
+from src.models.backbones import resnet
 from src.models.dense import DenseFeatures
-from src.models.encoder import resnet
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
 from tests.factories import paper

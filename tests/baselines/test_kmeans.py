@@ -12,12 +12,12 @@ from src.assembly.train import train
 from src.baselines.kmeans import Colour, DeepestMaps, KMeans, untrained
 from src.checkpoints.reading import read_checkpoint
 from src.metrics import Category
-from src.models.encoder import resnet
+from src.models.backbones import resnet
 from tests.composing import composed
 from tests.factories import paper
 
 THREE = [Category("sky", "stuff"), Category("grass", "stuff"), Category("cat", "thing")]
-RESNET18 = {"_target_": "src.models.encoder.resnet", "name": "resnet18"}
+RESNET18 = {"_target_": "src.models.backbones.resnet", "name": "resnet18"}
 FLAT = torch.tensor([[200, 30, 40], [40, 190, 60], [50, 60, 210]], dtype=torch.uint8)
 
 

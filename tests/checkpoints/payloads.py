@@ -115,7 +115,7 @@ PAYLOADS: dict[str, Callable[[Path], Any]] = {
         "_args_": [{"_target_": "os.mkdir", "path": str(path)}],
     },
     "a part that is allowed, with a payload inside": lambda path: {
-        "_target_": "src.models.encoder.resnet",
+        "_target_": "src.models.backbones.resnet",
         "name": "resnet18",
         "frozen": False,
         "weights": None,

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from src.checkpoints.pretrained import Report, load_pretrained
 from src.losses import contrastive_region_loss
-from src.models.encoder import Encoder, efficientnet_lite0, resnet
+from src.models.backbones import efficientnet_lite0, resnet
+from src.models.encoder import Encoder
 from src.models.heads import RegionHead
 from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam

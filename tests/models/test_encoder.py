@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.encoder import Encoder, efficientnet_lite0, resnet, timm_features
+from src.models.backbones import efficientnet_lite0, resnet, timm_features
+from src.models.encoder import Encoder
 from tests.factories import images
 from tests.refusals import refusal
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from src.errors import DenseSiamError
+from src.models.backbones import resnet
 from src.models.dense import DenseFeatures
-from src.models.encoder import resnet
 from src.models.necks import PrincipalComponents, SimplifiedFPN, joined
 from tests.conftest import Golden
 

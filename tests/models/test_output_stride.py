@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from src.models.encoder import resnet
+from src.models.backbones import resnet
 from tests.factories import images
 from tests.refusals import refusal
 

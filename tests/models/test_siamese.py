@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from src.errors import DenseSiamError
 from src.geometry import sample_boxes
-from src.models.encoder import Encoder, resnet
+from src.models.backbones import resnet
+from src.models.encoder import Encoder
 from src.models.necks import SimplifiedFPN
 from src.models.siamese import DenseSiam, View
 from tests.conftest import SHARED

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.encoder import Encoder, efficientnet_lite0, resnet, timm_features
+from src.models.backbones import efficientnet_lite0, resnet, timm_features
+from src.models.encoder import Encoder
 from src.models.sizes import nearest_multiple
 from tests.factories import images
 from tests.refusals import refusal

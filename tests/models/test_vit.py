@@ -9,8 +9,8 @@ import torch
 from hydra.utils import instantiate
 
 from src.assembly.train import train
+from src.models.backbones import timm_features
 from src.models.dense import DenseFeatures
-from src.models.encoder import timm_features
 from src.models.necks import SimplifiedFPN
 from tests.composing import composed
 

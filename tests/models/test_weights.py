@@ -12,7 +12,8 @@ import torchvision
 from torch import Tensor, nn
 
 from src.models import encoder as module
-from src.models.encoder import efficientnet_lite0, load_weights, resnet, timm_features
+from src.models.backbones import efficientnet_lite0, resnet, timm_features
+from src.models.weights import load_weights
 from tests.factories import images, shaken
 from tests.refusals import refusal
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.models.encoder import resnet
+from src.models.backbones import resnet
 from src.tasks.pairs import of_one_colour
 from tests.factories import at_epoch
 from tests.factories import segment_batch as make_batch

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.encoder import Encoder, efficientnet_lite0, resnet
+from src.models.backbones import efficientnet_lite0, resnet
+from src.models.encoder import Encoder
 from src.training.sync_batchnorm import SyncBatchNorm
 
 
