@@ -1,7 +1,8 @@
 """Fixtures of all tests: stored arrays and data beside the repository, tiny data sets and weights on disk."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,16 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is absent: this test compares with material beside the repository")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_process_group_is_left() -> Iterator[None]:
+    """A run with `strategy=ddp` in this process leaves a process group and its port, which later runs would take on."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ BASES = {
     "pretrain": (
         *("experiment=demo_pretrain", *SMALL, "task.region_start=0.0", "model.grid_size=2", "model.num_categories=9"),
         *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4"),
-        "task.probes.max_iterations=10",
+        "task.linear_probe.max_iterations=10",
     ),
 }
 POOL = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import DenseSiamError
+from src.overrides import flat
 
 # Values that change neither the trained weights nor their scores: where files go, what is shown and kept of a run and
 # scored before it, how many processes load (each sample has its own generator), and whether a run was stopped and
@@ -82,13 +83,13 @@ def origin(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "config": config_hash(config),
         "weights": _source(config["weights"]),
-        "encoder_weights": _source(config["model"]["encoder"]["weights"]),
+        "encoder_weights": _source(flat(config).get("model.encoder.weights")),
         "checkpoint": _source(config["ckpt_path"]),
     }
 
 
-def _source(given: str | None) -> dict[str, str] | None:
-    if given is None:
+def _source(given: Any) -> dict[str, str] | None:
+    if not isinstance(given, str):  # what is refused later is no source either
         return None
     return file_record(given) if Path(given).is_file() else {"name": given}
 
