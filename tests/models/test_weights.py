@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from src.models import encoder as module
+from src.models import backbones as module
 from src.models.backbones import efficientnet_lite0, resnet, timm_features
 from src.models.weights import load_weights
 from tests.factories import images, shaken
