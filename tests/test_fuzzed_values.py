@@ -35,7 +35,7 @@ SMALL = (
 )
 NARROW = ("model.neck.channels=8", "model.num_aux_categories=9")
 BASES = {
-    "segment": ("experiment=demo", *SMALL, *NARROW, "task.region_start=0.0", "references=none"),
+    "segment": ("experiment=demo", "optimizer=sgd", *SMALL, *NARROW, "task.region_start=0.0", "references=none"),
     "features": ("experiment=demo", *SMALL, *NARROW, "task.region_start=null", "references=all"),
     "picie": ("experiment=demo", *SMALL, *NARROW, "task=picie", "references=none"),
     "iic": ("experiment=demo", *SMALL, *NARROW, "task=iic", "references=none"),

@@ -29,7 +29,7 @@ TINY = (
 )
 RECORDED = {
     "segment": (
-        ("experiment=demo", "task.region_start=0"),
+        ("experiment=demo", "task.region_start=0", "optimizer=sgd", "optimizer.base_lr=0.16"),
         {
             "loss/dense": [2.1441023349761963, 2.1393699645996094, 2.0997719764709473],
             "loss/aux": [4.933839797973633, 4.929121494293213, 4.9352312088012695],

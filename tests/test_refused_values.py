@@ -36,8 +36,7 @@ def refused(folder: Path, *overrides: str, expected: tuple[str, ...]) -> None:
         ("task.criterion.region_temperature=null", "task.criterion.region_temperature is None"),
         ("task.region_start='0.5'", "task.region_start is '0.5': expected a finite number from 0 below 1, or null"),
         ("task.criterion.stop_gradient={a:1}", "task.criterion.stop_gradient is {'a': 1}: expected true or false"),
-        ("optimizer.momentum='5'", "optimizer.momentum is '5': expected a finite number from 0 below 1"),
-        ("optimizer.base_lr=[]", "optimizer.base_lr is []"),
+        ("optimizer.lr=[]", "optimizer.lr is []"),
         ("task.optimizer=adam", "task.optimizer is 'adam', from which nothing can be made"),
         ("task.loss_weights.dense=[1]", "task.loss_weights.dense is [1]"),
         ("data.views.flip_probability=nan", "data.views.flip_probability is nan: expected a finite number from 0 to 1"),
@@ -86,6 +85,8 @@ def test_values_are_checked_before_anything_is_trained(override: str, expected: 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
+        ("optimizer.momentum='5'", "optimizer.momentum is '5': expected a finite number from 0 below 1"),
+        ("optimizer.base_lr=[]", "optimizer.base_lr is []"),
         ("task.linear_probe.l2=[]", "linear_probe.l2 is []: expected a list of numbers from 0"),
         ("task.linear_probe.l2=[inf]", "linear_probe.l2 is inf"),
         ("+task.linear_probe.strange=1", "there is no value task.linear_probe.strange"),

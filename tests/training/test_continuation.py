@@ -41,13 +41,13 @@ def start(*overrides: str, epoch: int = 9) -> Start:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("optimizer.base_lr=0.01", "optimizer.base_lr=0.01 (was 0.16)"),
-        ("optimizer.weight_decay=0", "optimizer.weight_decay=0 (was 0.0001)"),
-        ("optimizer.momentum=0.8", "optimizer.momentum=0.8 (was 0.9)"),
-        ("data.batch_size=16", "data.batch_size=16 (was 32), optimizer.batch_size=16 (was 32)"),
+        ("optimizer.lr=0.01", "optimizer.lr=0.01 (was 0.001)"),
+        ("optimizer.weight_decay=0.1", "optimizer.weight_decay=0.1 (was 0)"),
+        ("optimizer=sgd", "optimizer._target_=src.optim.sgd (was src.optim.adam)"),
+        ("data.batch_size=16", "found data.batch_size=16 (was 32); expected"),
         ("seed=1", "seed=1 (was 0)"),
         ("data.views.size=48", "data.views.size=48 (was 64)"),
-        ("data.train_scenes=100", "data.train_scenes=100 (was 1000)"),
+        ("data.train_scenes=100", "data.train_scenes=100 (was 500)"),
         ("model.num_categories=9", "found model.num_categories=9 (was 8); expected"),
         ("model.encoder.frozen=true", "model.encoder.frozen=True (was False)"),
         ("task.loss_weights.region=0", "task.loss_weights.region=0 (was 0.1)"),

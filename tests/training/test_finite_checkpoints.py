@@ -92,7 +92,7 @@ def test_a_rate_that_is_too_high(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "data.views.size=32",
         "data.num_workers=0",
     ]
-    small += ["data.batch_size=8", "callbacks.checkpoint.every_n_steps=1", "optimizer.base_lr=1e4"]
+    small += ["data.batch_size=8", "callbacks.checkpoint.every_n_steps=1", "optimizer=sgd", "optimizer.base_lr=1e4"]
     with pytest.raises(
         NotFiniteError, match=r"is not finite after step \d+: .*left as it was at step \d+; lower the learning rate"
     ):

@@ -79,8 +79,8 @@ def test_a_run_goes_on_in_its_folder(straight: Path, tmp_path: Path) -> None:
 
 
 def test_another_rate_is_refused(straight: Path, tmp_path: Path) -> None:
-    again = [f"ckpt_path={straight}/checkpoints/last.ckpt", "optimizer.base_lr=0.01"]
-    refusal(lambda: train(composed(tmp_path, *TINY, *again)), "optimizer.base_lr=0.01 (was 0.16)", "weights=")
+    again = [f"ckpt_path={straight}/checkpoints/last.ckpt", "optimizer.lr=0.01"]
+    refusal(lambda: train(composed(tmp_path, *TINY, *again)), "optimizer.lr=0.01 (was 0.001)", "weights=")
     assert [path.name for path in tmp_path.iterdir()] == [".run"]
 
 
