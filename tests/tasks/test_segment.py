@@ -130,7 +130,7 @@ def test_an_inactive_region_head_computes_nothing_but_gets_zero_gradients(monkey
     task, batch = make_task(), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
     assert task.network.region_head is not None
-    monkeypatch.setattr(task.network.region_head, "forward", lambda *args: pytest.fail("RegionSim should sleep"))
+    monkeypatch.setattr(task.network.region_head, "forward", lambda *args: pytest.fail("RegionSim should be inactive"))
     task.training_step(batch, 0)["loss"].backward()
     gradients = [parameter.grad for parameter in task.network.region_head.parameters()]
     assert all(gradient is not None and not gradient.any() for gradient in gradients)
