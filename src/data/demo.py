@@ -6,13 +6,14 @@ from PIL import Image
 
 from src.checks import check_int
 from src.data.datamodule import Loading, TwoViewData
-from src.data.scenes import CLASSES, render
+from src.data.drawn_scenes import cache_folder, drawn_scenes
+from src.data.scenes import CLASSES
 
 MOST_SCENES = 100_000  # all of them are kept in memory
 
 
 class SceneImages:
-    """Scenes rendered once and kept in memory, with exact labels.
+    """Scenes drawn once and kept in memory, with exact labels.
 
     Args:
         seed: of the generator; another one gives other scenes.
@@ -21,19 +22,19 @@ class SceneImages:
     """
 
     def __init__(self, seed: int, count: int, size: int) -> None:
-        self.scenes = [render(seed, index, size) for index in range(count)]
+        self.images, self.labels = drawn_scenes(seed, count, size, cache_folder())
 
     def __len__(self) -> int:
-        return len(self.scenes)
+        return len(self.images)
 
     def image(self, index: int) -> Image.Image:
-        return Image.fromarray(self.scenes[index][0])
+        return Image.fromarray(self.images[index])
 
     def image_name(self, index: int) -> str:
         return f"scene {index}"
 
     def label(self, index: int) -> Image.Image:
-        return Image.fromarray(self.scenes[index][1])
+        return Image.fromarray(self.labels[index])
 
     def __str__(self) -> str:
         return "generated scenes"
@@ -47,7 +48,7 @@ class Scenes(TwoViewData):
 
     Args:
         train_scenes, val_scenes: how many.
-        scene_size: side at which they are rendered, in pixels.
+        scene_size: side at which they are drawn, in pixels.
         loading: see `TwoViewData`; the seed does not change the scenes.
 
     Raises:
