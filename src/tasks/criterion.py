@@ -17,7 +17,7 @@ from src.losses import (
     segmentation_loss,
     similarity_loss,
 )
-from src.models.siamese import Branch, View
+from src.models.siamese import View
 
 RegionLoss = Literal["contrastive", "similarity"]
 
@@ -80,19 +80,20 @@ class Criterion:
                 second.seg, valid, mean_over_processes
             )
         if first.region and second.region:  # RegionSim, Eq. 5 and 6
-            losses["region"] = self.region(first.region, second.region)
+            if self.region_loss == "contrastive":
+                losses["region"] = contrastive_region_loss(
+                    *first.region,
+                    *second.region,
+                    self.region_temperature,
+                    self.region_normalise,
+                    self.region_stop_gradient,
+                )
+            else:
+                u1, v1, u2, v2 = (x.transpose(1, 2) for x in (*first.region, *second.region))  # (B, C, N)
+                losses["region"] = similarity_loss(u1, v1, u2, v2, cosine_distance, self.stop_gradient)
         return losses
 
     def seg(self, z: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:
         """L_seg of one view, (B,), with the categories counted over all processes."""
         counts = mean_over_processes(category_counts(z, valid))
         return segmentation_loss(z, category_weights(counts, self.seg_weighting))
-
-    def region(self, first: Branch, second: Branch) -> Tensor:
-        """RegionSim (Eq. 5) in the chosen form, (B,)."""
-        if self.region_loss == "contrastive":
-            return contrastive_region_loss(
-                *first, *second, self.region_temperature, self.region_normalise, self.region_stop_gradient
-            )
-        u1, v1, u2, v2 = (x.transpose(1, 2) for x in (*first, *second))  # (B, C, N): regions are positions
-        return similarity_loss(u1, v1, u2, v2, cosine_distance, self.stop_gradient)
