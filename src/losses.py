@@ -1,7 +1,7 @@
 """The losses of the paper as pure functions: Eq. 1-6, L_seg of section 4 and its weights.
 
-Each computes in float32 whatever it is given, so that half precision costs nothing, and returns one value per
-image, (B,): the task averages them over the images whose views overlap, of all processes.
+Each loss is computed in float32 for inputs of any precision, so that half precision does not make it less exact. It
+returns one value per image, (B,); the task averages these over the images of all processes whose views overlap.
 Symbols: B images, C channels, N pseudo-categories, K x K grid points, z projector output, p predictor output.
 """
 
@@ -33,9 +33,9 @@ def cosine_distance(p: Tensor, z: Tensor) -> Tensor:
 def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
     """Cross entropy from softmax(z) to softmax(p) at each position (the release's `CESimilarity`).
 
-    Eq. 3 prints the logarithm on z, the side that receives no gradient; minimised in p alone that form puts all of
-    softmax(p) on the winner of z instead of matching softmax(z), so the release's order is the default. See
-    `printed_cross_entropy_distance`.
+    Eq. 3 prints the logarithm on z, the side that receives no gradient. Minimising that form in p alone makes
+    softmax(p) one-hot at the largest entry of z instead of equal to softmax(z), so the release's order is the default.
+    See `printed_cross_entropy_distance`.
 
     Args:
         p, z: (B, N, ...) logits of prediction and target.
@@ -47,7 +47,7 @@ def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
 
 
 def printed_cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
-    """Cross entropy from softmax(p) to softmax(z) at each position (Eq. 3 to the letter)."""
+    """Cross entropy from softmax(p) to softmax(z) at each position (Eq. 3 exactly as printed)."""
     return cross_entropy_distance(z, p)
 
 
@@ -59,11 +59,11 @@ DISTANCES: dict[str, Distance] = {
 
 
 def similarity_loss(p1: Tensor, z1: Tensor, p2: Tensor, z2: Tensor, distance: Distance, stop_gradient: bool) -> Tensor:
-    """Symmetrised distance of each view's prediction to the other view's projection (Eq. 1).
+    """Symmetrised distance between each view's prediction and the other view's projection (Eq. 1).
 
     Args:
-        p1, z1, p2, z2: (B, C, ...) outputs of predictor and projector at the same places of both views, or (B, C) of
-            the images.
+        p1, z1, p2, z2: outputs of predictor and projector, (B, C, ...) at the same places of both views or (B, C) for
+            whole images.
         distance: Eq. 2 or 3, one of `DISTANCES`.
         stop_gradient: whether the target side receives no gradient; without it the network collapses.
 
@@ -79,8 +79,8 @@ def similarity_loss(p1: Tensor, z1: Tensor, p2: Tensor, z2: Tensor, distance: Di
 def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
     """One embedding per image and pseudo-category: features summed under soft masks (Eq. 4).
 
-    Eq. 4 prints z as the mask; the release takes its softmax over the categories, and so do we. Both factors
-    keep their gradient.
+    Eq. 4 prints z as the mask; the release uses its softmax over the categories, and so do we. Both factors receive a
+    gradient.
 
     Args:
         z: (B, N, K, K) projector logits.
@@ -110,7 +110,7 @@ def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bo
     with torch.autocast(u.device.type, enabled=False):
         u, v = u.float(), v.float()
         scale: float | Tensor = 1 / temperature
-        if normalise:  # by way of the products, in fewer passes than with u and v
+        if normalise:  # scales the products, which takes fewer passes than scaling u and v
             per_u, per_v = (1 / torch.linalg.vector_norm(x, dim=2).clamp_min(1e-12) for x in (u, v))
             scale = (scale * per_u)[:, :, None] * per_v[:, None]
         similarity = u @ v.mT * scale  # (B, N, N)
@@ -125,10 +125,10 @@ def contrastive_region_loss(
     Args:
         u1, v1, u2, v2: (B, N, C) outputs of h' and g' for the regions of both views.
         temperature, normalise: see `contrastive_distance`.
-        stop_gradient: whether v receives no gradient. The paper does not say; in the release it keeps it.
+        stop_gradient: whether v receives no gradient. The paper does not say; in the release v receives it.
 
     Returns:
-        (B,).
+        (B,) one value per image.
     """
     if stop_gradient:
         v1, v2 = v1.detach(), v2.detach()
@@ -138,7 +138,7 @@ def contrastive_region_loss(
 
 
 def category_counts(z: Tensor, valid: Tensor) -> Tensor:
-    """How many positions of the valid images each pseudo-category wins.
+    """Number of positions of the valid images at which each pseudo-category has the largest logit.
 
     Args:
         z: (B, N, ...) logits; valid: (B,) bool.
@@ -153,15 +153,15 @@ def category_counts(z: Tensor, valid: Tensor) -> Tensor:
 def category_weights(counts: Tensor, weighting: Weighting) -> Tensor:
     """Weight of each pseudo-category in L_seg.
 
-    The paper says "class-balanced"; the release weighs each category by its *frequency*, so that frequent ones
-    weigh more. `inverse` is the reading that balances, scaled so that the mean weight over positions is 1.
+    The paper says "class-balanced". The release weights each category by its *frequency*, so frequent categories get
+    larger weights. `inverse` balances the categories; it is scaled so that the mean weight over positions is 1.
 
     Args:
-        counts: (N,) positions that each category wins.
+        counts: (N,) numbers of positions, see `category_counts`.
         weighting: `frequency`, `inverse` or `none`.
 
     Returns:
-        (N,) float32; 0 for a category that wins nowhere, unless `none`.
+        (N,) float32; 0 for a category with a count of 0, except for `none`.
     """
     if weighting == "none":
         return torch.ones_like(counts)
@@ -175,7 +175,8 @@ def category_weights(counts: Tensor, weighting: Weighting) -> Tensor:
 def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
     """Cross entropy of each position with its own winning category, which sharpens the prediction (L_seg, section 4).
 
-    As in the release's `HardCESimilarity` the weighted values are averaged plainly, not divided by the weights' sum.
+    As in the release's `HardCESimilarity`, the weighted values are divided by the number of positions, not by the sum
+    of the weights.
 
     Args:
         z: (B, N, ...) projector logits; weights: (N,) see `category_weights`.
@@ -191,15 +192,15 @@ def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
 def valid_mean(values: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean of per-image values over the valid images of all processes.
 
-    Data-parallel training averages the processes' gradients, so each divides its sum by the average number of valid
-    images, not by its own number.
+    Data-parallel training averages the processes' gradients, so each process divides its sum by the average number of
+    valid images over all processes, not by its own number.
 
     Args:
         values: (B,) per-image losses; valid: (B,) bool.
-        mean_over_processes: averages a tensor over all processes; the identity in a single one.
+        mean_over_processes: averages a tensor over all processes; with one process, the identity.
 
     Returns:
-        Scalar; 0 (with a gradient of 0) where no image of any process is valid.
+        Scalar; 0 (with a gradient of 0) if no image of any process is valid.
     """
     count = mean_over_processes(valid.sum().float()).clamp(min=1e-12)
     return torch.where(valid, values, 0.0).sum() / count
@@ -212,7 +213,7 @@ def balanced_weights(num_categories: int, num_aux_categories: int) -> tuple[floa
         num_categories, num_aux_categories: N and N_aux, at least 2.
 
     Returns:
-        (lambda_1, lambda_4), which sum to 1; the head with fewer categories weighs more.
+        (lambda_1, lambda_4), which sum to 1; the head with fewer categories has the larger weight.
     """
     main, aux = math.log(num_categories), math.log(num_aux_categories)
     return aux / (main + aux), main / (main + aux)

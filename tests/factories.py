@@ -1,4 +1,4 @@
-"""What tests of several packages build: random tensors, images and views, protocols, tasks, batches, data modules."""
+"""Makes the objects that several test modules need: random tensors, images, protocols, tasks, batches, data modules."""
 
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ def noise(*shape: int, seed: int = 0, scale: float = 2.0) -> Tensor:
 
 
 def images(*shape: int) -> Tensor:
-    """Values in 0..1."""
+    """Random images with values in [0, 1]."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -63,7 +63,7 @@ def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def shaken(model: nn.Module) -> nn.Module:
-    """Random batch norm statistics as well, as trained weights have them."""
+    """Give a model random batch norm statistics too, because those of trained weights are not 0 and 1 either."""
     for name, value in model.state_dict().items():
         if "running" in name:
             value.uniform_(0.5, 1.5)
@@ -71,38 +71,38 @@ def shaken(model: nn.Module) -> nn.Module:
 
 
 def paper(**changes: Any) -> EvaluationProtocol:
-    """The paper's protocol at 32 pixels and without intervals, but for these changes."""
+    """The paper's protocol at 32 pixels and without intervals, with these changes."""
     values = {"name": "paper", "side": 32, "crop": True, "flip": False, "matching": "hungarian", "head": "main"}
     return EvaluationProtocol(**(values | {"release_blocks": False, "resamples": 0} | changes))
 
 
 def labelled_data(root: Path, **changes: Any) -> LabelledFolder:
-    """`data=labelled_folder` of a folder as the fixture `labelled_root` makes it."""
+    """`data=labelled_folder` on a folder of the fixture `labelled_root`."""
     options = {"train_splits": ["train"], "val_split": "val", "views": VIEWS, "protocol": paper()}
     options |= {"batch_size": 2, "num_workers": 0, "seed": 0, "on_corrupt": "raise"}
     return LabelledFolder(str(root), **(options | changes))
 
 
 def unlabelled_data(root: Path, on_corrupt: str = "raise", num_workers: int = 0, **changes: Any) -> Folder:
-    """`data=folder` of all images below a folder."""
+    """`data=folder` on all images below a folder."""
     loading = {"views": VIEWS, "protocol": paper(), "batch_size": 2, "seed": 3}
     loading |= {"num_workers": num_workers, "on_corrupt": on_corrupt}
     return Folder(str(root), ".", "images", None, **(loading | changes))
 
 
 def criterion_of(changes: dict[str, Any]) -> Criterion:
-    """The release's criterion, but for those of these changes that are its own; they are taken out."""
+    """The release's criterion with those of these changes that are its arguments; they are removed from `changes`."""
     own = {key: changes.pop(key) for key in list(changes) if key in CRITERION}
     return Criterion(**(CRITERION | own))
 
 
 def alone(value: Tensor) -> Tensor:
-    """The mean over the processes where there is one."""
+    """The mean over processes if there is only one process."""
     return value
 
 
 def segment_task(**changes: Any) -> Segment:
-    """Segmentation of 3 classes by 4 categories with every loss of the paper, RegionSim late in the run."""
+    """Segmentation of 3 classes by 4 categories with every loss of the paper; RegionSim begins late in the run."""
     torch.manual_seed(0)
     network = partial(
         DenseSiam,
@@ -122,7 +122,7 @@ def segment_task(**changes: Any) -> Segment:
 
 
 def pretrain_task(**changes: Any) -> Pretrain:
-    """Pre-training without classes, RegionSim from the first step."""
+    """Pre-training without classes; RegionSim is active from the first step."""
     torch.manual_seed(0)
     values: dict[str, Any] = {
         "encoder": resnet("resnet18", None, frozen=False, output_stride=changes.pop("output_stride", 8)),
@@ -150,7 +150,7 @@ def pretrain_task(**changes: Any) -> Pretrain:
 
 
 def segment_batch() -> Batch:
-    """Three pairs of views, the first an image and the second a crop of it."""
+    """Three pairs of views; the first view is an image, the second a crop of it."""
     generator = torch.Generator().manual_seed(1)
     views = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator) for _ in range(2)]
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.1, 0.2, 0.7, 0.8]]]).repeat(3, 1, 1)
@@ -164,7 +164,7 @@ def segment_batch() -> Batch:
 
 
 def pretrain_batches(count: int, size: int = 4) -> list[Batch]:
-    """Pairs of views of which the second is a flipped crop."""
+    """Batches of pairs of views; the second view is a flipped crop."""
     generator = torch.Generator().manual_seed(1)
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.7, 0.2, 0.1, 0.8]]]).repeat(size, 1, 1)
     return [
@@ -181,7 +181,7 @@ def pretrain_batches(count: int, size: int = 4) -> list[Batch]:
 
 
 def at_epoch(task: Segment, epoch: int, max_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand a task into an epoch of a single-process run."""
+    """Make a task behave as in this epoch of a run with one process."""
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
     trainer = SimpleNamespace(
         max_epochs=max_epochs, max_steps=-1, strategy=strategy, global_step=7, current_epoch=epoch

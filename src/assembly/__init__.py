@@ -1,1 +1,1 @@
-"""What each command does once its values are read; imported late, so that help and misspelt names answer at once."""
+"""The work of each command, after its config is read. It is imported late, so that help and config errors are quick."""

@@ -1,4 +1,4 @@
-"""Building a run from its config, once for every command: data, task and trainer."""
+"""Builds data, task and trainer of a run from its config, in the same way for every command."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -10,16 +10,16 @@ from lightning.pytorch.callbacks import Callback
 from src.tasks.base import Task
 from src.training.trainer import make_trainer
 
-Make = Callable[..., Any]  # builds what a config with `_target_` describes; Hydra's `instantiate`, or `rebuild`
+Make = Callable[..., Any]  # builds the object of a config with `_target_`: Hydra's `instantiate`, or `rebuild`
 
 
 class Run(NamedTuple):
-    """What a config describes.
+    """The objects that a config describes.
 
     Attributes:
-        data: a LightningDataModule that has what `src.tasks.base.Data` asks for.
-        task: of the same classes as the data, and scored by the same protocol.
-        trainer: with the callbacks and the loggers of the config.
+        data: a LightningDataModule that satisfies `src.tasks.base.Data`.
+        task: the task, with the classes and the protocol of the data.
+        trainer: the trainer, with the callbacks and the loggers of the config.
     """
 
     data: Any
@@ -33,14 +33,14 @@ def assemble(
     """Build a run.
 
     Args:
-        config: of `conf/train.yaml`. Its trainer, callbacks and loggers are always built by Hydra: they have to come
-            from the user's own command, never from a checkpoint.
-        make: builds data and task from their part of the config.
-        stage: what the data is set up for; mistakes in it show before the task is built.
-        callbacks: further ones, which come before those of the config.
+        config: a config as of `conf/train.yaml`. Hydra always builds its trainer, callbacks and loggers, so they have
+            to come from the user's own command, never from a checkpoint.
+        make: builds data and task from their parts of the config.
+        stage: the stage that the data is set up for, which happens before the task is built, to find errors early.
+        callbacks: further callbacks, which run before those of the config.
 
     Raises:
-        DenseSiamError: a value that is refused; data that is missing.
+        DenseSiamError: a value is refused, or data is missing.
     """
     data = make(config["data"], protocol=make(config["protocol"]))
     if "_target_" in config["probe"]:
@@ -57,7 +57,7 @@ def assemble(
 
 
 def task_for(config: Mapping[str, Any], data: Any, make: Make) -> Task:
-    """Build a task, or a reference method, for the classes and the protocol of the data."""
+    """Build a task or a reference method, with the classes and the protocol of the data."""
     task: Task = make(config, classes=data.classes, protocol=data.protocol)
     return task
 

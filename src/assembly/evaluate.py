@@ -1,8 +1,8 @@
-"""Scoring a checkpoint, on the data it was trained with or elsewhere.
+"""Scores a checkpoint, on the data of its training or on other data.
 
-With `baseline_path=FILE` another one is scored on the same images, and their difference has an interval of its own.
-With `probe=own_labels` or `probe=labelled_folder probe.root=DIR` a checkpoint that segments has a second row, of a
-linear probe on its frozen features, see `LinearlyProbed`.
+With `baseline_path=FILE`, another checkpoint is scored on the same images, and the difference of the scores gets an
+interval. With `probe=own_labels` or `probe=labelled_folder probe.root=DIR`, a segmentation checkpoint gets a second row
+of scores, from a linear probe on its frozen features, see `LinearlyProbed`.
 """
 
 import time
@@ -34,14 +34,15 @@ def evaluate(config: DictConfig) -> float:
     """Rebuild data and task from the config in the checkpoint, score, print the table and write `scores.json`.
 
     Args:
-        config: as `conf/evaluate.yaml` composes it. What is not null in `data` and `protocol` replaces the checkpoint's
-            own; a baseline is scored under the same ones.
+        config: the composed `conf/evaluate.yaml`. Values of `data` and `protocol` that are not null replace those of
+            the checkpoint; the baseline is scored with the same values.
 
     Returns:
         mIoU of the checkpoint in percent.
 
     Raises:
-        DenseSiamError: no such checkpoint; data that isn't there or has no labels; two that can't be compared.
+        DenseSiamError: a checkpoint can't be read; the data is missing or has no labels; or checkpoint and baseline
+            can't be compared.
     """
     started = time.perf_counter()
     paths = checked_paths(config)
@@ -50,7 +51,7 @@ def evaluate(config: DictConfig) -> float:
     named = targets(asked)
     checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
     for each in checkpoints.values():
-        check_plain(each.get("origin"))  # goes into scores.json
+        check_plain(each.get("origin"))  # the origin is written to scores.json
     setting = merge_overrides(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
     make = partial(rebuild, also=named)
     own = {"trainer": config.trainer, "callbacks": config.callbacks, "logger": {}}
@@ -67,7 +68,7 @@ def evaluate(config: DictConfig) -> float:
         stored = part_of(checkpoints[label]["config"], "task", path)
         task = run.task if label == "checkpoint" else task_for(stored, run.data, make)
         fill(task, checkpoints[label]["state_dict"], path)
-        task.name = label  # of its pictures
+        task.name = label  # the name of its pictures
         task.prepare(run.data)
         rows |= score(run.trainer, task, run.data, label)
         rows |= probe_rows(run, task, settings)
@@ -94,10 +95,10 @@ def evaluate(config: DictConfig) -> float:
 
 
 def checked_paths(config: DictConfig) -> dict[str, str]:
-    """The checkpoints to score, by what their rows are called.
+    """The paths of the checkpoints to score, by the names of their rows.
 
     Raises:
-        DenseSiamError: a path that is no text, or a value that is empty.
+        DenseSiamError: a path is no text, or a value is empty.
     """
     check_text("ckpt_path", config.ckpt_path)
     if config.baseline_path is not None:
@@ -108,7 +109,7 @@ def checked_paths(config: DictConfig) -> dict[str, str]:
 
 
 def probe_rows(run: Run, task: Task, settings: ProbeSettings) -> Mapping[str, Scored]:
-    """The row of a linear probe on a task's features; none without labelled images to fit it on."""
+    """The scores of a linear probe on a task's features; empty without labelled images to fit the probe on."""
     network = task.probed_network()
     if network is None or run.data.labelled_dataloader() is None:
         return {}
@@ -118,25 +119,25 @@ def probe_rows(run: Run, task: Task, settings: ProbeSettings) -> Mapping[str, Sc
 
 
 def command_groups(config: DictConfig) -> dict[str, Any]:
-    """What the command line says of data, probe and protocol, unresolved: it may refer to values of the checkpoint."""
+    """Data, probe and protocol of the command line, unresolved, because they may refer to values of the checkpoint."""
     unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     return {group: unresolved[group] for group in ("data", "probe", "protocol")}
 
 
 def merge_overrides(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The checkpoint's config with the data, probe and protocol that the command line asks for, resolved.
+    """The checkpoint's config with the data, probe and protocol of the command line, resolved.
 
     Args:
         trained: the config in the checkpoint.
         asked: see `command_groups`.
-        path: of the checkpoint, for the messages.
+        path: the path of the checkpoint, for the messages.
 
     Raises:
-        DenseSiamError: data without a probe for a checkpoint of pre-training; a group that the stored config lacks.
+        DenseSiamError: a checkpoint of pre-training gets other data but no probe, or the stored config lacks a group.
     """
     stored = {group: part_of(trained, group, path) for group in ("data", "probe", "protocol")}
     wanted = {group: drop_nulls(values) for group, values in asked.items()}
-    if "_target_" in wanted["data"]:  # another data set, not other values of the same
+    if "_target_" in wanted["data"]:  # the user gives another data set, not other values of the stored one
         if "_target_" in stored["probe"] and "_target_" not in wanted["probe"]:
             raise DenseSiamError(
                 "a checkpoint of pre-training is scored on its probe set, not on data: set probe=labelled_folder "

@@ -1,6 +1,6 @@
-"""Writing the encoder of a checkpoint for use elsewhere.
+"""Writes the encoder of a checkpoint to a file that other programs can use.
 
-The file is a plain state dict under the names of torchvision or timm; what it was made from lies beside it as JSON.
+The file is a plain state dict with the names of torchvision or timm. A JSON file beside it records its origin.
 """
 
 import inspect
@@ -35,14 +35,14 @@ SUFFIXES = (".pth", ".pt")
 
 
 class Counterpart(NamedTuple):
-    """The library's own model that takes an exported encoder.
+    """The library's model that can load an exported encoder.
 
     Attributes:
-        library, name: such as `torchvision` and `resnet50`.
-        missing: names of its entries that the encoder has not.
-        settings: the encoder's values that are not the library's own; without them the same weights compute something
-            else.
-        code: one line of Python that makes it with the encoder's weights.
+        library, name: names of the library and the model, such as `torchvision` and `resnet50`.
+        missing: names of the model's entries that the encoder doesn't have.
+        settings: the encoder's settings that differ from the library's defaults; without them, the same weights give
+            other outputs.
+        code: one line of Python that makes the model with the encoder's weights.
     """
 
     library: str
@@ -53,14 +53,14 @@ class Counterpart(NamedTuple):
 
 
 def export(config: DictConfig) -> None:
-    """Write the encoder and, beside it, the record of what it was made from; print how to load it.
+    """Write the encoder and, beside it, the record of its origin; print how to load it.
 
     Args:
-        config: as `conf/export.yaml` composes it.
+        config: the composed `conf/export.yaml`.
 
     Raises:
-        DenseSiamError: no such checkpoint, or one without a whole encoder; a file that can't be written, that exists
-            and is not to be replaced, or that is the checkpoint itself.
+        DenseSiamError: the checkpoint can't be read or lacks weights of its encoder; or an output file can't be
+            written, exists without `overwrite=true`, or is the checkpoint itself.
     """
     check_flag("overwrite", config.overwrite)
     check_text("ckpt_path", config.ckpt_path)
@@ -72,12 +72,12 @@ def export(config: DictConfig) -> None:
             "a state dict that torch.load reads, and nothing else"
         )
     checkpoint = read_rebuildable(source)
-    for entry in ("epoch", "global_step", "origin"):  # they go into the record
+    for entry in ("epoch", "global_step", "origin"):  # these entries are written to the record
         check_plain(checkpoint.get(entry))
     encoder, state = encoder_of(checkpoint, source)
     encoder_config = part_of(part_of(checkpoint["config"], "model", source), "encoder", source)
     counterpart = counterpart_of(encoder_config, state, output)
-    buffer = io.BytesIO()  # given a path, torch.save writes its name into the file: the hash would change with it
+    buffer = io.BytesIO()  # torch.save writes a path's name into the file, and the hash would depend on it
     torch.save(state, buffer)
     record = {
         "encoder": encoder_config,
@@ -101,10 +101,10 @@ def export(config: DictConfig) -> None:
 
 
 def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, dict[str, Tensor]]:
-    """The encoder rebuilt with a checkpoint's weights, and these under its backbone's names.
+    """Rebuild the encoder with a checkpoint's weights; returns it and the weights by the names of its backbone.
 
     Raises:
-        DenseSiamError: the checkpoint has no encoder, or not all of its weights.
+        DenseSiamError: the checkpoint has no encoder or lacks some of its weights.
     """
     entries: dict[str, Tensor] = checkpoint["state_dict"]
     state = {name.removeprefix(PREFIX): value for name, value in entries.items() if name.startswith(PREFIX)}
@@ -118,12 +118,12 @@ def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, di
 
 
 def counterpart_of(encoder: Mapping[str, Any], state: Mapping[str, Tensor], output: Path) -> Counterpart:
-    """The model of torchvision or timm that an encoder's entries belong to.
+    """The model of torchvision or timm that can load an encoder's entries.
 
     Args:
-        encoder: its config.
-        state: its entries.
-        output: the file that holds them.
+        encoder: the config of the encoder.
+        state: the state dict of the encoder.
+        output: the file that holds the state dict.
     """
     function = constructor(encoder["_target_"])
     parameters = inspect.signature(function).parameters
@@ -150,15 +150,15 @@ def counterpart_of(encoder: Mapping[str, Any], state: Mapping[str, Tensor], outp
 
 
 def write(files: Mapping[Path, bytes], source: Path, overwrite: bool) -> None:
-    """Write files, none of them before all could be written.
+    """Write several files; none of them is replaced if one can't be written.
 
     Args:
         files: path -> contents.
-        source: a file that must stay.
-        overwrite: whether others may be replaced.
+        source: a file that is never replaced.
+        overwrite: whether other files may be replaced.
 
     Raises:
-        DenseSiamError: a file that is not to be replaced, or a path that can't be written.
+        DenseSiamError: a file may not be replaced, or a path can't be written.
     """
     parts: dict[Path, Path] = {}
     try:
@@ -182,7 +182,7 @@ def write(files: Mapping[Path, bytes], source: Path, overwrite: bool) -> None:
 
 
 def summary(output: Path, counterpart: Counterpart, entries: int) -> str:
-    """What was written, what it lacks, and how it is loaded here and elsewhere."""
+    """A text that says what was written, which entries are missing, and how to load the file here and elsewhere."""
     settings = [f"{key}={spelled(value)}" for key, value in counterpart.settings.items()]
     values = {"weights": output, **counterpart.settings}
     here = " ".join(override(f"model.encoder.{key}", value) for key, value in values.items())

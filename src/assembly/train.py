@@ -1,4 +1,4 @@
-"""Training: what the network costs, how it starts, how it ends, and the references beside it."""
+"""Trains a network: cost estimate, scores before and after training, and the reference methods."""
 
 import math
 import os
@@ -41,10 +41,10 @@ MAKE = partial(instantiate, _convert_="all")
 
 
 def check_sweep(config: DictConfig) -> None:
-    """Refuse a sweep whose jobs would start processes of their own: Lightning starts them with the sweep's own command.
+    """Refuse a sweep whose jobs need several processes: Lightning would start these with the command of the sweep.
 
     Raises:
-        DenseSiamError: several devices outside torchrun.
+        DenseSiamError: a job uses several devices and was not started by torchrun.
     """
     if config.trainer.devices not in (1, "1") and "LOCAL_RANK" not in os.environ:
         raise DenseSiamError(
@@ -55,23 +55,23 @@ def check_sweep(config: DictConfig) -> None:
 
 @in_own_folder(resumes=True)
 def train(config: DictConfig) -> float:
-    """Print what the run will cost, score the network as it starts and the references, train, score again, and report.
+    """Print the cost estimate, score the untrained network and the reference methods, train, score again, and report.
 
     Args:
-        config: as `conf/train.yaml` composes it.
+        config: the composed `conf/train.yaml`.
 
     Returns:
-        the task's primary metric at the end, in percent, which a sweep can compare; nan where there are no labels.
+        the task's primary metric at the end, in percent, by which a sweep can compare runs; nan without labels.
 
     Raises:
-        DenseSiamError: a mistake in the config or the data.
+        DenseSiamError: there is an error in the config or the data.
     """
     started = time.perf_counter()
     start, plain = checked(config)
     resumed = {} if start is None else go_on(start, plain)
     made_from = origin(plain) | resumed
     lightning.seed_everything(plain["seed"], workers=True, verbose=False)
-    wandb.finish()  # an earlier job of the same sweep, even a failed one, must not be gone on with
+    wandb.finish()  # this job must not continue the log of an earlier job of the same sweep
 
     throughput = Throughput()
     run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", [throughput, ConfigInCheckpoint(plain, made_from)])
@@ -104,25 +104,25 @@ def checked(config: DictConfig) -> tuple[Start | None, dict[str, Any]]:
     """Refuse values that are out of their range before anything is built.
 
     Returns:
-        where the run goes on, None for a new one; and the config in plain containers, interpolations resolved.
+        the checkpoint to resume from, None for a new run; and the config in plain containers, interpolations resolved.
 
     Raises:
-        DenseSiamError: the first of them.
+        DenseSiamError: a value is out of its range; the message names the first.
     """
     check_values(config)
     start = None if config.ckpt_path is None else start_at(str(config.ckpt_path))
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    check_filled({"paths": plain["paths"], **plain})  # first what the others refer to
+    check_filled({"paths": plain["paths"], **plain})  # `paths` first, because other values refer to them
     check_trainer(plain["trainer"])
     check_loggers(plain["logger"])
     return start, plain if start is None else plain | {"ckpt_path": str(start.path)}
 
 
 def check_values(config: DictConfig) -> None:
-    """Refuse values beside the groups that are out of their range, and a run without data.
+    """Refuse values outside the groups that are out of their range, and a run without data.
 
     Raises:
-        DenseSiamError: the first of them.
+        DenseSiamError: a value is out of its range, or there is no data.
     """
     own = cast(DictConfig, OmegaConf.load(CONF / "train.yaml"))
     known = [str(key) for key in own if key != "defaults"]
@@ -147,7 +147,7 @@ def check_values(config: DictConfig) -> None:
 
 
 def references_of(config: DictConfig, data: Any) -> list[Task]:
-    """The reference methods, not fitted yet; none where there are no labels to score them on."""
+    """The reference methods, not fitted yet; empty without labels to score them on."""
     if data.val is None:
         return []
     return [
@@ -158,7 +158,7 @@ def references_of(config: DictConfig, data: Any) -> list[Task]:
 
 
 def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[str]:
-    """Give the task its data and what it starts from; returns what the user should know of it, a line each."""
+    """Give the task its data and its initial weights; returns remarks for the user, one line each."""
     if start is None:
         run.task.prepare(run.data, some_training_images(run, plain))
     else:
@@ -171,7 +171,7 @@ def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[
 
 
 def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
-    """Write the config to every logger, and let the csv file of a resumed run go on where it is resumed."""
+    """Write the config to every logger, and drop the rows of a resumed run's csv file that follow its checkpoint."""
     for logger in run.trainer.loggers:
         if start is not None and isinstance(logger, Csv):
             logger.go_on_from(start.step)
@@ -179,7 +179,7 @@ def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
 
 
 def estimate_cost(run: Run, config: DictConfig) -> None:
-    """Measure a few steps and print what the run will take."""
+    """Measure a few steps and print the time, memory and disk space that the run will take."""
     make = partial(make_trainer, config.trainer)
     measured = measure(make, run.task.worst_case(), run.data, config.estimate_steps)
     if run.trainer.is_global_zero:
@@ -187,7 +187,7 @@ def estimate_cost(run: Run, config: DictConfig) -> None:
 
 
 def score_before(run: Run, plain: Mapping[str, Any], references: Iterable[Task]) -> dict[str, Scored]:
-    """Score the network as it starts, and the references; nothing where there are no labels."""
+    """Score the network before training, and the reference methods; empty without labels."""
     rows: dict[str, Scored] = {}
     if not run.task.is_scored:
         return rows
@@ -200,7 +200,7 @@ def score_before(run: Run, plain: Mapping[str, Any], references: Iterable[Task])
 
 
 def some_training_images(run: Run, plain: Mapping[str, Any]) -> Iterable[Tensor]:
-    """Batches of as many training images as references and necks are fitted on, read when they are asked for."""
+    """Batches of the training images that reference methods and necks are fitted on; each is read when it is needed."""
     generator = torch.Generator().manual_seed(plain["seed"])
     yield from run.data.whole_train_dataloader(plain["fit_images"], generator)
 
@@ -212,7 +212,7 @@ def report(
     plain: Mapping[str, Any],
     made_from: Mapping[str, Any],
 ) -> None:
-    """Print the scores and where everything is, and write `scores.json`."""
+    """Print the scores and the places of the outputs, and write `scores.json`."""
     output = Path(plain["paths"]["output"])
     reason = "without labels" if run.data.val is None else "trainer.limit_val_batches=0"
     described = {"data": f"{reason}, nothing is scored"}
@@ -226,7 +226,7 @@ def report(
 
 
 def left_behind(output: Path) -> str:
-    """What lies in the folder of a run: it may have no checkpoint, as with `trainer.fast_dev_run`."""
+    """A text that names the outputs in a run's folder; `trainer.fast_dev_run`, for example, writes no checkpoint."""
     names = ("scores.json", "pictures", last := "checkpoints/last.ckpt")
     there = [name for name in names if (output / name).exists()]
     return f"{', '.join(there)} in {output}{'' if last in there else '; no checkpoint was written'}"

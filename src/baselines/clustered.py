@@ -1,9 +1,9 @@
-"""What PiCIE and modified DeepCluster share: categories are k-means clusters of the network's own features.
+"""What PiCIE and modified DeepCluster share: their categories are k-means clusters of the network's own features.
 
-Each epoch begins with two passes over the pairs of views that it is going to train on, with the network as it is: over
-some of them to fit mini-batch k-means, over all of them to give every point its cluster. The centroids are then the
-classifier, which has no parameter of its own. A pair is the same in all passes, since it follows from (seed, epoch,
-index) alone, so that the clusters of its points are kept in memory, a byte each.
+Each epoch begins with two passes, without training, over the pairs of views of that epoch: the first fits mini-batch
+k-means on some of them, the second gives every point of all of them its cluster. The centroids are then the
+classifier, which has no parameters. A pair depends only on (seed, epoch, index), so it is the same in all passes, and
+the clusters of its points can be kept in memory.
 """
 
 import time
@@ -35,14 +35,14 @@ class Clustering:
     """How features are clustered.
 
     Attributes:
-        share: of an epoch's images that k-means is fitted on, above 0 to 1; at least one batch.
-        pixels_per_image: drawn from each view of these images, at most.
-        scored_images: training images that the clusters to be scored are fitted on, at most.
+        share: the share of an epoch's images that k-means is fitted on, above 0 to 1; at least one batch is used.
+        pixels_per_image: the most pixels that are drawn from each view of these images.
+        scored_images: the most training images that the clusters for scoring are fitted on.
         backend: `sklearn` or `faiss`, see `fit_centroids`.
-        seed: of the draw and of k-means.
+        seed: the seed for drawing pixels and for k-means.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     share: float
@@ -60,29 +60,29 @@ class Clustering:
 
 
 class ClusteredTask(PairTask):
-    """Trains features towards the centroids of their own clusters; the subclass says how the views are compared.
+    """Trains features towards the centroids of their own clusters; the subclass compares the views.
 
-    Before a validation k-means is fitted anew on whole training images, as PiCIE's own final scores are made: the
-    centroids of the epoch are older than the features by then.
+    Before a validation, k-means is fitted again on whole training images, as PiCIE does for its final scores, because
+    the features have changed since the centroids of the epoch were fitted.
 
     Args:
         network: encoder, neck and grid.
-        num_categories, num_aux_categories: clusters of the main and of the over-clustering head.
-        classes: of the labels, for scoring only.
-        loss_weights: of the heads, `main` and `aux`, numbers or `balanced` (log-balanced as in Eq. 8).
-        balance: weighting of the clusters in the cross entropy.
+        num_categories, num_aux_categories: numbers of clusters of the main and of the over-clustering head.
+        classes: the classes of the labels, for scoring only.
+        loss_weights: the weights of the heads `main` and `aux`: numbers, or `balanced` (log-balanced as in Eq. 8).
+        balance: how the clusters are weighted in the cross entropy.
         clustering: how the features are clustered.
         optimizer: makes the optimiser from groups of parameters.
-        protocol: of scoring.
+        protocol: how the predictions are scored.
 
     Attributes:
         views: which of the two views are clustered, each by itself.
-        method: the name that the scores are logged under.
-        clock: gives the seconds that `clustering_seconds` are measured in.
+        method: the name under which the scores are logged.
+        clock: returns the time in seconds; `clustering_seconds` is measured with it.
 
     Raises:
-        DenseSiamError: unknown weights or weighting, the auxiliary head is to be scored and there is none; on training:
-            see `PairTask`, `fit_centroids`.
+        DenseSiamError: a weight or the weighting is unknown, or the scored head has no weight; during training, see
+            `PairTask` and `fit_centroids`.
     """
 
     views: ClassVar[tuple[int, ...]]
@@ -121,7 +121,7 @@ class ClusteredTask(PairTask):
 
     @property
     def heads(self) -> dict[str, "Centroids"]:
-        """The classifiers of the epoch, by their names."""
+        """The classifiers of the epoch, by the names of the heads."""
         return {head: cast(Centroids, centroids) for head, centroids in self.centroids.items()}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,9 +142,9 @@ class ClusteredTask(PairTask):
         return F.normalize(self.network.overlap(batch["views"][side], batch["boxes"][:, side]).float(), dim=1)
 
     def labels(self, head: str, batch: dict[str, Any]) -> Tensor:
-        """Clusters of a batch's points, found when the epoch began: (B, views, K, K) int64.
+        """Clusters of a batch's points, assigned when the epoch began: (B, views, K, K) int64.
 
-        A run that is resumed in the middle of an epoch has clustered anew, with the network of that moment.
+        A run that is resumed within an epoch clusters again, with the network of the checkpoint.
         """
         kept = [self.assigned[head][index] for index in batch["index"].tolist()]
         return torch.stack(kept).to(self.device, torch.int64)
@@ -181,7 +181,7 @@ class ClusteredTask(PairTask):
                 centroids.points[place] = F.normalize(found, dim=1).to(self.device)
 
     def assign(self) -> dict[str, Tensor]:
-        """Keep the cluster of every point of the epoch's pairs; returns counts (views, N) by head."""
+        """Assign a cluster to every point of the epoch's pairs; returns the counts (views, N) of each head."""
         self.assigned = {head: {} for head in self.centroids}
         counts = {head: torch.zeros_like(centroids.weights) for head, centroids in self.heads.items()}
         for batch in self.pairs(1.0):
@@ -219,11 +219,11 @@ class ClusteredTask(PairTask):
 
 
 class Centroids(Float32Buffers):
-    """Centroids of each clustered view as classifiers without parameters; buffers, saved but not trained.
+    """Centroids of each clustered view, used as classifiers. They are buffers, which are saved but not trained.
 
     Attributes:
-        points: (views, N, C) float32, of length 1.
-        weights: (views, N) float32, of each cluster in the cross entropy.
+        points: (views, N, C) float32, the centroids, of length 1.
+        weights: (views, N) float32, the weight of each cluster in the cross entropy.
         current: whether they were fitted after the last step.
     """
 
@@ -244,17 +244,17 @@ class Centroids(Float32Buffers):
 
 
 def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
-    """Pixels of a map (B, C, h, w), per image as many as asked for or all: (rows, C)."""
+    """Draw `per_image` pixels of each image of a map (B, C, h, w), or all if there are fewer: (rows, C)."""
     return sample_pixels(features, min(per_image, features.shape[2] * features.shape[3]), generator)
 
 
 def head_weights(
     loss_weights: Mapping[str, float | Literal["balanced"]], num_categories: int, num_aux_categories: int
 ) -> dict[str, float]:
-    """Weights of the heads that count; `balanced` is log-balanced with both, and 1 for a head that is alone.
+    """Weights of the heads that are used; `balanced` is log-balanced if both are used, and 1 otherwise.
 
     Raises:
-        DenseSiamError: other heads than `main` and `aux`, no weight at all, or one that is no number from 0.
+        DenseSiamError: a head is neither `main` nor `aux`, all weights are 0, or a weight is no number from 0.
     """
     check_keys("task.loss_weights", loss_weights, ("main", "aux"), every=False)
     check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
@@ -282,16 +282,16 @@ def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy in which each label has a weight, and the weights that it is to be divided by.
+    """Cross entropy in which each label has a weight, and the weights by which it is divided later.
 
-    torch's own weighted cross entropy is the first over the second, each summed over a batch; here the batch may be
-    spread over processes and hold images without an overlap.
+    torch's own weighted cross entropy divides the sum of the first over a batch by the sum of the second. Here, a batch
+    may be distributed over processes and hold images without an overlap, so the caller divides.
 
     Args:
-        logits: (B, N, K, K); labels: (B, K, K) int64; weights: (N,).
+        logits: (B, N, K, K); labels: (B, K, K) int64, from 0 to N - 1; weights: (N,), one for each label.
 
     Returns:
-        (B,) weighted cross entropy and (B,) weight, both means over the points of an image.
+        (B,) weighted cross entropy and (B,) weight, each averaged over the points of an image.
     """
     chosen = weights[labels]
     per_point = chosen * F.cross_entropy(logits.float(), labels, reduction="none")

@@ -1,7 +1,7 @@
-"""Modified DeepCluster (Caron et al., ECCV 2018, as Cho et al., CVPR 2021, carry it over to pixels).
+"""Modified DeepCluster (Caron et al., ECCV 2018, as Cho et al., CVPR 2021, apply it to pixels).
 
-k-means on the pixels of one view, and cross entropy of that view's features with their clusters: one view knows
-nothing of the other.
+It runs k-means on the pixels of one view, and minimises the cross entropy of that view's features with their clusters.
+The other view is not used.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ CLUSTERED = 0  # the crop, mirrored and coloured: the stronger augmentation
 
 
 class DeepCluster(ClusteredTask):
-    """One view clustered. See `ClusteredTask` for the arguments."""
+    """Clusters one view. See `ClusteredTask` for the arguments."""
 
     views, method = (CLUSTERED,), "deepcluster"
 

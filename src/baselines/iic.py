@@ -1,7 +1,7 @@
 """Invariant information clustering (Ji, Henriques, Vedaldi, ICCV 2019), with its over-clustering head.
 
-The categories of two views at the same places should tell as much as possible of each other: mutual information keeps
-them alike in both views and spread over all categories at once, without any clustering.
+It maximises the mutual information between the categories of two views at the same places. This makes the categories
+agree in both views and spreads the points over all categories, without clustering.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from src.tasks.pairs import Embeddings, PairTask
 
 
 class IIC(PairTask):
-    """Trains 1x1 heads on dense features by mutual information.
+    """Trains dense features and 1x1 convolutions on them by mutual information.
 
     Args:
         network: encoder, neck and grid.
-        num_categories, num_aux_categories: channels of the main and of the over-clustering head.
-        classes: of the labels, for scoring only.
-        loss_weights: of the heads, `main` and `aux`, numbers or `balanced` (log-balanced as in Eq. 8).
-        radius: how many points apart, in each direction, two places may be to be compared as well.
+        num_categories, num_aux_categories: numbers of channels of the main and of the over-clustering head.
+        classes: the classes of the labels, for scoring only.
+        loss_weights: the weights of the heads `main` and `aux`: numbers, or `balanced` (log-balanced as in Eq. 8).
+        radius: the largest displacement, in points of the grid and in each direction, at which places are compared.
         optimizer: makes the optimiser from groups of parameters.
-        protocol: of scoring.
+        protocol: how the predictions are scored.
 
     Raises:
-        DenseSiamError: unknown weights, a radius below 0, the auxiliary head is to be scored and there is none; on
-            training: see `PairTask`.
+        DenseSiamError: a weight is unknown, the radius is out of its range, or the scored head has no weight; during
+            training, see `PairTask`.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class IIC(PairTask):
         return logits
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
-        """Minus the mutual information between the views' categories, for each head.
+        """The negative mutual information between the views' categories, for each head.
 
-        It is that of all images of a batch together, so that with several processes each has that of its own share.
+        It is computed over all images of a batch together; with several processes, each uses its own part of the batch.
         """
         features = [self.network.overlap(x, batch["boxes"][:, side]) for side, x in enumerate(batch["views"])]
         losses: dict[str, Tensor] = {}
@@ -87,15 +87,15 @@ class IIC(PairTask):
 
 
 def joint_distributions(first: Tensor, second: Tensor, valid: Tensor, radius: int) -> Tensor:
-    """How often two categories lie a given number of points apart, made symmetric (Ji et al., section 3.2, Eq. 6).
+    """Symmetrised joint distribution of the categories at each displacement (Ji et al., section 3.2, Eq. 6).
 
     Args:
         first, second: (B, N, K, K) probabilities of the categories at the same places of both views.
         valid: (B,) bool, which images count.
-        radius: displacements up to this many points in each direction.
+        radius: the largest displacement in each direction, in points.
 
     Returns:
-        ((2 radius + 1)^2, N, N) float32, each adding up to 1 (or 0 without a valid image); one per displacement.
+        ((2 radius + 1)^2, N, N) float32, one matrix per displacement, which sums to 1 (to 0 without a valid image).
     """
     height, width = first.shape[2:]
     with torch.autocast(first.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Reference methods without training: k-means on colour, or on the features of an encoder as it is."""
+"""Reference methods without training: k-means on colour, or on the features of an encoder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ class Colour(nn.Module):
 
 
 class DeepestMaps(nn.Module):
-    """The two coarsest maps of an encoder side by side at the finer one's size, scaled to length 1 each."""
+    """The two coarsest maps of an encoder, each scaled to length 1, concatenated at the size of the finer one."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -36,12 +36,12 @@ class DeepestMaps(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w), or the only map where there is one."""
+        """Map images (B, 3, H, W) to (B, C_3 + C_4, h, w), or to the only map if the encoder has one."""
         return joined(self.encoder(images), deepest=2)
 
 
 def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
-    """The encoder of this config with `weights=None`: its random start, the same for the same seed."""
+    """The encoder of this config with `weights=None`; its random weights depend on the seed alone."""
     check_seed("references.*.features.encoder.seed", seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -50,17 +50,17 @@ def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
 
 
 class KMeans(PixelTask):
-    """Mini-batch k-means on pixels of training images; `prepare` fits it, then it is scored like any other task.
+    """Mini-batch k-means on pixels of training images; `prepare` fits it, and then it is scored as every other task.
 
     Args:
         features: maps images to (B, C, h, w).
-        num_clusters: as many as the network it is compared with has categories.
-        classes: of the labels, for scoring only.
-        pixels_per_image: drawn from each image to fit on, or all where there are fewer.
-        seed: of the draw and of k-means.
-        protocol: of scoring; its `head` means nothing here.
-        name: what the scores are logged under.
-        label: what its row in the table of scores is called.
+        num_clusters: number of clusters; the network that is compared with it has as many categories.
+        classes: the classes of the labels, for scoring only.
+        pixels_per_image: the most pixels that are drawn from each image to fit on.
+        seed: the seed for drawing pixels and for k-means.
+        protocol: how the predictions are scored; its `head` is not used.
+        name: the name under which the scores are logged.
+        label: the name of its row in the table of scores.
     """
 
     def __init__(
@@ -100,7 +100,11 @@ class KMeans(PixelTask):
         self.nearest = NearestCentroid(fit_centroids(torch.cat(pixels), self.num_clusters, self.seed))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, N, h, w); before `prepare` that is an error."""
+        """Map images (B, 3, H, W) to logits (B, N, h, w).
+
+        Raises:
+            RuntimeError: `prepare` has not been called with images.
+        """
         if self.nearest is None:
             raise RuntimeError("KMeans.prepare has not been called with images")
         logits: Tensor = self.nearest(self.features(images))

@@ -1,4 +1,4 @@
-"""Loading a trained network for use."""
+"""Loads a trained network for use."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from src.checkpoints.reading import read_checkpoint
 from src.checkpoints.rebuilding import check_parts, rebuild
 from src.errors import DenseSiamError
 
-REBUILT = ("data", "model", "probe", "protocol", "task")  # groups of a stored config; others are never built
+REBUILT = ("data", "model", "probe", "protocol", "task")  # the only groups of a stored config that are built
 
 
 def load(path: str | Path) -> nn.Module:
@@ -20,11 +20,12 @@ def load(path: str | Path) -> nn.Module:
         path: a checkpoint of a segmentation run. It may come from a stranger, see docs/checkpoints.md.
 
     Returns:
-        Maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the size.
+        A module that maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the
+        size.
 
     Raises:
-        DenseSiamError: see `read_rebuildable` and `rebuild`; a checkpoint of pre-training; or the weights don't fit the
-            config.
+        DenseSiamError: see `read_rebuildable` and `rebuild`; or the checkpoint is from a pre-training run; or its
+            weights don't fit its config.
     """
     checkpoint = read_rebuildable(path)
     config = checkpoint["config"]
@@ -42,7 +43,7 @@ def read_rebuildable(path: str | Path, also: Collection[str] = ()) -> dict[str, 
     """Read a checkpoint whose network is to be rebuilt, see `read_checkpoint`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         also: see `rebuild`.
 
     Raises:
@@ -58,7 +59,7 @@ def part_of(config: Mapping[str, Any], name: str, path: str | Path) -> Mapping[s
     """A group of a stored config.
 
     Raises:
-        DenseSiamError: there is none of this name.
+        DenseSiamError: the config has no group of this name.
     """
     part = config.get(name)
     if not isinstance(part, dict):
@@ -67,10 +68,10 @@ def part_of(config: Mapping[str, Any], name: str, path: str | Path) -> Mapping[s
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> nn.Module:
-    """Give a rebuilt module the weights of its checkpoint, all of them.
+    """Load all weights of a checkpoint into its rebuilt module.
 
     Raises:
-        DenseSiamError: they don't fit; says which is the first that doesn't.
+        DenseSiamError: the weights don't fit; the message names the first that doesn't.
     """
     check_fits({name: value.shape for name, value in state.items()}, module, path)
     module.load_state_dict(dict(state))
@@ -78,10 +79,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> nn
 
 
 def check_fits(shapes: Mapping[str, Sequence[int]], module: nn.Module, path: str | Path) -> None:
-    """Refuse weights that are not those of a module, by their names and shapes.
+    """Refuse weights whose names or shapes differ from those of a module.
 
     Raises:
-        DenseSiamError: names the first that is missing, unknown or of another shape.
+        DenseSiamError: a weight is missing, unknown or of another shape; the message names the first.
     """
     own = {name: value.shape for name, value in module.state_dict().items()}
     missing, unknown = [name for name in own if name not in shapes], [name for name in shapes if name not in own]

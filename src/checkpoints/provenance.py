@@ -1,7 +1,7 @@
-"""What a run was made from: hashes of its config and of the files that it started from.
+"""The origin of a run: hashes of its config and of the files that it started from.
 
-They join a chain: the hash of an exported encoder is among the origins of the run that starts from it, and beside the
-encoder lies the origin of the run that trained it.
+Origins form a chain: a run that starts from an exported encoder records the encoder's hash, and the file beside the
+encoder records the origin of the run that trained it.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from typing import Any
 from src.errors import DenseSiamError
 from src.overrides import flat
 
-# Values that change neither the trained weights nor their scores: where files go, what is shown and kept of a run and
-# scored before it, how many processes load (each sample has its own generator), and whether a run was stopped and
-# resumed (a checkpoint that it goes on from has a hash of its own beside the config's). What is not named here counts,
-# a callback of the user's too; so does where the data lies, since nothing else tells two folders apart.
+# Values that change neither the trained weights nor their scores: the places of the outputs, what a run prints, keeps
+# and scores before training, the number of loader processes (each sample has its own generator), and whether a run was
+# resumed (the checkpoint that it is resumed from has its own hash). All other values are part of the hash, also those
+# of a user's callbacks, and also the data's folder, since nothing else distinguishes two folders.
 WITHOUT_EFFECT = (
     "paths",
     "logger",
@@ -51,7 +51,7 @@ def file_hash(path: str | Path) -> str:
 
 
 def file_record(path: str | Path) -> dict[str, str]:
-    """A file by its path and its contents: `path` and `sha256`."""
+    """The `path` of a file and the `sha256` of its contents."""
     return {"path": str(path), "sha256": file_hash(path)}
 
 
@@ -59,23 +59,23 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """SHA-256 of a run's config, in hexadecimal: the same for two runs that must give the same result.
 
     Args:
-        config: plain containers, interpolations resolved. The order of its entries does not count, nor do those that
-            `WITHOUT_EFFECT` names.
+        config: the config in plain containers, with interpolations resolved. The hash depends neither on the order of
+            its entries nor on the entries of `WITHOUT_EFFECT`.
     """
     canonical = json.dumps(effective(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def origin(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is made from, to be kept with what it makes. Read it before the run, which may replace the files.
+    """The origin of a run, to be stored with its outputs. Call this before the run, which may replace the files.
 
     Args:
-        config: of the run, plain containers, interpolations resolved.
+        config: the config of the run in plain containers, with interpolations resolved.
 
     Returns:
-        `config`: see `config_hash`; `weights` and `checkpoint`: the files that the run starts from or goes on from, see
-        `file_record`; `encoder_weights`: likewise, or the `name` of weights that a library has. None for each that
-        there isn't.
+        `config`: see `config_hash`. `weights` and `checkpoint`: the files that the run starts from or is resumed from,
+        see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library. Each of the last three
+        is None if the run doesn't use it.
 
     Raises:
         DenseSiamError: a file can't be read.
@@ -89,13 +89,13 @@ def origin(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(given: Any) -> dict[str, str] | None:
-    if not isinstance(given, str):  # what is refused later is no source either
+    if not isinstance(given, str):  # null, or a wrong value that is refused later
         return None
     return file_record(given) if Path(given).is_file() else {"name": given}
 
 
 def effective(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """The entries that count, those of inner containers too; `place` is where the config stands in the whole one."""
+    """The entries, also nested, that are not in `WITHOUT_EFFECT`; `place` is the prefix of this part's dotted names."""
     return {
         key: effective(value, f"{place}{key}.") if isinstance(value, Mapping) else value
         for key, value in config.items()

@@ -1,4 +1,4 @@
-"""The embedded demo: generated scenes as a data set, without files."""
+"""The data set of the demo: generated scenes, without files."""
 
 from typing import Unpack
 
@@ -16,9 +16,9 @@ class SceneImages:
     """Scenes drawn once and kept in memory, with exact labels.
 
     Args:
-        seed: of the generator; another one gives other scenes.
+        seed: seed of the generator; another seed gives other scenes.
         count: number of scenes.
-        size: side in pixels.
+        size: side of the images in pixels.
     """
 
     def __init__(self, seed: int, count: int, size: int) -> None:
@@ -47,12 +47,12 @@ class Scenes(TwoViewData):
     """`data=scenes`: trains and scores on different generated scenes, the same ones in every run.
 
     Args:
-        train_scenes, val_scenes: how many.
-        scene_size: side at which they are drawn, in pixels.
-        loading: see `TwoViewData`; the seed does not change the scenes.
+        train_scenes, val_scenes: numbers of scenes for training and for scoring.
+        scene_size: side at which the scenes are drawn, in pixels.
+        loading: see `TwoViewData`; its seed does not change the scenes.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Paths of a million files without a Python object for each."""
+"""Stores the paths of a million files without a Python object for each."""
 
 import os
 from array import array
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 
 class FileList:
-    """Paths below a folder, packed into two arrays, which loader processes share when they are forked.
+    """Paths below a folder, packed into two arrays, which forked loader processes share with the main process.
 
-    A list of a million `Path` would be copied into each of them: reading a Python object counts a reference in it.
+    A list of a million `Path` objects would be copied into each process, because reading a Python object changes its
+    reference count and so its page of memory.
 
     Args:
-        root: what the names are relative to.
-        ends: (N,) int64, where in `names` each name ends.
-        names: uint8, the names one after another as the file system spells them.
+        root: the folder that the names are relative to.
+        ends: (N,) int64, the positions in `names` at which each name ends.
+        names: uint8, the names one after another, in the encoding of the file system.
     """
 
     def __init__(self, root: Path, ends: NDArray[np.int64], names: NDArray[np.uint8]) -> None:

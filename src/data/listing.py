@@ -1,4 +1,4 @@
-"""Which files a data set has: all images below a folder, or those of a list."""
+"""Finds the files of a data set: all images below a folder, or those of a list."""
 
 import os
 import posixpath
@@ -18,8 +18,8 @@ from src.errors import DenseSiamError
 def list_images(root: Path) -> FileList:
     """The images in a folder and all folders below it.
 
-    In each folder first its images, then its folders, both sorted. Names that begin with a dot are left out. Links are
-    followed, but no folder is listed twice; links that lead nowhere are counted in a warning.
+    For each folder, its images come first and then its folders, both sorted. Names that begin with a dot are left out.
+    Links are followed, but no folder is listed twice; a warning counts the broken links.
 
     Raises:
         DenseSiamError: the root is no folder or holds no image, or a folder can't be read.
@@ -40,9 +40,9 @@ def list_images(root: Path) -> FileList:
 
 
 class Walk:
-    """The images below a folder, one folder's names in memory at a time; afterwards also what else was there.
+    """Iterates over the images below a folder and holds the names of only one folder in memory at a time.
 
-    `others` counts other files by suffix; `broken` names the links that lead nowhere.
+    After the iteration, `others` counts the other files by suffix, and `broken` names the broken links.
     """
 
     def __init__(self, root: Path) -> None:
@@ -86,7 +86,7 @@ class Walk:
 
 
 def read_list(path: Path) -> list[str]:
-    """The names in a text file, one a line, without surrounding blanks and each once.
+    """The names in a text file with one name per line, without surrounding blanks and without repetitions.
 
     Raises:
         DenseSiamError: the file is missing, not UTF-8 or empty, or a name leads out of the folder it is relative to.
@@ -96,7 +96,7 @@ def read_list(path: Path) -> list[str]:
         lines = [line.strip() for line in read_text(path).split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise DenseSiamError(f"can't read the list {path} ({error}): {expected}") from error
-    names: Counter[str] = Counter()  # keeps their order
+    names: Counter[str] = Counter()  # a Counter keeps the order of the names
     for number, line in enumerate(lines, start=1):
         name = posixpath.normpath(line) if line else ""
         if name == ".." or name.startswith(("/", "../")):
@@ -112,11 +112,11 @@ def read_list(path: Path) -> list[str]:
 
 
 def listed_images(root: Path, names: Sequence[str]) -> FileList:
-    """The files of a list that exist; the others are counted in a warning.
+    """The files of a list that exist; a warning counts the missing files.
 
     Args:
-        root: what the names are relative to.
-        names: at least one.
+        root: the folder that the names are relative to.
+        names: the listed names, at least one.
 
     Raises:
         DenseSiamError: none of them exists.

@@ -1,8 +1,8 @@
 """Small synthetic outdoor scenes with exact pixel labels: the demo data set, drawn from (seed, index), without files.
 
 A scene is painted back to front in coordinates of the unit square (x to the right, y downwards), so that it looks the
-same at every size: stuff regions with a texture each, then things with their cast shadows, then the camera. Colour
-edges are one pixel soft, labels are cut hard at the same edges.
+same at every size. First come the stuff regions, each with a texture, then things with their cast shadows, then the
+effects of the camera. Colours change over one pixel at an edge; labels change abruptly at the same edge.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -47,7 +47,7 @@ GROUNDS = (WATER, GRASS, SAND)
 
 
 class Canvas(NamedTuple):
-    """A picture in the making, as a list of P = size * size pixels: places and labels `(P,)`, colours `(P, 3)`."""
+    """A picture while it is painted, as P = size * size pixels: places and labels `(P,)`, colours `(P, 3)`."""
 
     size: int
     x: Array
@@ -68,7 +68,7 @@ class Region(NamedTuple):
     right: float = 2.0
 
     def distance(self, x: Array, y: Array) -> Array:
-        """About the distance of the points `(...)` to the outline, negative inside."""
+        """The approximate distance from the points `(...)` to the outline, negative inside."""
         waves = np.sin(7.0 * x + self.phase) + 0.5 * np.sin(17.0 * x + 2.3 * self.phase)
         line = self.top + self.slope * (x - 0.5) + self.wave * waves
         distance: Array = np.maximum(line - y, np.maximum(self.left - x, x - self.right))
@@ -76,7 +76,7 @@ class Region(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """An object of the given height standing with its foot at (x, y)."""
+    """An object of the given height, which stands with its foot at (x, y)."""
 
     category: int
     x: float
@@ -85,7 +85,7 @@ class Thing(NamedTuple):
 
 
 def ground(rng: np.random.Generator, category: int, top: float) -> Region:
-    """A band of ground below about `top`; a shore is calmer than the edge of a meadow."""
+    """A band of ground below about `top`; the edge of water has smaller waves than the edge of a meadow."""
     wild = 0.25 if category == WATER else 1.0
     return Region(
         category,
@@ -97,7 +97,7 @@ def ground(rng: np.random.Generator, category: int, top: float) -> Region:
 
 
 def wall(rng: np.random.Generator, top: float) -> Region:
-    """A brick wall across the whole picture or a block that begins and ends in it."""
+    """A brick wall across the whole picture, or a shorter one that begins and ends in it."""
     width = rng.uniform(0.4, 0.75)
     left = rng.uniform(-0.15, 1.15 - width)
     if rng.uniform() < 0.4:
@@ -106,7 +106,7 @@ def wall(rng: np.random.Generator, top: float) -> Region:
 
 
 def layout(rng: np.random.Generator) -> list[Region]:
-    """The stuff of one scene, back to front: open country under a sky, the foot of a wall, or a look at the ground."""
+    """The stuff of one scene, back to front: ground under a sky, ground before a wall, or the ground alone."""
     kind = rng.choice(["open", "wall", "close"], p=[0.68, 0.20, 0.12])
     horizon = rng.uniform(0.22, 0.42) if kind == "open" else rng.uniform(0.3, 0.5)
     bands = rng.choice([1, 2, 3], p=[0.25, 0.5, 0.25]) if kind == "open" else rng.choice([1, 2], p=[0.6, 0.4])
@@ -131,7 +131,7 @@ def category_at(regions: list[Region], x: float, y: float) -> int:
 
 
 def arrange(rng: np.random.Generator, regions: list[Region]) -> list[Thing]:
-    """One to five things, far to near and the nearer the larger: none in the sky, on water mostly balls."""
+    """One to five things, from far to near: nearer things are larger, and things on water are mostly balls."""
     horizon = max(0.3, min(region.top for region in regions if region.category in GROUNDS))
     found: list[Thing] = []
     for _ in range(rng.integers(1, 6)):
@@ -155,7 +155,7 @@ def canvas(size: int) -> Canvas:
 
 
 def blend(page: Canvas, where: Index, distance: Array, colour: Array, category: int) -> None:
-    """Paint N pixels in place, with colours `(N, 3)`: one pixel soft around distance 0, the label cut there."""
+    """Paint N pixels in place with colours `(N, 3)`, blended over one pixel around distance 0; labels change at 0."""
     alpha = np.clip(0.5 - distance * page.size, 0.0, 1.0)[:, None]
     below = page.colour[where]
     page.colour[where] = below + (colour - below) * alpha
@@ -163,7 +163,7 @@ def blend(page: Canvas, where: Index, distance: Array, colour: Array, category: 
 
 
 def paint_region(rng: np.random.Generator, page: Canvas, region: Region, horizon: float) -> None:
-    """Paint one region in place; ground recedes: finer and narrower at the horizon than at the lower edge."""
+    """Paint one region in place; the texture of ground is in perspective, so it is smaller at the horizon."""
     distance = region.distance(page.x, page.y)
     where = np.flatnonzero(distance * page.size < 0.5)
     x, y, distance = page.x[where], page.y[where], distance[where]
@@ -178,7 +178,7 @@ def paint_region(rng: np.random.Generator, page: Canvas, region: Region, horizon
 
 
 def paint_thing(rng: np.random.Generator, page: Canvas, thing: Thing, light: Array) -> None:
-    """Paint one thing in place, after its shadow, which falls away from the light and leaves the labels alone."""
+    """Paint the shadow of a thing, away from the light and without changing labels, and then the thing, in place."""
     across, upwards = (page.x - thing.x) / thing.height, (thing.y - page.y) / thing.height
     near = np.flatnonzero((np.abs(across) < 1.4) & (np.abs(upwards) < 0.3))
     for reach, width, depth, strength in ((0.45, 0.62, 0.16, 0.5), (0.05, 0.42, 0.10, 0.4)):
@@ -190,7 +190,7 @@ def paint_thing(rng: np.random.Generator, page: Canvas, thing: Thing, light: Arr
 
 
 def expose(rng: np.random.Generator, page: Canvas) -> NDArray[np.uint8]:
-    """The photograph `(size, size, 3)` of the canvas: changing and uneven light, tone curve, sensor noise."""
+    """The photograph `(size, size, 3)` of the canvas, with random uneven light, a tone curve and sensor noise."""
     gain, warmth, gamma = rng.triangular(0.55, 1.05, 1.3), rng.triangular(-0.13, 0.0, 0.13), rng.uniform(0.85, 1.15)
     tint = np.asarray([1.0 + warmth, 1.0 + rng.uniform(-0.04, 0.04), 1.0 - warmth], np.float32)
     slope, vignette, clouds = rng.uniform(-0.25, 0.25, 2), rng.uniform(0.0, 0.35), rng.uniform(0.0, 0.08)
@@ -203,7 +203,7 @@ def expose(rng: np.random.Generator, page: Canvas) -> NDArray[np.uint8]:
         + clouds * noise(rng, 2.5 * x, 2.5 * y)
     )
     exposed = np.clip(page.colour, 0.0, None) ** gamma * (gain * tint) * uneven[:, None]
-    shown = exposed / (1.0 + exposed**8) ** 0.125  # a soft shoulder instead of clipped highlights
+    shown = exposed / (1.0 + exposed**8) ** 0.125  # compresses bright values smoothly instead of clipping them
     grain = rng.uniform(0.008, 0.025) * rng.standard_normal(shown.shape, dtype=np.float32)
     levels = np.clip(np.rint(255.0 * (shown + grain)), 0, 255).astype(np.uint8)
     return levels.reshape(page.size, page.size, 3)

@@ -1,9 +1,9 @@
-"""What the synthetic scenes are made of, as functions of a point: nothing here knows the resolution of the picture.
+"""Textures and shapes of the synthetic scenes, as functions of a point, independent of the picture's resolution.
 
 A `Texture` (stuff) takes coordinates x, y in units of the image side, arrays of one shape `(...)`, and returns RGB
 colours `(..., 3)`, mostly within [0, 1]. A `Shape` (things) takes coordinates in units of the thing's height, x from
 its middle to the right and y from its foot upwards, and the direction to the light `(3,)`; it returns the distance to
-its outline, negative inside, and its shaded colours. How many random numbers are drawn never depends on the points.
+its outline, negative inside, and its shaded colours. The number of random numbers drawn never depends on the points.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ Texture: TypeAlias = Callable[[np.random.Generator, Array, Array], Array]
 Shape: TypeAlias = Callable[[np.random.Generator, Array, Array, Array], tuple[Array, Array]]
 
 BALL_PAINTS = ((0.80, 0.12, 0.20), (0.74, 0.14, 0.42), (0.52, 0.18, 0.60), (0.16, 0.28, 0.74), (0.92, 0.70, 0.14))
-LATTICE = 64  # side of the random lattice behind `noise`, which repeats after so many units
+LATTICE = 64  # side of the random lattice of `noise`; the noise repeats after this many units
 
 
 def ramp(value: Array, low: float, high: float) -> Array:
-    """A smooth step: 0 where `value` <= low, 1 where >= high (or the other way round if low > high)."""
+    """A smooth step: 0 where `value` <= low and 1 where `value` >= high; reversed if low > high."""
     t: Array = np.clip((value - low) / (high - low), 0.0, 1.0, dtype=np.float32)
     return t * t * (3.0 - 2.0 * t)
 
@@ -53,7 +53,7 @@ def noise(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def fractal(rng: np.random.Generator, u: Array, v: Array, octaves: int) -> Array:
-    """A sum of `octaves` noises, each half as high and half as wide as the one before."""
+    """A sum of `octaves` noises, each with half the amplitude and half the width of the previous one."""
     total = np.zeros_like(u)
     for octave in range(octaves):
         total += noise(rng, u * 2**octave, v * 2**octave) / 2**octave
@@ -61,7 +61,7 @@ def fractal(rng: np.random.Generator, u: Array, v: Array, octaves: int) -> Array
 
 
 def sky(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """A gradient from the zenith to a paler horizon, with soft clouds or a closed grey cover."""
+    """A gradient from the zenith to a paler horizon, with soft clouds, or a sky that is all grey clouds."""
     zenith = pick(rng, ((0.36, 0.58, 0.92), (0.46, 0.68, 0.94), (0.58, 0.72, 0.88)))
     horizon = pick(rng, ((0.74, 0.85, 0.95), (0.84, 0.87, 0.90), (0.92, 0.84, 0.76)), 0.04)
     cloud = jitter(rng, (0.92, 0.92, 0.93), 0.04)
@@ -73,7 +73,7 @@ def sky(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 
 def water(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """Horizontal ripples with light crests."""
+    """Horizontal waves with light crests."""
     deep = pick(rng, ((0.08, 0.25, 0.46), (0.09, 0.34, 0.46), (0.16, 0.34, 0.52), (0.20, 0.33, 0.40)))
     crest = mix(deep, jitter(rng, (0.75, 0.85, 0.92), 0.06), rng.uniform(0.45, 0.65))
     across, down = rng.uniform(5.0, 8.0), rng.uniform(32.0, 42.0)
@@ -86,7 +86,7 @@ def water(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 
 def grass(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """Fine upright blades, lush to dry, in soft patches."""
+    """Fine upright blades of grass in soft patches, from green to dry."""
     blade = pick(rng, ((0.30, 0.52, 0.14), (0.36, 0.58, 0.16), (0.44, 0.56, 0.18), (0.60, 0.56, 0.26)))
     root = blade * jitter(rng, (0.46, 0.52, 0.46), 0.12)
     tip = mix(blade, jitter(rng, (0.80, 0.78, 0.42), 0.08), 0.35)
@@ -111,7 +111,7 @@ def sand(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 
 def brick(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """A running bond: rows shifted by half a brick, pale or dark mortar, every brick with its own tone."""
+    """Rows of bricks, each shifted by half a brick, with pale or dark mortar; every brick has its own tone."""
     base = pick(rng, ((0.60, 0.22, 0.15), (0.64, 0.30, 0.20), (0.66, 0.40, 0.27), (0.54, 0.31, 0.26)))
     mortar = pick(rng, ((0.70, 0.62, 0.56), (0.60, 0.52, 0.47), (0.36, 0.27, 0.24)))
     height = rng.uniform(0.055, 0.085)
@@ -134,7 +134,7 @@ def unit(*components: float) -> Array:
 
 
 def ball(rng: np.random.Generator, x: Array, y: Array, light: Array) -> tuple[Array, Array]:
-    """A glossy sphere: plain, with a belt, or with beach-ball wedges."""
+    """A glossy sphere of one colour, with a band, or with the wedges of a beach ball."""
     paint = pick(rng, BALL_PAINTS)
     second = pick(rng, ((0.94, 0.92, 0.88), (0.94, 0.92, 0.88), (0.95, 0.78, 0.20)))
     axis, wedges, style = unit(*rng.normal(size=3)), rng.integers(2, 5), rng.uniform()
@@ -153,7 +153,7 @@ def ball(rng: np.random.Generator, x: Array, y: Array, light: Array) -> tuple[Ar
 
 
 def planks(u: Array, v: Array, tones: Array, braced: bool) -> Array:
-    """Brightness of one face of a crate, u and v in [0, 1]: boards along u, a frame and perhaps a diagonal brace."""
+    """Brightness of one face of a crate, u and v in [0, 1]: boards along u, a frame and, if `braced`, a diagonal."""
     count = len(tones)
     board = np.clip(v * count, 0.0, count - 0.01)
     gap = np.minimum(board % 1, 1 - board % 1)
@@ -166,7 +166,7 @@ def planks(u: Array, v: Array, tones: Array, braced: bool) -> Array:
 
 
 def crate(rng: np.random.Generator, x: Array, y: Array, light: Array) -> tuple[Array, Array]:
-    """A planked wooden box seen from a little above, turned by a random angle."""
+    """A box of wooden boards, seen from slightly above and turned by a random angle."""
     wood = pick(rng, ((0.70, 0.50, 0.28), (0.60, 0.42, 0.26), (0.76, 0.62, 0.42), (0.52, 0.42, 0.34)))
     turn, pitch = rng.uniform(0.25, 1.3), rng.uniform(0.28, 0.5)
     tones = rng.uniform(0.72, 1.0, (3, rng.integers(3, 6))).astype(np.float32)
@@ -190,7 +190,7 @@ def crate(rng: np.random.Generator, x: Array, y: Array, light: Array) -> tuple[A
 
 
 def cone(rng: np.random.Generator, x: Array, y: Array, light: Array) -> tuple[Array, Array]:
-    """A traffic cone with two or three pale rings on a round foot."""
+    """A traffic cone on a round foot, with two or three pale rings."""
     paint = pick(rng, ((0.92, 0.38, 0.10), (0.90, 0.28, 0.12), (0.92, 0.62, 0.12), (0.86, 0.44, 0.26)))
     ring = jitter(rng, (0.92, 0.92, 0.90), 0.04)
     foot = paint * rng.uniform(0.35, 0.8)

@@ -1,4 +1,4 @@
-"""Predictions of one kind against labels: confusion matrices, scores and their intervals."""
+"""Compares the predictions of one kind with labels: confusion matrices, scores and their intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,27 +12,27 @@ from src.metrics import AnyMatching, Category, match, named_iou, scores
 
 
 class Scored(NamedTuple):
-    """One row of a table: scores in percent, and those intervals that were computed."""
+    """One row of a table: scores in percent, and the intervals that were computed."""
 
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
 
 
 class Scoring(nn.Module):
-    """Predictions of one kind against labels: the confusion matrix of each image, and their scores.
+    """Counts the predictions of one kind against labels, in a confusion matrix for each image, and computes the scores.
 
-    Clusters are matched in `compute` only, on the sum over the images of all processes.
+    Only `compute` matches clusters to classes, on the sum of the matrices over the images of all processes.
 
     Args:
-        classes: of the labels; none where there are no labels.
-        num_clusters: that are predicted.
-        matching: of clusters to classes.
+        classes: the classes of the labels; empty if there are no labels.
+        num_clusters: number of clusters that are predicted.
+        matching: how clusters are matched to classes.
 
     Attributes:
-        scores: of the last validation, in percent; empty before the first.
-        matrices: of each image of the last validation; None before the first.
-        total: (C, N) their sum, on the CPU; zeros before the first.
-        mapping: (N,) cluster -> class behind the scores, on the CPU, see `match`.
+        scores: the scores of the last validation, in percent; empty before the first.
+        matrices: the confusion matrix of each image of the last validation; None before the first.
+        total: (C, N) the sum of these matrices, on the CPU; zeros before the first validation.
+        mapping: (N,) the class of each cluster that the scores are computed with, on the CPU, see `match`.
 
     Raises:
         DenseSiamError: see `match`.
@@ -41,14 +41,14 @@ class Scoring(nn.Module):
     def __init__(self, classes: Sequence[Category], num_clusters: int, matching: AnyMatching) -> None:
         super().__init__()
         self.total = torch.zeros(len(classes), num_clusters, dtype=torch.int64)
-        self.mapping = match(self.total, matching)  # numbers that do not fit together fail here, not after an epoch
+        self.mapping = match(self.total, matching)  # numbers of classes and clusters that don't fit fail here already
         self.classes, self.num_clusters, self.matching = tuple(classes), num_clusters, matching
         self.per_image = PerImage(classes, num_clusters, matching)
         self.scores: dict[str, float] = {}
         self.matrices: ImageMatrices | None = None
 
     def surplus(self) -> str:
-        """What to say where one-to-one matching leaves clusters without a class; nothing elsewhere."""
+        """A remark if one-to-one matching leaves clusters without a class; otherwise ""."""
         left = self.num_clusters - len(self.classes)
         if not self.classes or self.matching != "hungarian" or left <= 0:
             return ""
@@ -59,15 +59,15 @@ class Scoring(nn.Module):
         )
 
     def reset(self) -> None:
-        """Forget what was counted; the last scores stay."""
+        """Reset the counts; the last scores stay."""
         self.per_image.reset()
 
     def update(self, clusters: Tensor, label: Tensor, index: Tensor) -> None:
-        """Count clusters (B, h, w) against labels (B, h, w) of the images with these numbers (B,)."""
+        """Count clusters (B, h, w) against labels (B, h, w); `index` (B,) holds the numbers of the images."""
         self.per_image.update(clusters, label, index)
 
     def compute(self) -> dict[str, float]:
-        """Scores without those of each class; a collective call.
+        """Compute the scores; returns them without those of each class. All processes have to call it together.
 
         Raises:
             DenseSiamError: no pixel was counted.
@@ -88,7 +88,7 @@ class Scoring(nn.Module):
         """The confusion matrix of each image of the last validation.
 
         Raises:
-            RuntimeError: before the first validation.
+            RuntimeError: there has been no validation yet.
         """
         if self.matrices is None:
             raise RuntimeError("nothing has been validated")
@@ -98,6 +98,6 @@ class Scoring(nn.Module):
         """The last scores with their bootstrap intervals, see `bootstrap`.
 
         Raises:
-            RuntimeError: before the first validation.
+            RuntimeError: there has been no validation yet.
         """
         return Scored(dict(self.scores), bootstrap(self.image_matrices(), resamples))

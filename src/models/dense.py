@@ -1,4 +1,4 @@
-"""f, what every method has: an encoder's pyramid merged by a neck into one dense map."""
+"""f, the part that all methods share: an encoder's pyramid, merged by a neck into one dense map."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
@@ -19,14 +19,14 @@ class DenseFeatures(nn.Module):
 
     Args:
         encoder: a dense pyramid.
-        neck: makes the network that merges the pyramid from its channels.
-        grid_size: K; None for one point per cell of the neck's map, 0 for no point at all.
-        memory_format: of the encoder's weights, and so of the maps. Both formats give the same values up to rounding;
-            which one is faster depends on the device, the precision and the sizes.
+        neck: makes the network that merges the pyramid, given the channels of the pyramid's maps.
+        grid_size: K; None for one point per cell of the neck's map, 0 for no points.
+        memory_format: memory format of the encoder's weights, and so of its maps. Both formats give the same values up
+            to rounding; which one is faster depends on the device, the precision and the sizes.
 
     Raises:
-        DenseSiamError: K is no whole number from 0; an unknown memory format; an encoder or a neck that is something
-            else.
+        DenseSiamError: K is no whole number from 0, the memory format is unknown, or the encoder or the neck is an
+            object of another kind.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class DenseFeatures(nn.Module):
 
         Args:
             images: (B, 3, H, W) one view of each image.
-            boxes: (B, 4) where the overlap lies in it, see `src.geometry`.
+            boxes: (B, 4) the place of the overlap in each view, see `src.geometry`.
 
         Returns:
-            (B, C, K, K).
+            (B, C, K, K) features at the points.
         """
         features = self.features(images)
         return sample_boxes(features, boxes, self.points(features))
 
     @torch.no_grad()
     def fit_neck(self, batches: Iterable[Tensor]) -> None:
-        """Let the neck start from batches of training images (B, 3, H, W), if it has a use for them."""
+        """Fit the neck on batches of training images (B, 3, H, W), if this kind of neck needs it."""
         training = self.encoder.training
         self.encoder.eval()
         self.neck.fit(self.encoder(images) for images in batches)

@@ -1,7 +1,7 @@
-"""Projectors and predictors: of pixels (g and h), of regions (g' and h') and of images (paper 3.1, 3.3, 3.4).
+"""Projectors and predictors for pixels (g and h), regions (g' and h') and images (paper 3.1, 3.3, 3.4).
 
-Sizes are the release's, and SimSiam's for images. The dense heads are the multi-layer perceptrons of SimSiam applied at
-each pixel, that is 1x1 convolutions; the others are the same on rows.
+Their sizes are those of the release; those of the image head are SimSiam's. The heads of pixels apply SimSiam's
+multi-layer perceptrons at each pixel, as 1x1 convolutions; the other heads apply them to rows.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,9 +16,9 @@ Project = Callable[[nn.Sequential, Tensor, Tensor], Tensor]  # g', z and feature
 
 
 def projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
-    """g: three 1x1 convolutions, the last one with bias and followed by batch norm without affine.
+    """g: three 1x1 convolutions, the last one with bias and followed by batch norm without affine parameters.
 
-    The paper's text puts a ReLU after each; like the release, and SimSiam, we leave out the last.
+    The paper's text has a ReLU after each; as the release and SimSiam, we have none after the last.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, hidden_channels, kernel_size=1, bias=False),
@@ -43,7 +43,7 @@ def predictor(channels: int, hidden_channels: int) -> nn.Sequential:
 
 
 def mlp_projector(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
-    """SimSiam's projector: three linear layers, the last one followed by batch norm without affine."""
+    """SimSiam's projector: three linear layers, the last one followed by batch norm without affine parameters."""
     return nn.Sequential(
         nn.Linear(in_channels, hidden_channels, bias=False),
         nn.BatchNorm1d(hidden_channels),
@@ -57,7 +57,7 @@ def mlp_projector(in_channels: int, hidden_channels: int, out_channels: int) -> 
 
 
 def mlp_predictor(channels: int, hidden_channels: int) -> nn.Sequential:
-    """SimSiam's predictor: two linear layers through a hidden one, back to the projector's channels."""
+    """SimSiam's predictor: two linear layers through hidden channels, back to the projector's channels."""
     return nn.Sequential(
         nn.Linear(channels, hidden_channels, bias=False),
         nn.BatchNorm1d(hidden_channels),
@@ -69,12 +69,12 @@ def mlp_predictor(channels: int, hidden_channels: int) -> nn.Sequential:
 class ImageHead(nn.Module):
     """Projector and predictor of SimSiam on pooled features (section 3.4).
 
-    Its projector is as wide inside as outside, for any encoder: SimSiam has the encoder's width inside, which for its
-    ResNet-50 is the same 2048.
+    Its projector has as many hidden channels as output channels, for every encoder. SimSiam has as many hidden channels
+    as the encoder has outputs; for its ResNet-50 both numbers are 2048.
 
     Args:
-        in_channels: of the features.
-        channels: of the projector.
+        in_channels: channels of the features.
+        channels: hidden and output channels of the projector.
         bottleneck: hidden channels of the predictor.
     """
 
@@ -90,14 +90,14 @@ class ImageHead(nn.Module):
 
 
 class RegionHead(nn.Module):
-    """Region embeddings, and g' and h' on them. Batch norm sees images x regions as rows, as in the release.
+    """Region embeddings with g' and h'. As in the release, the rows of batch norm are all regions of all images.
 
     Args:
         in_channels: channels of the features.
-        channels: channels of both heads, hidden and out.
+        channels: hidden and output channels of g' and h'.
 
     Attributes:
-        project: how v is computed: `projected`, `projected_early`, or the one of them that takes less arithmetic.
+        project: computes v: `projected`, `projected_early`, or `projected_cheaply`, which chooses the cheaper one.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -120,7 +120,7 @@ class RegionHead(nn.Module):
 
 
 def projected(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
-    """v = g'(e) of the region embeddings e (Eq. 4), as the paper has it.
+    """v = g'(e) of the region embeddings e (Eq. 4), in the order of the paper.
 
     Args:
         projector: g', whose first layer is linear without bias.
@@ -134,10 +134,10 @@ def projected(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
 
 
 def projected_early(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
-    """The same as `projected`, with the first layer of g' on the points and the sum of Eq. 4 after it.
+    """The same as `projected`, but the first layer of g' is applied to the points, before the sum of Eq. 4.
 
-    Both are linear, so their order does not matter to the result. With few points, many regions and wide features this
-    one takes a fraction of the arithmetic.
+    Both are linear, so their order does not change the result. With few points, many regions and many channels, this
+    order takes far fewer multiplications.
     """
     first, *rest = projector
     weight = cast(Tensor, first.weight)
@@ -146,7 +146,7 @@ def projected_early(projector: nn.Sequential, z: Tensor, features: Tensor) -> Te
 
 
 def projected_cheaply(projector: nn.Sequential, z: Tensor, features: Tensor) -> Tensor:
-    """The same as `projected`, in the order of fewer multiplications, see `layer_first`."""
+    """The same as `projected`, in the order that takes fewer multiplications, see `layer_first`."""
     first = cast(nn.Linear, projector[0])
     points = z.shape[2] * z.shape[3]
     early = layer_first(regions=z.shape[1], points=points, width=first.in_features, out=first.out_features)
@@ -156,8 +156,8 @@ def projected_cheaply(projector: nn.Sequential, z: Tensor, features: Tensor) -> 
 def along_regions(layers: Iterable[nn.Module], regions: Tensor) -> Tensor:
     """Apply layers made for rows (B x N, C) to (B, C, N).
 
-    A linear layer is a 1x1 convolution then, and takes the encoder's kernels: on a CPU oneDNN's, which had twice the
-    rate of MKL's matrix products where we measured (AMD, AVX-512); on a GPU those that may use TF32.
+    A linear layer becomes a 1x1 convolution, which uses the same kernels as the encoder. On a CPU these are oneDNN's,
+    which were twice as fast as MKL's matrix products in our measurement (AMD, AVX-512); on a GPU they may use TF32.
     """
     for layer in layers:
         if isinstance(layer, nn.Linear):
@@ -168,9 +168,11 @@ def along_regions(layers: Iterable[nn.Module], regions: Tensor) -> Tensor:
 
 
 def layer_first(regions: int, points: int, width: int, out: int) -> bool:
-    """Whether a linear layer takes fewer multiplications at the points than on the sums over them.
+    """Whether a linear layer takes fewer multiplications before the sum over points than after it.
 
     Args:
-        regions: sums per image; points: terms of each; width, out: channels before and after the layer.
+        regions: number of regions per image.
+        points: number of points per image.
+        width, out: channels before and after the layer.
     """
     return points * out * (width + regions) < regions * width * (points + out)

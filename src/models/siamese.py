@@ -1,4 +1,4 @@
-"""The Dense Siamese Network: one view in, everything the losses compare out (paper 3.1-3.3, Fig. 2)."""
+"""The Dense Siamese Network: it maps a view to all outputs that the losses compare (paper 3.1-3.3, Fig. 2)."""
 
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
@@ -20,11 +20,11 @@ MOST_CATEGORIES = 32767  # the clusters of points are kept in 16 bits
 
 
 class Branch(NamedTuple):
-    """What one branch of the network gives for a view, for Eq. 1 and 5 to compare with the other view's.
+    """The outputs of one branch for a view, which Eq. 1 and 5 compare with those for the other view.
 
     Attributes:
         prediction: p (B, N, K, K), u (B, N, C) for regions, or p (B, C) for the image.
-        target: z, or v, of the same shape.
+        target: z, or v for regions, of the same shape.
     """
 
     prediction: Tensor
@@ -32,12 +32,12 @@ class Branch(NamedTuple):
 
 
 class View(NamedTuple):
-    """What one view gives at the K x K points of the overlap; None where nothing needs it.
+    """The outputs for one view at the K x K points of the overlap; an output that no loss needs is None.
 
     Attributes:
         z: (B, N, K, K) output of the main projector.
-        image, dense, aux, seg, region: what the loss of this name compares. `image` is the output of the image-level
-            branch, `dense` and `aux` that of the main and the auxiliary head, `seg` is z, `region` that of g' and h'.
+        image, dense, aux, seg, region: the input of the loss of this name: the outputs of the image-level branch, of
+            the main head and of the auxiliary head, z, and the outputs of g' and h'.
     """
 
     z: Tensor | None
@@ -49,7 +49,7 @@ class View(NamedTuple):
 
 
 class DenseHead(nn.Module):
-    """A projector and, where something is predicted, its predictor, with the grid at its place between them."""
+    """A projector, a predictor if it is needed, and the grid at its position before, between or after them."""
 
     def __init__(self, in_channels: int, hidden_channels: int, out_channels: int, predicts: bool) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class DenseHead(nn.Module):
         """Map features to the projector's and the predictor's output at the points of the overlap.
 
         Args:
-            features: (B, C, K, K) at the points already if `position` is `before_projector`, else (B, C, H, W).
+            features: (B, C, K, K) at the points if `position` is `before_projector`, otherwise (B, C, H, W).
             boxes, size: see `sample_boxes`.
             position: where the grid is laid (Table 4d).
 
         Returns:
-            z (B, N, K, K), and p with z unless there is no predictor.
+            z (B, N, K, K), and the branch of p and z; None for the branch if there is no predictor.
         """
         z: Tensor = self.projector(features)
         if position == "after_projector":
@@ -80,29 +80,32 @@ class DenseHead(nn.Module):
 
 
 class DenseSiam(DenseFeatures):
-    """Encoder, neck, and the heads that the losses of a run need; calling it gives the segmentation logits.
+    """Encoder, neck, and the heads that the losses of a run need; `forward` returns the segmentation logits.
 
-    A head whose loss never counts is not built. Without pixels (`grid_size` 0, or the image loss alone) the network is
-    SimSiam's.
+    A head whose loss is never active is not built. Without points (`grid_size` 0, or only the image loss), the network
+    is that of SimSiam.
 
     Args:
         encoder: f, a dense pyramid.
-        neck: makes the network that merges the pyramid from its channels.
+        neck: makes the network that merges the pyramid, given the channels of the pyramid's maps.
         num_categories: N, channels of the projector.
         num_aux_categories: N_aux, channels of the auxiliary projector.
-        grid_size: K; None for one point per cell of the neck's map, 0 for no pixel and no region.
+        grid_size: K; None for one point per cell of the neck's map, 0 for no pixels and no regions.
         grid_position: where the grid is laid (Table 4d).
-        hidden_channels: of the heads of pixels and regions; None for the neck's channels, as in the release.
-        image_channels, image_bottleneck: of the image-level branch, see `ImageHead`.
-        global_region: what that branch sees, the whole view or the mean of the K x K points of the overlap (Table 4e).
-        losses: which losses the run can use, of `image`, `dense`, `aux`, `region` and `seg`.
+        hidden_channels: hidden channels of the heads of pixels and regions; None for the number of the neck's channels,
+            as in the release.
+        image_channels, image_bottleneck: `channels` and `bottleneck` of the image-level branch, see `ImageHead`.
+        global_region: the input of that branch, the whole view or the mean of the K x K points of the overlap (Table
+            4e).
+        losses: the losses that the run can use, out of `image`, `dense`, `aux`, `region` and `seg`.
         memory_format: see `DenseFeatures`.
 
     Attributes:
-        losses: those of them that this network can compute.
+        losses: the losses among these that this network can compute.
 
     Raises:
-        DenseSiamError: K below 0; unknown grid position or global region; an overlap without points.
+        DenseSiamError: K is below 0, the grid position or the global region is unknown, or the global region is the
+            overlap but there are no points.
     """
 
     def __init__(
@@ -160,7 +163,7 @@ class DenseSiam(DenseFeatures):
         return logits
 
     def without_training_heads(self) -> Self:
-        """A copy that holds what `forward` needs, encoder, neck and main projector."""
+        """A copy that holds only encoder, neck and main projector, which `forward` needs."""
         copy = deepcopy(self)
         copy.aux_head, copy.region_head, copy.image_head = None, None, None
         if copy.head is not None:
@@ -168,17 +171,17 @@ class DenseSiam(DenseFeatures):
         return copy
 
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
-        """One side of the Siamese network.
+        """Compute one side of the Siamese network.
 
         Args:
             images: (B, 3, H, W) one view of each image.
-            boxes: (B, 4) where the overlap lies in it, see `src.geometry`.
+            boxes: (B, 4) the place of the overlap in each view, see `src.geometry`.
             with_regions: whether RegionSim is active.
         """
         features = self.features(images)
         size = self.points(features)
         region_head = self.region_head if with_regions else None
-        masks_only = self.losses == {"image", "region"}  # the projector then has no other use than RegionSim's masks
+        masks_only = self.losses == {"image", "region"}  # the projector then only computes RegionSim's masks
         head = None if masks_only and not with_regions else self.head
         grid_first = self.grid_position == "before_projector"
         overlap_only = self.global_region == "intersection" and self.image_head is not None

@@ -26,7 +26,7 @@ def check_source(weights: Any) -> None:
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: str | None = None) -> None:
-    """Load a state dict that must fit exactly; entries of a classifier, whose names start with `head`, are ignored.
+    """Load a state dict that must fit exactly, except that entries whose names start with `head` are ignored.
 
     Raises:
         DenseSiamError: names or shapes differ; the message counts them and names the first.

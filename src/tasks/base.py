@@ -1,4 +1,4 @@
-"""The contract of a task: what training, evaluation and prediction ask of it, whatever its method and scores are."""
+"""The interface of a task: training, evaluation and prediction use it for every method and every kind of score."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -17,10 +17,10 @@ from src.models.dense import DenseFeatures
 
 
 class Data(Protocol):
-    """What a task may ask of the data it is trained and scored on; `src.data.datamodule.TwoViewData` has all of it.
+    """What a task may use of the data that it is trained and scored on; `src.data.datamodule.TwoViewData` offers it.
 
     Attributes:
-        val: the labelled images that are scored; None where there are no labels.
+        val: the labelled images that are scored; None if there are no labels.
     """
 
     val: Sized | None
@@ -35,19 +35,19 @@ class Data(Protocol):
         """Batches (B, 3, H, W) of training images, prepared as for scoring."""
 
     def labelled_dataloader(self) -> Iterable[dict[str, Any]] | None:
-        """Labelled images to fit probes on; None where no probe set was given."""
+        """Labelled images to fit probes on; None if no probe set was given."""
 
 
 class Task(lightning.LightningModule):
     """A LightningModule for one procedure. Commands use what this class declares and nothing else.
 
     Args:
-        name: what its scores are logged under.
+        name: the name under which its scores are logged.
 
     Attributes:
-        label: what its row in a table of scores is called, if it is a reference method.
+        label: the name of its row in a table of scores; the same as `name`, except for reference methods.
         primary_metric: the name of the score, in percent, by which a sweep and `best_by_labelled_miou` compare runs.
-        data: what it is trained or scored on; None before `prepare`.
+        data: the data that it is trained or scored on; None before `prepare`.
         clustering_seconds: seconds spent on clustering between the training steps so far.
     """
 
@@ -64,8 +64,8 @@ class Task(lightning.LightningModule):
 
         Args:
             data: see `Data`.
-            images: batches (B, 3, H, W) of training images that parts of the task are fitted on before training; None
-                where these parts come from a checkpoint.
+            images: batches (B, 3, H, W) of training images, on which parts of the task are fitted before training; None
+                if these parts come from a checkpoint.
         """
         self.data = data
 
@@ -81,11 +81,11 @@ class Task(lightning.LightningModule):
 
     @property
     def is_scored(self) -> bool:
-        """Whether there are labelled images, and `trainer.limit_val_batches` leaves some of them."""
+        """Whether there are labelled images and `trainer.limit_val_batches` allows to score some of them."""
         return self.given_data().val is not None and self.trainer.limit_val_batches != 0
 
     def worst_case(self) -> Self:
-        """A copy that takes as long and as much memory as any step of a run can take, for the cost estimate."""
+        """A copy for the cost estimate, whose steps take the most time and memory that a step of the run can take."""
         return deepcopy(self, {id(self.data): self.data})
 
     def remarks(self) -> list[str]:
@@ -94,48 +94,48 @@ class Task(lightning.LightningModule):
 
     @abstractmethod
     def results(self) -> dict[str, Scored]:
-        """The scores of the last validation: those of the task under "", those of other readouts under their names."""
+        """The scores of the last validation by name: "" for the task itself, other names for its other predictions."""
 
     @abstractmethod
     def scored_on(self) -> dict[str, Any]:
-        """What the last scores were computed on and how, to be printed with them."""
+        """On what data and how the last scores were computed, to be printed with them."""
 
     @abstractmethod
     def difference(self, other: "Task") -> dict[str, Interval]:
         """The scores of this task minus those of another on the same images, with paired 95 % intervals.
 
         Raises:
-            DenseSiamError: they were not scored on the same images.
+            DenseSiamError: the two tasks were not scored on the same images.
         """
 
     @abstractmethod
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
-        """Draw samples of the last validation: image, target and what `validation_step` returned for each."""
+        """Draw samples of the last validation; each holds the image, the target and the result of `validation_step`."""
 
     def pretrained_part(self) -> nn.Module:
-        """The module that weights of another run, or of another program, are loaded into."""
+        """The module that receives pretrained weights, from another run or another program."""
         return self
 
     def deployed(self) -> nn.Module:
-        """The plain module that a user of a checkpoint gets.
+        """The plain module that `load` returns to the user of a checkpoint.
 
         Raises:
-            DenseSiamError: the task has nothing to offer on images.
+            DenseSiamError: the task has no module that predicts on images.
         """
         return self
 
     def probed_network(self) -> DenseFeatures | None:
-        """The network whose features an evaluation can probe beside the scores; None where the scores are of probes."""
+        """The network whose features an evaluation can probe; None if the task's own scores are those of probes."""
         return None
 
 
 def score(
     trainer: lightning.Trainer, task: Task, data: lightning.LightningDataModule, label: str
 ) -> Mapping[str, Scored]:
-    """Validate a task: a row under this label, and one for each of its other readouts.
+    """Validate a task; returns its scores under `label`, and those of each of its other predictions.
 
     Raises:
-        DenseSiamError: there is nothing to score.
+        DenseSiamError: there are no labelled images, or `trainer.limit_val_batches` is 0.
     """
     task.trainer = trainer
     if not task.is_scored:

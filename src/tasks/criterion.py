@@ -1,4 +1,4 @@
-"""What DenseSiam minimises: sections 3 and 4 of the paper from top to bottom, for two views of each image."""
+"""The losses that DenseSiam minimises for two views of each image, in the order of sections 3 and 4 of the paper."""
 
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -23,17 +23,18 @@ RegionLoss = Literal["contrastive", "similarity"]
 
 
 class Criterion:
-    """Compares two views; the network decides, by what a view holds, which losses there are.
+    """Computes the losses between two views: each loss for which the network has put its inputs into the views.
 
     Args:
-        distance: between pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
-        stop_gradient: on the target side of Eq. 1, for images, pixels and `region_loss=similarity`.
+        distance: the distance between pixels (Eq. 2, 3), one of `src.losses.DISTANCES`.
+        stop_gradient: whether the target side of Eq. 1 receives no gradient; it applies to images, to pixels and to
+            `region_loss=similarity`.
         region_loss: `contrastive` (Eq. 5 and 6) or `similarity` (Eq. 1 with cosine on the regions).
         region_temperature, region_normalise, region_stop_gradient: see `contrastive_region_loss`.
-        seg_weighting: of the categories in L_seg (section 4), see `category_weights`.
+        seg_weighting: how the categories are weighted in L_seg (section 4), see `category_weights`.
 
     Raises:
-        DenseSiamError: a value out of its range.
+        DenseSiamError: a value is out of its range.
     """
 
     def __init__(
@@ -61,19 +62,19 @@ class Criterion:
     def __call__(
         self, first: View, second: View, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        """The unweighted losses of each image, by the names of `loss_weights`: (B,) each.
+        """The unweighted losses of each image, (B,) each, under their names in `loss_weights`.
 
         Args:
-            first, second: what the network gives for the two views.
+            first, second: the outputs of the network for the two views.
             valid: (B,) bool, which images have an overlap; only these count for the weights of the categories in L_seg.
-            mean_over_processes: averages a tensor over all processes; the identity in a single one.
+            mean_over_processes: averages a tensor over all processes; with one process, the identity.
         """
         losses: dict[str, Tensor] = {}
         if first.image and second.image:  # SimSiam's branch, Eq. 1 and 2
             losses["image"] = similarity_loss(*first.image, *second.image, cosine_distance, self.stop_gradient)
         if first.dense and second.dense:  # PixSim, Eq. 1 and 3
             losses["dense"] = similarity_loss(*first.dense, *second.dense, self.distance, self.stop_gradient)
-        if first.aux and second.aux:  # the same with more categories, section 4
+        if first.aux and second.aux:  # PixSim with more categories, section 4
             losses["aux"] = similarity_loss(*first.aux, *second.aux, self.distance, self.stop_gradient)
         if first.seg is not None and second.seg is not None:  # L_seg, section 4
             losses["seg"] = 0.5 * self.seg(first.seg, valid, mean_over_processes) + 0.5 * self.seg(

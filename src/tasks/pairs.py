@@ -1,4 +1,4 @@
-"""Training on pairs of views: one step, whatever the losses are, and the bookkeeping of processes."""
+"""Training on pairs of views: the step that all methods share, and the averages over all processes."""
 
 import warnings
 from abc import abstractmethod
@@ -18,20 +18,20 @@ from src.models.dense import DenseFeatures
 from src.tasks.base import Data
 from src.tasks.pixels import PixelTask
 
-NAMED = 4  # images in a message, at most
+NAMED = 4  # the most images that a message names
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class PairTask(PixelTask):
-    """Trains a network on pairs of views; the subclass says with which losses.
+    """Trains a network on pairs of views; the subclass computes the losses.
 
     Args:
-        network: encoder, neck and whatever else learns.
-        weights: of the losses; those that are absent are never computed.
+        network: encoder and neck, and other layers that learn.
+        weights: the weight of each loss by name; a loss without an entry is never computed.
         scoring, protocol, name: see `PixelTask`.
 
     Raises:
-        NotFiniteError: on training: a loss that is not finite.
+        NotFiniteError: during training, a loss is not finite.
     """
 
     network: DenseFeatures
@@ -60,13 +60,13 @@ class PairTask(PixelTask):
         return self.network
 
     def setup(self, stage: str) -> None:
-        """Take on the precision of the run, and let batches keep theirs.
+        """Convert the task to the precision of the run, but leave batches as they are.
 
-        Weights of a checkpoint are read before Lightning would convert the task, so that those of float64 would be
-        rounded. Boxes are the only floats of a batch: bfloat16 would move them by up to 1/512 of a view.
+        Lightning would convert the task only after reading the weights of a checkpoint, and so round float64 weights.
+        The only floats of a batch are the boxes: bfloat16 would move them by up to 1/512 of a view.
 
         Raises:
-            DenseSiamError: Lightning would read other training images than the data deals out.
+            DenseSiamError: `trainer.overfit_batches` is set, with which Lightning would read other training images.
         """
         trainer: Any = self.trainer  # Lightning sets these without declaring them
         if trainer.overfit_batches:
@@ -84,15 +84,16 @@ class PairTask(PixelTask):
         """Compare the two views of each image of a batch, see `src.data.views.TwoViews`.
 
         Returns:
-            the unweighted losses that count now, each a scalar, averaged over the images of all processes; and for each
-            branch what it gives for both views, (B, ..., channels) each, without gradient.
+            the unweighted losses that are active now, each a scalar, averaged over the images of all processes; and for
+            each branch its outputs for both views, (B, ..., channels) each, without gradient.
         """
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """The weighted sum of the losses on a batch of view pairs: `loss`, and `embeddings`, see `compare`.
+        """Return the weighted sum of the losses on a batch of view pairs, `loss`, and `embeddings`, see `compare`.
 
-        A batch of a single colour counts nothing. Nothing can be learned from it: without differences the gradient of
-        batch norm is 0, but what is computed are rounding errors over the square root of its epsilon, layer by layer.
+        The loss of a batch of a single colour is multiplied by 0, because nothing can be learned from it. Without
+        differences in the batch the exact gradient of batch norm is 0, but the computed gradient consists of rounding
+        errors, which each layer divides by the square root of its epsilon.
         """
         losses, embeddings = self.compare(batch)
         weighted = {name: self.weights[name] * value for name, value in losses.items()}
@@ -114,7 +115,8 @@ class PairTask(PixelTask):
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
         self.log("loss/total", total, prog_bar=True, sync_dist=True)
-        # Averaged here: a progress bar asks process 0 alone for the means of an epoch, which must need no other then.
+        # Averaged over processes here: a progress bar computes the means of an epoch in process 0 alone, which would
+        # then wait for the other processes without end.
         valid = batch["valid"]
         redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
         shares = {"views/redrawn": redrawn, "views/invalid": invalid}
@@ -122,13 +124,13 @@ class PairTask(PixelTask):
         return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
 
     def names(self, batch: dict[str, Any]) -> str:
-        """What a message calls the images of a batch: their paths, or their numbers where the data is not known."""
+        """The images of a batch as a message names them: their paths, or their numbers if the task has no data yet."""
         numbers, data = batch["index"].tolist(), self.data
         some = ", ".join(str(one) if data is None else data.train_image_name(one) for one in numbers[:NAMED])
         return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
 
     def unused_parameters(self) -> Tensor:
-        """Zero times every parameter that learns, so that DDP finds those too that no loss uses now."""
+        """Zero times every parameter that learns; in the loss, it lets DDP find parameters that no loss uses now."""
         return 0.0 * torch.stack([p.sum() for p in self.network.parameters() if p.requires_grad]).sum()
 
     def mean_over_images(self, values: Tensor, counted: Tensor) -> Tensor:
@@ -136,30 +138,30 @@ class PairTask(PixelTask):
         return valid_mean(values, counted, self.mean_over_processes)
 
     def mean_over_processes(self, value: Tensor) -> Tensor:
-        """Average over all processes; the value itself in a single one."""
+        """Average over all processes; with one process, the value itself."""
         reduced: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
         return reduced
 
 
 def of_one_colour(views: Sequence[Tensor]) -> bool:
-    """Whether all pixels of all images (B, C, H, W) are alike."""
+    """Whether all pixels of all images (B, C, H, W) have the same colour."""
     colour = views[0][:1, :, :1, :1]
-    alike = (bool((part == colour).all()) for part in (views[0][:1], *views))  # most often the first image says no
+    alike = (bool((part == colour).all()) for part in (views[0][:1], *views))  # often the first image decides
     return all(alike)
 
 
 def resolved_weights(
     loss_weights: Mapping[str, float | str], used: Collection[str], balanced: Mapping[str, float]
 ) -> dict[str, float]:
-    """Numbers for the losses that count, by name.
+    """The weights, as numbers, of the losses that are used, by name.
 
     Args:
-        loss_weights: as they are given.
-        used: the losses that count.
-        balanced: what `balanced` stands for, of each loss that may be so.
+        loss_weights: the weights as the user gave them.
+        used: the names of the losses that are used.
+        balanced: the weight that `balanced` stands for, for each loss that may have it.
 
     Raises:
-        DenseSiamError: a weight that is neither a number from 0 nor, where it may be, `balanced`.
+        DenseSiamError: a weight is neither a number from 0 nor, where that is allowed, `balanced`.
     """
     otherwise = f"or 'balanced' for {' and '.join(balanced)}"
     return {
@@ -171,14 +173,15 @@ def resolved_weights(
 
 
 def checked_weight(name: str, weight: Any, otherwise: str = "") -> float:
-    """The weight of a loss, a finite number from 0.
+    """Check that the weight of a loss is a finite number from 0.
 
     Args:
-        name, weight: of the loss.
-        otherwise: what else would have been allowed, for the message.
+        name: the name of the loss.
+        weight: the value as the user gave it.
+        otherwise: the other values that are allowed, in words for the message.
 
     Raises:
-        DenseSiamError: it is something else.
+        DenseSiamError: the weight is negative, not finite or no number.
     """
     check_number(f"task.loss_weights.{name}", weight, low=0, otherwise=otherwise)
     return float(weight)

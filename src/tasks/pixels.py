@@ -1,4 +1,4 @@
-"""Tasks that predict one category per pixel: logits to labels to confusion matrices to scores."""
+"""Tasks that predict one category per pixel, and how their logits become predictions, confusion matrices and scores."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,17 +18,17 @@ from src.tasks.base import Task
 
 
 class PixelTask(Task):
-    """A task that maps images to logits and is scored against labels by matching its categories to classes.
+    """A task that maps images to logits; it is scored against labels after its categories are matched to classes.
 
-    Labels reach `validation_step` only.
+    Only `validation_step` reads labels.
 
     Args:
-        scoring: counts the predictions that the logits give.
-        protocol: how images are predicted and categories matched.
-        name: what the scores are logged under.
+        scoring: counts the predictions against the labels.
+        protocol: how images are predicted and categories are matched.
+        name: the name under which the scores are logged.
 
     Raises:
-        DenseSiamError: the numbers of the release are asked for where they don't exist.
+        DenseSiamError: the scores of the release are requested, but they don't exist for these classes and categories.
     """
 
     primary_metric = "mIoU"
@@ -45,7 +45,7 @@ class PixelTask(Task):
 
     @property
     def extra_scorings(self) -> dict[str, Scoring]:
-        """The counts of other predictions that the task makes in a validation, by their names."""
+        """What counts the other predictions that the task makes in a validation, by their names."""
         return {}
 
     def on_validation_epoch_start(self) -> None:
@@ -56,8 +56,8 @@ class PixelTask(Task):
     def broadcast_buffers(self, module: nn.Module) -> None:
         """Give every process the buffers of the first one, such as the statistics of batch norm; a collective call.
 
-        DDP does so before a training step, but a validation begins after one. All processes must predict alike, or a
-        cluster is not the same cluster everywhere.
+        DDP does so before a training step, but a validation begins after a step. All processes must have the same
+        buffers, because otherwise a cluster would have different meanings in different processes.
         """
         if self.trainer.world_size > 1:
             for buffer in module.buffers():
@@ -70,7 +70,7 @@ class PixelTask(Task):
     def predict_and_update(
         self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]
     ) -> Tensor:
-        """Predict a batch as the protocol says and count it; returns the clusters (B, h, w)."""
+        """Predict a batch by the protocol and count it; returns the clusters (B, h, w)."""
         images, label = batch["image"], batch["label"]
         logits = mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images)
         clusters = predict_labels(logits, (label.shape[1], label.shape[2]))

@@ -28,25 +28,27 @@ KMEANS = "k-means"
 
 
 class Pretrain(SiameseTask):
-    """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes on it.
+    """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes.
 
-    The probes read the features f alone, without gradient: a linear one that learns from labels and is the score, and
-    k-means with as many clusters as classes, `extra_scorings["k-means"]`. Both leave out cells without a counted pixel.
+    The probes read only the features f, and give them no gradient. The linear probe learns from labels, and its scores
+    are those of the task. k-means has as many clusters as there are classes; its scores are
+    `extra_scorings["k-means"]`. Neither is fitted on cells that hold no pixel with a class.
 
     Args:
-        network: makes the network, given the losses that can count in this run.
-        classes: of the probe set; none without one.
-        loss_weights: of Eq. 7: of the image-level branch, lambda_1 (`dense`) and lambda_2 (`region`).
-        schedule: of the learning rate, `cosine` per step or `constant`.
-        constant_predictor_lr: whether the predictors' learning rate stays while the others' follow the cosine, as
-            SimSiam's own recipe has it; with a constant schedule all of them do.
+        network: makes the network, given the losses that this run can use.
+        classes: the classes of the probe set; empty without a probe set.
+        loss_weights: the weights of Eq. 7: `image` for the image-level branch, `dense` for lambda_1 and `region` for
+            lambda_2.
+        schedule: how the learning rate changes, `cosine` per step or `constant`.
+        constant_predictor_lr: whether the predictors keep their learning rate while the other parts follow the cosine,
+            as in SimSiam's own recipe; it has no effect with a constant schedule.
         criterion, region_start, optimizer: see `SiameseTask`.
         linear_probe: how the probes are fitted.
-        protocol: of scoring; its `matching` is that of k-means.
+        protocol: how the predictions are scored; its `matching` applies to k-means.
 
     Raises:
-        DenseSiamError: unknown losses, weights or schedule; nothing to train on; on training: a loss that is not
-            finite.
+        DenseSiamError: a loss, a weight or the schedule is unknown, or no loss can be active.
+        NotFiniteError: during training, a loss is not finite.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Probes on frozen dense features: cells drawn from labelled images, and a linear layer fitted on them.
+"""Probes on frozen dense features: a linear layer that is fitted on cells drawn from labelled images.
 
-`Pretrain` is scored by them. `LinearlyProbed` puts one beside the clusters of a network that segments, as STEGO
-(Hamilton et al., ICLR 2022) and its successors report both.
+They score `Pretrain`. `LinearlyProbed` scores a segmentation network with a probe, in addition to its clusters: STEGO
+(Hamilton et al., ICLR 2022) and its successors report both scores.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from src.tasks.pixels import PixelTask
 
 @torch.no_grad()
 def frozen_features(network: DenseFeatures, images: Tensor) -> Tensor:
-    """f of images (B, 3, H, W) without autocast, so that probes are fitted and scored alike."""
+    """The features f of images (B, 3, H, W) without autocast, so that probes are fitted and scored on equal values."""
     with torch.autocast(images.device.type, enabled=False):
         features: Tensor = network.features(images)
     return features
@@ -42,8 +42,8 @@ def labelled_cells(
         features: maps images (B, 3, H, W) to (B, C, h, w).
         batches: labelled images, {"image": (B, 3, H, W), "label": (B, H, W), "unreadable": a reason or "" for each}.
         num_classes: K.
-        settings: how many, with which seed.
-        device: of the features.
+        settings: how many cells are drawn, and with which seed.
+        device: the device on which the features are computed.
 
     Returns:
         the cells of all images, one image after another.
@@ -61,7 +61,7 @@ def labelled_cells(
 
 
 def fit_chosen(cells: Cells, settings: ProbeSettings) -> LinearProbe:
-    """The linear probe with the penalty that `choose_l2` finds best.
+    """Fit the linear probe with the penalty that `choose_l2` finds best.
 
     Raises:
         DenseSiamError: see `choose_l2`.
@@ -71,21 +71,21 @@ def fit_chosen(cells: Cells, settings: ProbeSettings) -> LinearProbe:
 
 
 class LinearlyProbed(PixelTask):
-    """A trained network's dense features, read off by one linear layer that is fitted when a validation begins.
+    """Predicts classes from a trained network's dense features by one linear layer, fitted when a validation begins.
 
-    As in STEGO, one linear layer learns the labels of the training images by cross entropy on features that get no
-    gradient from it, its logits are upsampled bilinearly, and its channels are the classes: nothing is matched. What
-    differs: STEGO moves the layer by Adam (learning rate 5e-3) along with the network, pixel by pixel; here it is the
-    optimum of that convex problem, with a penalty, for the finished network and the shares of the classes in each
-    cell. It reads f, encoder and neck, which every method has, where STEGO's reads the code that its head makes of
-    them. There is no CRF.
+    As in STEGO, one linear layer learns the labels of the training images by cross entropy. The features get no
+    gradient from it. Its logits are upsampled bilinearly, and its channels are the classes, so nothing is matched.
+    There are three differences. STEGO trains the layer by Adam (learning rate 5e-3) on pixels, together with the
+    network; here the layer is the optimum of the convex problem with a penalty, on the shares of the classes in each
+    cell, for the finished network. STEGO's layer reads the output of its head; ours reads f, the output of encoder and
+    neck, which every method has. We use no CRF.
 
     Args:
-        network: trained; it stays as it is.
-        classes: of the labels.
+        network: the trained network; it is not changed.
+        classes: the classes of the labels.
         settings: see `ProbeSettings`.
-        protocol: of scoring, but for its matching.
-        name: what pictures and scores are called.
+        protocol: how the predictions are scored; its matching is not used.
+        name: the name under which pictures and scores are logged.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LinearlyProbed(PixelTask):
         name: str,
     ) -> None:
         unmatched = copy(protocol)
-        unmatched.release_blocks = False  # they are of matched clusters
+        unmatched.release_blocks = False  # the release computes them for matched clusters only
         super().__init__(Scoring(classes, len(classes), "identity"), unmatched, name)
         self.network, self.settings = network, settings
         self.probe: LinearProbe | None = None

@@ -22,19 +22,20 @@ LOSSES = ("dense", "aux", "seg", "region")
 
 
 class Segment(SiameseTask):
-    """Trains a Dense Siamese Network whose projector's channels become the classes.
+    """Trains a Dense Siamese Network; the channels of its projector are the pseudo-categories.
 
     Args:
-        network: makes the network, given the losses that can count in this run.
-        classes: of the labels, for scoring only.
-        loss_weights: lambda of each loss of Eq. 8; `balanced` for lambda_1 (`dense`) and lambda_4 (`aux`). Every row of
-            Table 5 is a choice of zeros here.
+        network: makes the network, given the losses that this run can use.
+        classes: the classes of the labels, for scoring only.
+        loss_weights: lambda of each loss of Eq. 8; lambda_1 (`dense`) and lambda_4 (`aux`) may be `balanced`. Each row
+            of Table 5 sets other weights to 0.
         criterion, region_start, optimizer: see `SiameseTask`.
-        protocol: of scoring.
+        protocol: how the predictions are scored.
 
     Raises:
-        DenseSiamError: unknown losses or weights; fewer pseudo-categories than classes; an auxiliary head is to be
-            scored and there is none; no point to compare; on training: a loss that is not finite.
+        DenseSiamError: a loss or a weight is unknown; there are fewer pseudo-categories than classes; the auxiliary
+            head is to be scored, but the network has none; or the grid has no points.
+        NotFiniteError: during training, a loss is not finite.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Segment(SiameseTask):
 def resolve_weights(
     loss_weights: Mapping[str, float | str], used: frozenset[str], num_categories: int, num_aux_categories: int
 ) -> dict[str, float]:
-    """Numbers for the used losses. `balanced` is log-balanced with both heads, and 1 for a head that is alone.
+    """The weights, as numbers, of the used losses. `balanced` is log-balanced if both heads are used, and 1 otherwise.
 
     Raises:
-        DenseSiamError: a weight that is neither a number from 0 nor, for `dense` and `aux`, `balanced`.
+        DenseSiamError: a weight is neither a number from 0 nor, for `dense` and `aux`, `balanced`.
     """
     dense, aux = balanced_weights(num_categories, num_aux_categories) if {"dense", "aux"} <= used else (1.0, 1.0)
     return resolved_weights(loss_weights, used, {"dense": dense, "aux": aux})

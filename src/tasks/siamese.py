@@ -1,4 +1,4 @@
-"""What both tasks of the Siamese network share: a step on two views, and from when on RegionSim counts."""
+"""What both tasks of the Siamese network share: the losses of two views, and the epoch in which RegionSim begins."""
 
 import math
 from collections.abc import Mapping
@@ -23,15 +23,16 @@ class SiameseTask(PairTask):
 
     Args:
         network: the Siamese network.
-        weights: of the losses; those that are absent are never computed.
-        criterion: gives the losses for two views.
-        region_start: RegionSim counts from this share of the epochs on, see `first_region_epoch`; None for never
-            (Table 4f).
+        weights: the weight of each loss by name; a loss without an entry is never computed.
+        criterion: computes the losses of two views.
+        region_start: the share of the epochs, 0 to 1, after which RegionSim is active, see `first_region_epoch`; None
+            if it is never active (Table 4f).
         optimizer: makes the optimiser from groups of parameters.
         scoring, protocol, name: see `PairTask`.
 
     Raises:
-        DenseSiamError: no criterion or optimiser; on training: see `PairTask`; batch norm over a single value.
+        DenseSiamError: the criterion or the optimiser is missing; or, during training, batch norm gets a single value.
+        NotFiniteError: see `PairTask`.
     """
 
     network: DenseSiam
@@ -54,7 +55,7 @@ class SiameseTask(PairTask):
         self.inactive: list[nn.Module] = []
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
-        """The losses that count now, and the embeddings of each branch that was computed."""
+        """The losses that are active now, and the embeddings of each branch that was computed."""
         active, boxes, valid = self.regions_active(), batch["boxes"], batch["valid"]
         try:
             first, second = (self.network.view(x, boxes[:, side], active) for side, x in enumerate(batch["views"]))
@@ -71,12 +72,12 @@ class SiameseTask(PairTask):
         return losses, embeddings(first, second)
 
     def counted(self, loss: str, valid: Tensor) -> Tensor:
-        """Which images (B,) a loss is averaged over: those with an overlap, or all where it compares whole images."""
+        """The images (B,) over which a loss is averaged: those with an overlap, or all for a loss on whole images."""
         whole = loss == "image" and self.network.global_region == "image"
         return torch.ones_like(valid) if whole else valid
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave inactive heads as they are: hundreds of epochs of weight decay would shrink them to nothing."""
+        """Do not update inactive heads: weight decay over hundreds of epochs would bring their weights close to 0."""
         for head in self.inactive:
             for parameter in head.parameters():
                 parameter.grad = None
@@ -87,7 +88,7 @@ class SiameseTask(PairTask):
         return copy
 
     def regions_active(self) -> bool:
-        """Whether RegionSim counts in this epoch."""
+        """Whether RegionSim is active in this epoch."""
         if self.region_start is None or "region" not in self.weights:
             return False
         if self.region_start == 0:
@@ -102,7 +103,7 @@ class SiameseTask(PairTask):
 
 
 def epochs_of(trainer: lightning.Trainer) -> int | None:
-    """How many epochs a run has, the last one perhaps in part; None if neither epochs nor steps end it."""
+    """How many epochs a run has, a last incomplete one included; None if neither epochs nor steps limit the run."""
     ends = [trainer.max_epochs] if trainer.max_epochs is not None and trainer.max_epochs > 0 else []
     if trainer.max_steps >= 0 and math.isfinite(trainer.num_training_batches):
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
@@ -111,13 +112,13 @@ def epochs_of(trainer: lightning.Trainer) -> int | None:
 
 
 def inactive_heads(network: DenseSiam, view: View) -> list[nn.Module]:
-    """The heads that gave nothing for a view."""
+    """The heads that computed no output for a view."""
     given = ((network.head, view.z), (network.aux_head, view.aux), (network.region_head, view.region))
     return [head for head, output in given if head is not None and output is None]
 
 
 def embeddings(first: View, second: View) -> Embeddings:
-    """What each branch gives for both views, without gradient, channels last: (B, C), (B, K x K, N) or (B, N, C)."""
+    """The outputs of each branch for both views, without gradient: (B, C), (B, K x K, N) or (B, N, C)."""
     sides: list[dict[str, Tensor | None]] = [
         {
             "image": view.image and view.image.target,
@@ -138,15 +139,15 @@ def embeddings(first: View, second: View) -> Embeddings:
 def used_losses(
     loss_weights: Mapping[str, float | str], region_start: float | None, known: tuple[str, ...]
 ) -> frozenset[str]:
-    """Names of the losses that can ever count.
+    """Names of the losses that can be active in some epoch of the run.
 
     Args:
-        loss_weights: of each loss.
+        loss_weights: the weight of each loss by name.
         region_start: see `SiameseTask`.
-        known: losses of the task.
+        known: the names of the losses that the task has.
 
     Raises:
-        DenseSiamError: a weight with another name than these, a start outside 0 to 1, or nothing to train on.
+        DenseSiamError: a weight has an unknown name, `region_start` is outside 0 to 1, or no loss can be active.
     """
     check_keys("task.loss_weights", loss_weights, known, every=False)
     if region_start is not None:

@@ -1,1 +1,1 @@
-"""The machinery of a run: its folder, its checkpoints, its logs, and how it goes on."""
+"""What a run needs beside its task: the trainer, the folder, checkpoints, logs, the cost estimate and resumption."""

@@ -1,4 +1,4 @@
-"""Keeping the epoch that the labels say is the best one."""
+"""The checkpoint of the epoch with the best score on labels."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from src.errors import DenseSiamError
 
 
 class BestByLabels(ModelCheckpoint):
-    """Keeps `best_by_labelled_miou.ckpt`, of the validation with the highest primary metric of the task, such as mIoU.
+    """Keeps `best_by_labelled_miou.ckpt`, from the validation with the highest primary metric, such as mIoU.
 
     Args:
         dirpath: folder of the file.
 
     Raises:
-        DenseSiamError: on training: nothing is scored.
+        DenseSiamError: training begins, but the task is not scored.
     """
 
     def __init__(self, dirpath: str) -> None:
@@ -24,9 +24,9 @@ class BestByLabels(ModelCheckpoint):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if stage != "fit":  # a reference may be scored before
+        if stage != "fit":  # reference methods are scored before training
             return
-        task: Any = pl_module  # training may not import the tasks; `src.tasks.base.Task` promises what is used here
+        task: Any = pl_module  # `src.training` may not import the tasks; `src.tasks.base.Task` declares what is used
         if not task.is_scored:
             raise DenseSiamError(
                 "best_by_labelled_miou keeps the epoch of the highest mIoU, but nothing is scored: expected labels, "
@@ -38,7 +38,7 @@ class BestByLabels(ModelCheckpoint):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         known: Any = trainer
-        if not (self.best_model_path or known.fast_dev_run):  # which writes no checkpoint at all
+        if not (self.best_model_path or known.fast_dev_run):  # a fast_dev_run writes no checkpoint
             rank_zero_warn(
                 "best_by_labelled_miou has written nothing: no epoch of training was scored; lower "
                 "trainer.check_val_every_n_epoch"

@@ -1,4 +1,4 @@
-"""The config of a run inside every checkpoint that it writes."""
+"""Every checkpoint holds the config of the run that wrote it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from lightning.pytorch.callbacks import Callback
 
 
 class ConfigInCheckpoint(Callback):
-    """Writes the composed config into every checkpoint, so that it can be rebuilt from the file alone.
+    """Writes the composed config into every checkpoint, so that the network can be rebuilt from the file alone.
 
     Args:
-        config: plain containers, interpolations resolved.
-        origin: what the run is made from, see `src.checkpoints.provenance`; written beside the config.
+        config: the config as plain containers, with interpolations resolved.
+        origin: what the run is made from, see `src.checkpoints.provenance`; it is written beside the config.
     """
 
     def __init__(self, config: Mapping[str, Any], origin: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Going on with a run: from which file, and that it stays the same run."""
+"""Resuming a run: the checkpoint that it is resumed from, and the check that its config still fits that checkpoint."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,9 @@ from src.errors import DenseSiamError
 from src.optim import first_region_epoch
 from src.overrides import flat, override
 
-# What has made the weights, so that they would be others under another value. Everything else can change on the way:
-# where the data lies and how it is read, how long, on what and in which precision is trained, what is scored and shown.
+# The values that determine the weights: with another value, the steps before the checkpoint would have given other
+# weights. Everything else may change when a run is resumed: where the data lies and how it is read, the length, the
+# device and the precision of the training, and what is scored and shown.
 FIXED = (
     "seed",
     "data",
@@ -34,29 +35,29 @@ FREE = (
     "data.root",
     "data.val_list",
     "data.val_split",
-    "model.memory_format",  # the same results up to rounding, as another precision or number of threads
+    "model.memory_format",  # changes results by rounding only
     "task.network.memory_format",
     "model.encoder.weights",  # the checkpoint holds all weights
     "task.network.encoder.weights",
     "task.linear_probe",
     "task.region_start",  # see `first_region_epoch`
 )
-PARTS = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}  # what Lightning reads
-COPIES = (("task.network.", "model."), ("task.optimizer.", "optimizer."))  # values that the task refers to
+PARTS = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}  # Lightning reads these
+COPIES = (("task.network.", "model."), ("task.optimizer.", "optimizer."))  # the task's copies of other values
 SHOWN = 4
 NOT_SET = "not set"
 
 
 class Start(NamedTuple):
-    """Where a run goes on.
+    """The checkpoint from which a run is resumed.
 
     Attributes:
-        path: of the checkpoint.
-        step: that it was written after.
-        begun: epochs that had begun by then.
-        config: that it was trained with, plain containers.
-        resumed: when the run was resumed before, see `go_on`.
-        shapes: of its weights by name.
+        path: path of the checkpoint.
+        step: number of steps after which it was written.
+        begun: number of epochs that had begun by then.
+        config: the config that the run had, in plain containers.
+        resumed: a record of each earlier time that the run was resumed, see `go_on`.
+        shapes: the shape of each weight by name.
     """
 
     path: Path
@@ -68,10 +69,10 @@ class Start(NamedTuple):
 
 
 def start_at(path: str) -> Start:
-    """Read the checkpoint to go on from. In place of a damaged `last.ckpt` it is the `previous.ckpt` beside it.
+    """Read the checkpoint to resume from. If it is `last.ckpt` and damaged, read the `previous.ckpt` beside it instead.
 
     Raises:
-        DenseSiamError: see `read_checkpoint`; or the file doesn't say after which step it was written.
+        DenseSiamError: see `read_checkpoint`; or the file doesn't record after which step it was written.
     """
     try:
         found, checkpoint = Path(path), read_checkpoint(path)
@@ -102,7 +103,7 @@ def start_at(path: str) -> Start:
 
 
 def is_damaged(path: str) -> bool:
-    """Whether a file is missing, or isn't what was written."""
+    """Whether a file is missing or can't be read as a checkpoint."""
     try:
         read_tensors(path, "a checkpoint")
     except DenseSiamError:
@@ -111,18 +112,18 @@ def is_damaged(path: str) -> bool:
 
 
 def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Say where a run goes on and which values change there.
+    """Check that a run may be resumed with this config; print where it is resumed and which values change.
 
     Args:
-        start: where it goes on.
-        config: that it is to go on with, plain containers, interpolations resolved.
+        start: the checkpoint from which it is resumed.
+        config: the new config, in plain containers with interpolations resolved.
 
     Returns:
-        `resumed`, for the record of what the run is made from: for each time that it was resumed the step, and name ->
-        [old, new] of the values that changed.
+        `resumed`, for the record of what the run is made from: for each time that the run was resumed, the step, and
+        for each value that changed, its name -> [old, new].
 
     Raises:
-        DenseSiamError: naming values that must not change, see `FIXED`: the checkpoint's own would win over them.
+        DenseSiamError: a value has changed that must not change, see `FIXED`.
     """
     before, after = (flat(effective(each)) for each in (start.config, config))
     names = sorted({*before, *after} - {"ckpt_path"}, key=lambda name: (name.count("."), name))
@@ -143,17 +144,17 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:
-    """Whether a value that changes must not, and is no mere copy of another one that does."""
+    """Whether a changed value must not change, and is not the copy of another changed value, see `COPIES`."""
     copied = any(name.replace(copy, original, 1) in changed for copy, original in COPIES if name.startswith(copy))
     return within(name, FIXED) and not within(name, FREE) and not copied
 
 
 def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: int) -> list[str]:
-    """What of the epochs behind a checkpoint would have been otherwise under another length of the run.
+    """What would have differed in the epochs before a checkpoint if the run had had its new length from the beginning.
 
     Args:
-        before, after: both configs by dotted names.
-        begun: epochs behind the checkpoint, the one that it is from included.
+        before, after: the old and the new config, by dotted names.
+        begun: number of epochs before the checkpoint, including the epoch in which it was written.
     """
     first, now = begin_of_regions(before), begin_of_regions(after)
     cosine, regions = after.get("task.schedule") == "cosine", max(first, now) > 0
@@ -174,10 +175,10 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
 
 
 def begin_of_regions(config: Mapping[str, Any]) -> float:
-    """The epoch, counted from 0, that RegionSim begins in; infinite for never, and for values that the task refuses.
+    """The epoch, counted from 0, in which RegionSim begins; infinite if it never begins or the task refuses the values.
 
     Args:
-        config: by dotted names.
+        config: a config by dotted names.
     """
     start, epochs = config.get("task.region_start"), config.get("trainer.max_epochs")
     if not config.get("task.loss_weights.region") or not isinstance(start, int | float) or not math.isfinite(start):
@@ -188,5 +189,5 @@ def begin_of_regions(config: Mapping[str, Any]) -> float:
 
 
 def within(name: str, places: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of these, or below one."""
+    """Whether a dotted name is one of these places or lies below one."""
     return any(name == place or name.startswith(f"{place}.") for place in places)

@@ -1,4 +1,4 @@
-"""What a run will cost: one table before it starts, so that a user can stop in time."""
+"""The cost estimate of a run: a table printed before the run starts, so that the user can stop it in time."""
 
 import math
 from collections.abc import Callable
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Plan(NamedTuple):
-    """What a trainer is told to do.
+    """The settings of a trainer that determine the cost of a run.
 
     Attributes:
-        epochs, steps: where it stops, whichever comes first; None for never.
+        epochs, steps: the numbers at which it stops, whichever is reached first; None for no limit.
         accumulated: batches per step.
-        train_limit, val_limit: of the batches, a number (int) or a share (float).
-        validate_every: epochs; None if validations are not counted in epochs.
-        checkpoints: that it keeps; None if their number is open.
+        train_limit, val_limit: limit of the batches, as a number (int) or as a share (float).
+        validate_every: epochs from one validation to the next; None if they are not counted in epochs.
+        checkpoints: number of checkpoints that it keeps; None if the number is unlimited.
     """
 
     epochs: int | None
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """Steps, seconds and bytes of a whole run; None where a number behind it is unknown."""
+    """Steps, seconds and bytes of a whole run; None if a number that it is computed from is unknown."""
 
     steps_per_epoch: int
     steps: int | None
@@ -64,12 +64,12 @@ def plan_of(trainer: lightning.Trainer) -> Plan:
 
 
 def files_of(callback: ModelCheckpoint) -> int:
-    """How many files a callback keeps: `last.ckpt` has `previous.ckpt` beside it."""
+    """How many files a callback keeps; `previous.ckpt`, which is kept beside `last.ckpt`, is included."""
     return callback.save_top_k + bool(callback.save_last) + isinstance(callback, LastCheckpoint)
 
 
 def forecast(measured: Measured, plan: Plan) -> Forecast:
-    """A run's steps, seconds and disk, from what a few steps took and the trainer's plan."""
+    """Compute a run's steps, seconds and disk space from the measurement of a few steps and the trainer's plan."""
     batches, pace = limited(measured.train_batches, plan.train_limit), pace_of(measured)
     steps_per_epoch = math.ceil(batches / plan.accumulated)
     ends = [plan.epochs * steps_per_epoch] if plan.epochs is not None else []
@@ -89,20 +89,21 @@ def forecast(measured: Measured, plan: Plan) -> Forecast:
 
 
 def pace_of(measured: Measured) -> float | None:
-    """Seconds from one training batch to the next, as long as the slower takes: network, or loader processes."""
+    """Seconds from one training batch to the next: the time of the network or the loaders, whichever is slower."""
     return None if measured.train_seconds is None else max(measured.train_seconds, measured.load_seconds or 0.0)
 
 
 def limited(batches: int, limit: int | float) -> int:
-    """How many batches Lightning's limit leaves: a number if it is an int, a share if it is a float."""
+    """How many batches remain under Lightning's limit; an int is a number of batches, a float a share of them."""
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
-    """Print what was measured and what follows from it, and a warning if the checkpoints don't fit on the disk.
+    """Print the measurement and the forecast, and a warning if the checkpoints don't fit on the disk.
 
     Args:
-        measured, plan: of the run.
+        measured: the measurement of a few steps.
+        plan: the plan of the run.
         output: folder that the run writes to; it need not exist yet.
     """
     costs, free = forecast(measured, plan), free_bytes(output)
@@ -123,7 +124,7 @@ def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
 
 
 def measured_rows(measured: Measured) -> list[tuple[str, str, str]]:
-    """Name, value and note of what a few steps showed."""
+    """Name, value and note of each number that was measured."""
     if measured.gpu_memory is None:
         memory_note = "peak of this process; its loader processes come on top"
     else:
@@ -141,7 +142,7 @@ def measured_rows(measured: Measured) -> list[tuple[str, str, str]]:
 
 
 def forecast_rows(measured: Measured, plan: Plan, costs: Forecast) -> list[tuple[str, str, str]]:
-    """Name, value and note of what follows from it."""
+    """Name, value and note of each number of the forecast."""
     train, val = costs.train_seconds, costs.val_seconds
     both = None if train is None or val is None else train + val
     return [
@@ -154,12 +155,12 @@ def forecast_rows(measured: Measured, plan: Plan, costs: Forecast) -> list[tuple
 
 
 def known(value: T | None, form: Callable[[T], str]) -> str:
-    """A value in words, or that it is unknown."""
+    """A value in words, or "unknown" for None."""
     return "unknown" if value is None else form(value)
 
 
 def duration(seconds: float) -> str:
-    """Such as "41 s", "3 min 20 s" or "2 h 13 min"."""
+    """A duration in words, such as "41 s", "3 min 20 s" or "2 h 13 min"."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     if hours:

@@ -1,4 +1,4 @@
-"""The file behind the CSV logger: rows are appended, those of a run that goes on stay, and none is half written."""
+"""The file of the CSV logger: rows are appended and written whole, and a resumed run keeps its earlier rows."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ from src.training.lightning_internals import AppendingWriter
 
 
 class CsvRows(AppendingWriter):
-    """Writes rows of metrics to `metrics.csv` and hyperparameters to `hparams.yaml`, without deleting what is there.
+    """Writes rows of metrics to `metrics.csv` and hyperparameters to `hparams.yaml`; it does not delete existing files.
 
-    Rows that could not be written are kept, and written with the next ones.
+    Rows that could not be written are kept and are written together with the next ones.
 
     Args:
         log_dir: folder of both files.
@@ -24,17 +24,17 @@ class CsvRows(AppendingWriter):
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
         self.path, self.first_step = Path(self.metrics_file_path), 0
-        self.columns: list[str] = []  # of the file, sorted
+        self.columns: list[str] = []  # the columns of the file, sorted
         if self.path.is_file():
             self.columns, rows = read_rows(self.path)
-            self.rewrite(self.columns, rows)  # without the half of a row that a killed run may have left
+            self.rewrite(self.columns, rows)  # removes an incomplete row that a killed run may have left
 
     def go_on_from(self, step: int) -> None:
-        """Go on where a checkpoint was written: rows of later steps are dropped, and earlier ones not written again.
+        """Resume at a checkpoint: drop the rows of later steps, and do not write those of earlier steps again.
 
         Args:
-            step: of the checkpoint; the rows before it are numbered from 0 to `step` - 1. Without such rows in the
-                file nothing is dropped.
+            step: the step of the checkpoint; the rows before it have the steps 0 to `step` - 1. If the file has none of
+                these rows, nothing is dropped.
         """
         if self.columns:
             _, rows = read_rows(self.path)
@@ -46,10 +46,10 @@ class CsvRows(AppendingWriter):
             super().log_metrics(metrics_dict, step)
 
     def save(self) -> None:
-        """Append the rows that wait, under a header that has their columns.
+        """Append the rows that are not written yet; extend the header if they have new columns.
 
         Raises:
-            OSError: the file can't be written; it is left as it was.
+            OSError: the file can't be written; the rows in it stay.
         """
         if not self.metrics:
             return
@@ -74,16 +74,16 @@ class CsvRows(AppendingWriter):
 
 
 def as_csv(columns: list[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows in the order of the columns; what a row lacks is left empty."""
+    """Rows as CSV, in the order of the columns; the cell is empty where a row has no value."""
     text = io.StringIO(newline="")
     csv.DictWriter(text, fieldnames=columns).writerows(rows)
     return text.getvalue().encode()
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and the whole rows of a file, those that have a number as their `step`."""
+    """The columns of a file, and its complete rows that have a number as their `step`."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1].replace("\0", "")  # a crash of the machine may leave zeros
+    whole = text[: text.rfind("\n") + 1].replace("\0", "")  # a crash of the machine may leave zero bytes
     reader = csv.DictReader(io.StringIO(whole, newline=""), restval="")
     rows = [row for row in reader if row.get("step", "").isdecimal() and None not in row]
     return list(reader.fieldnames or []), rows

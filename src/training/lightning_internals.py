@@ -1,8 +1,8 @@
-"""What this program needs of Lightning beyond its documented interface. No other file uses its private attributes.
+"""Functions that use private attributes of Lightning. No other file uses them.
 
-Each function says what it gives in terms that do not depend on Lightning's release.
-`tests/training/test_lightning_internals.py` shows for each that this is so, and pyproject.toml bounds Lightning to the
-minor versions that this test has passed.
+Each docstring describes the function in terms that do not depend on Lightning's release.
+`tests/training/test_lightning_internals.py` tests each function, and pyproject.toml limits Lightning to the minor
+versions that have passed this test.
 """
 
 import lightning
@@ -11,19 +11,19 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 
 def end_run_as_by_sigterm(trainer: lightning.Trainer, told: bool) -> None:
-    """Have Lightning raise `SIGTERMException` after the current step or epoch, once that is logged; or take that back.
+    """Make Lightning raise `SIGTERMException` after the current step or epoch has been logged, or cancel this request.
 
-    `trainer.should_stop` is not enough: it ends a run as if it were complete, and not before `min_epochs`.
+    `trainer.should_stop` can't be used: it ends a run as if it were complete, and only after `min_epochs`.
 
     Args:
-        trainer: in `on_train_batch_end`, or for an epoch in `on_train_epoch_end`.
-        told: whether the run is to end.
+        trainer: the trainer, while it calls `on_train_batch_end`, or `on_train_epoch_end` for an epoch.
+        told: True to end the run, False to cancel the request.
     """
     trainer._signal_connector.received_sigterm = told
 
 
 def gradients_wait(trainer: lightning.Trainer) -> bool:
-    """Whether the optimizer has not used the gradients of this batch yet, see `accumulate_grad_batches`."""
+    """Whether the optimiser has not used the gradients of this batch yet, see `accumulate_grad_batches`."""
     return trainer.fit_loop.epoch_loop._should_accumulate()
 
 
@@ -34,16 +34,16 @@ def validation_follows(trainer: lightning.Trainer) -> bool:
 
 
 def batch_is_complete(trainer: lightning.Trainer) -> bool:
-    """Whether the epoch has begun, its last batch that was begun is complete, and all counters include it."""
+    """Whether the epoch has begun, its latest batch is complete, and all counters include this batch."""
     loop = trainer.fit_loop.epoch_loop
     batches = loop.batch_progress.current
     return 0 < batches.ready == batches.completed and loop._batches_that_stepped == trainer.global_step
 
 
 def leave_complete_epoch(trainer: lightning.Trainer) -> None:
-    """On resuming from the end of an epoch, begin the next one. To be called in `on_train_start`.
+    """Begin the next epoch when a run is resumed from the end of an epoch. Call it in `on_train_start`.
 
-    With `max_steps`, Lightning would end the complete epoch a second time, and count that as an epoch more.
+    With `max_steps`, Lightning would end the complete epoch a second time and count one epoch too many.
     """
     loop = trainer.fit_loop
     if loop.restarted_on_epoch_end:
@@ -53,28 +53,28 @@ def leave_complete_epoch(trainer: lightning.Trainer) -> None:
 
 
 def save_checkpoint(callback: ModelCheckpoint, trainer: lightning.Trainer) -> None:
-    """Save a checkpoint now, unless there was no step since the last one or checkpoints are off, as in a fast_dev_run.
+    """Save a checkpoint now, except when there was no step since the last one or when a fast_dev_run disables them.
 
     Args:
-        callback: without `monitor`.
-        trainer: that trains.
+        callback: a callback without `monitor`.
+        trainer: the trainer, while it trains.
     """
     if not callback._should_skip_saving_checkpoint(trainer):
         callback._save_topk_checkpoint(trainer, callback._monitor_candidates(trainer))
 
 
 def last_saved(callback: ModelCheckpoint) -> tuple[str, int]:
-    """The file that was written last, empty if there is none, and the step that it was written after, or 0."""
+    """The file that was written last and the step after which it was written; "" and 0 if there is none."""
     return callback._last_checkpoint_saved, callback._last_global_step_saved
 
 
 def count_as_saved(callback: ModelCheckpoint, step: int) -> None:
-    """Have a callback count this step as saved: the run starts from there."""
+    """Make a callback treat this step as saved, because the run is resumed from it."""
     callback._last_global_step_saved = step
 
 
 class AppendingWriter(ExperimentWriter):
-    """The writer behind Lightning's CSV logger, which would delete the file that an earlier run has left."""
+    """The writer of Lightning's CSV logger, without its deletion of the file that an earlier run has left."""
 
     def _check_log_dir_exists(self) -> None:
-        """Lightning deletes the file here."""
+        """Do nothing; Lightning's own method deletes the file."""

@@ -1,4 +1,4 @@
-"""Lightning's loggers, of which none can end a training: what can't be logged is warned of once."""
+"""Lightning's loggers, changed so that a logger that can't write gives one warning and does not end the training."""
 
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from src.training.csv_rows import CsvRows
 
 
 class Tolerant(Logger):
-    """A logger that goes on when something can't be written, but for the hyperparameters: they come before the run.
+    """A logger that continues if something can't be written.
+
+    Hyperparameters are the exception: they are logged before the run starts, so an error costs the user no training.
 
     Raises:
-        DenseSiamError: on logging hyperparameters: the folder can't be written.
+        DenseSiamError: the folder can't be written when hyperparameters are logged.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -50,7 +52,7 @@ class Tolerant(Logger):
 
 
 class Csv(Tolerant, CSVLogger):
-    """Keeps rows in `metrics.csv`, each written when it is logged; a run that goes on appends to them.
+    """Writes each row to `metrics.csv` when it is logged; a resumed run appends to the rows.
 
     Args:
         save_dir, name, version: the folder is `save_dir/name/version`.
@@ -68,7 +70,7 @@ class Csv(Tolerant, CSVLogger):
         return self.rows
 
     def finalize(self, status: str) -> None:
-        """Write the rows that wait, unless nothing was logged: then there is no file either."""
+        """Write the rows that are not written yet; without any rows, no file is made."""
         if self.rows is not None:
             self.save()
 
@@ -79,14 +81,14 @@ class Csv(Tolerant, CSVLogger):
 
 
 class TensorBoard(Tolerant, TensorBoardLogger):
-    """Lightning's, see `Tolerant`."""
+    """Lightning's TensorBoard logger, see `Tolerant`."""
 
 
 class Wandb(Tolerant, WandbLogger):
-    """Lightning's, see `Tolerant`.
+    """Lightning's wandb logger, see `Tolerant`.
 
     Raises:
-        DenseSiamError: on logging hyperparameters: wandb refuses to start a run, for instance without an API key.
+        DenseSiamError: wandb refuses to start a run when hyperparameters are logged, for instance without an API key.
     """
 
     def log_hyperparams(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The most memory that was in use: on the GPU, or by this process."""
+"""The peak of the memory in use, on the GPU or by this process."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,20 +7,20 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most bytes in use since `forget_peak`.
+    """The peak of the memory in use since `forget_peak`.
 
     Args:
-        device: of the network. On a GPU it is what this process had allocated there; else all that this process had in
-            use, its loader processes left out.
+        device: the device of the network. For a GPU, the memory that this process has allocated there is measured;
+            otherwise, all memory that this process has in use, without its loader processes.
 
     Returns:
-        Bytes; None where the system is not Linux and there is no GPU.
+        The peak in bytes; None if the system is not Linux and there is no GPU.
     """
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else process_peak()
 
 
 def process_peak() -> int | None:
-    """The most bytes that this process has had in use, by Linux's count; None elsewhere."""
+    """The most bytes that this process has had in use, as Linux reports it; None on other systems."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -29,11 +29,11 @@ def process_peak() -> int | None:
 
 
 def forget_peak() -> None:
-    """Count anew from what is in use now.
+    """Reset the peak to the memory that is in use now.
 
-    Jobs of a sweep share a process: what an earlier one has left in use counts for the next as well.
+    The jobs of a sweep share a process, so memory that an earlier job has left in use counts for the next job too.
     """
-    with suppress(OSError):  # another system than Linux, or one that forbids it: the peak then stands for all jobs
+    with suppress(OSError):  # not Linux, or not allowed: the peak is then that of all jobs so far
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for device in range(torch.cuda.device_count()):

@@ -1,4 +1,4 @@
-"""A few real steps before a run, to measure what it takes; nothing of them stays."""
+"""Measures the time and memory of a few real steps before a run; these steps do not change the run."""
 
 import gc
 import os
@@ -18,23 +18,23 @@ from torch.utils.data import DataLoader
 from src.errors import DenseSiamError
 from src.training.memory import forget_peak, peak_memory
 
-SAMPLES = 8  # images behind the time that loading takes
+SAMPLES = 8  # images that are loaded to measure the loading time
 
 
 class Measured(NamedTuple):
-    """What a run needs; None where it can't be measured here.
+    """Time, memory and sizes of a run; a value is None if it can't be measured here.
 
     Attributes:
-        images: to train on.
-        batch: global, over all processes.
-        train_batches, val_batches: of a whole epoch and a whole validation, in one process.
-        train_seconds, val_seconds: of one such batch.
-        load_seconds: of one training batch, by all loader processes of one process and nothing else running; None where
-            the main process loads, which `train_seconds` has in it.
-        memory: peak in bytes, see `peak_memory`.
-        gpu_memory: bytes that the GPU has; None without one.
-        learned, parameters: how many numbers are trained, of all.
-        checkpoint: bytes of weights and optimiser state.
+        images: number of training images.
+        batch: global batch size, over all processes.
+        train_batches, val_batches: batches of a whole epoch and of a whole validation, in one process.
+        train_seconds, val_seconds: seconds that one such batch takes.
+        load_seconds: seconds that all loader processes of one process take to load a training batch while nothing else
+            runs; None if the main process loads, because `train_seconds` then includes the loading.
+        memory: peak of the memory in use, in bytes, see `peak_memory`.
+        gpu_memory: memory of the GPU in bytes; None without a GPU.
+        learned, parameters: numbers of the trained parameters and of all parameters.
+        checkpoint: bytes of the weights and the optimiser state.
     """
 
     images: int
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
 
 
 class Clock(Callback):
-    """Notes when each batch ends, the beginning before them, and the most memory that was in use."""
+    """Records when the first batch begins, when each batch ends, and the peak of the memory in use."""
 
     def __init__(self) -> None:
         self.train: list[float] = []
@@ -86,13 +86,13 @@ def measure(
     data: lightning.LightningDataModule,
     steps: int,
 ) -> Measured:
-    """Train and validate for a few batches; the global random states and the data are left as they were.
+    """Train and validate for a few batches; afterwards the global random states and the data are as before.
 
     Args:
-        make_trainer: makes a trainer like the run's, but for the arguments it is given.
-        worst_case: a copy of the task with every loss active; it is trained here and of no use afterwards.
-        data: set up for training.
-        steps: measured training steps; one more goes before them, to warm up.
+        make_trainer: makes a trainer as that of the run, with the given arguments replaced.
+        worst_case: a copy of the task with every loss active; it is trained here, so don't use it afterwards.
+        data: the data, set up for training.
+        steps: number of measured training steps; one more step before them is a warm-up.
 
     Raises:
         DenseSiamError: a step does not fit into the GPU's memory.
@@ -142,28 +142,28 @@ def measure(
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a clock, once the device has done what it was told."""
+    """The time in seconds, read after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def seconds_each(times: Sequence[float]) -> float | None:
-    """Median time between neighbours; the first pair is a warm-up, and left out unless it is alone."""
+    """Median time between neighbours; the first pair is a warm-up and only counts if it is the only pair."""
     gaps = [end - start for start, end in pairwise(times)]
     counted = gaps[1:] or gaps
     return median(counted) if counted else None
 
 
 def load_seconds(loader: DataLoader[Any], cores: int) -> float | None:
-    """Seconds that the loader's processes together take for a batch; None if it has none.
+    """Seconds that the loader's processes together take for a batch; None if the loader has no processes.
 
-    Measured on a few samples in this process. In the first steps of a run the processes still have batches in store,
-    so that slow loading would not show.
+    The time is measured on a few samples in this process. The first steps of a run would not show slow loading,
+    because the loader processes have prepared batches for them.
 
     Args:
-        loader: of training batches.
-        cores: that its processes can share.
+        loader: the loader of training batches.
+        cores: number of processor cores that its processes share.
     """
     if not loader.num_workers:
         return None

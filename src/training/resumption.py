@@ -1,4 +1,4 @@
-"""Stopping a run anywhere, and going on as if it had never stopped."""
+"""Stops a run at any step and resumes it with the same results as without a stop."""
 
 import os
 import random
@@ -33,9 +33,10 @@ from src.training.lightning_internals import (
 
 
 class RandomStates(Callback):
-    """Keeps the states of the global random generators in every checkpoint, and goes on from them.
+    """Saves the states of the global random generators in every checkpoint and restores them.
 
-    Processes start from one seed and draw alike, so what process 0 has written is right for all, however many.
+    All processes start from one seed and draw the same numbers, so the states of process 0 are valid for all of them,
+    also if their number has changed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class RandomStates(Callback):
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of the global generators, those of a GPU too, as tensors and plain values."""
+    """The states of the global generators, including that of a GPU, as tensors and plain values."""
     name, words, *rest = np.random.get_state()  # noqa: NPY002
     states = {
         "python": random.getstate(),
@@ -69,7 +70,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Put the global generators into states that `random_states` has given."""
+    """Restore the states of the global generators that `random_states` returned."""
     random.setstate(states["python"])
     name, words, *rest = states["numpy"]
     np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
@@ -79,19 +80,19 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps `last.ckpt`: after each epoch, within an epoch every so many steps, and where the run is stopped.
+    """Writes `last.ckpt` after each epoch, every `every_n_steps` steps within an epoch, and when the run is stopped.
 
-    Ctrl-C and SIGTERM let the step end, or the validation, and then the program; a second Ctrl-C ends it at once. When
-    reading the next batch fails, the steps before are kept as well. When a step fails, what was written last stays: of
-    half a step nothing could be gone on from.
+    After Ctrl-C or SIGTERM, the program ends when the current step or validation is complete; a second Ctrl-C ends it
+    at once. If reading the next batch fails, a checkpoint of the steps before is written as well. If a step itself
+    fails, none is written, because a run can't be resumed within a step; the last checkpoint stays.
 
     Args:
         dirpath: folder of the file.
-        every_n_steps: steps of the optimiser after which the file is renewed within an epoch; None for never.
+        every_n_steps: number of optimiser steps after which the file is written within an epoch; None for never.
 
     Raises:
         DenseSiamError: `every_n_steps` is no number from 1.
-        SystemExit: on training, when the run was stopped.
+        SystemExit: the run was stopped during training.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None) -> None:
@@ -109,7 +110,7 @@ class LastCheckpoint(ModelCheckpoint):
         leave_complete_epoch(trainer)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.note)  # Lightning puts back what was there before, when it is done
+                signal.signal(number, self.note)  # Lightning restores the earlier handler at the end
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal until the step is done."""
@@ -142,20 +143,21 @@ class LastCheckpoint(ModelCheckpoint):
     ) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        if trainer.world_size == 1 and between_steps(trainer):  # others would wait for each other elsewhere
+        # Several processes could wait for each other at different places, so only a single process saves here.
+        if trainer.world_size == 1 and between_steps(trainer):
             try:
                 save_checkpoint(self, trainer)
-            except DenseSiamError as error:  # must not hide what has ended the run
+            except DenseSiamError as error:  # the error that has ended the run must stay visible
                 print(error, file=sys.stderr)
                 exception = error if isinstance(error, NotFiniteError) else exception
         if isinstance(exception, SIGTERMException):
-            # Process 0 speaks for all: the failure of another would have Lightning kill it before it is done.
+            # Only process 0 returns an error status: if another process did, Lightning would kill process 0 too early.
             exception.code = 128 + (self.signal or signal.SIGTERM) if trainer.is_global_zero else 0
         if trainer.is_global_zero:
             print(self.how_to_go_on(trainer, exception), file=sys.stderr)
 
     def stops(self, trainer: lightning.Trainer) -> bool:
-        """Have Lightning end the run, once this step or epoch is logged, if any process has got a signal."""
+        """If any process has received a signal, make Lightning end the run after this step or epoch has been logged."""
         got = self.signal is not None or trainer.received_sigterm
         told = trainer.strategy.reduce_boolean_decision(got, all=False)
         end_run_as_by_sigterm(trainer, told)
@@ -167,7 +169,7 @@ class LastCheckpoint(ModelCheckpoint):
         if not step:
             return "Stopped before a checkpoint was written"
         path = saved or trainer.ckpt_path
-        if isinstance(exception, NotFiniteError):  # the same command would come to the same step again
+        if isinstance(exception, NotFiniteError):  # the same command would fail at the same step again
             start = override("weights", path)
             return f"{path} holds step {step}, all finite: a new run at a lower learning rate starts there with {start}"
         return f"{path} holds step {step}: the same command with {override('ckpt_path', path)} goes on from there"
@@ -175,16 +177,16 @@ class LastCheckpoint(ModelCheckpoint):
 
 @rank_zero_only
 def say(text: str) -> None:
-    """Write to the terminal, even in the midst of a print."""
+    """Write to the terminal, also from a signal handler that has interrupted a print."""
     os.write(2, text.encode())
 
 
 def in_mid_epoch(trainer: lightning.Trainer) -> bool:
-    """Whether batches of this epoch are left, and no gradients wait for them."""
+    """Whether the epoch has more batches and the optimiser has used all gradients so far."""
     return not (trainer.is_last_batch or gradients_wait(trainer))
 
 
 def between_steps(trainer: lightning.Trainer) -> bool:
-    """Whether one batch of an epoch is complete, all counters say so, and the next is not begun."""
+    """Whether one batch of an epoch is complete, all counters include it, and the next batch has not begun."""
     complete = trainer.training and batch_is_complete(trainer)
     return complete and in_mid_epoch(trainer) and not validation_follows(trainer)

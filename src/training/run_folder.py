@@ -1,4 +1,4 @@
-"""A run's folder: one of its own by default, and never that of another run."""
+"""The folder of a run, which no other run may use at the same time or write over."""
 
 import os
 import platform
@@ -17,19 +17,19 @@ from src.errors import DenseSiamError
 
 try:
     import fcntl
-except ImportError:  # not on Windows; there the names alone keep runs apart
+except ImportError:  # Windows has no fcntl; only the folders' names separate runs there
     fcntl = None  # type: ignore[assignment]
 
 Command = Callable[[DictConfig], float]
 OTHER = "choose another folder with paths.output=DIR"
-LOCK = ".run"  # the file that a run holds a lock on; it stays, as removing it would let two runs in
+LOCK = ".run"  # the file that a run locks; it stays, because removing it would allow two runs in
 
 
 def in_own_folder(resumes: bool) -> Callable[[Command], Command]:
-    """Have a command hold its folder `paths.output` while it runs.
+    """Make a command lock its folder `paths.output` while it runs.
 
     Args:
-        resumes: whether `ckpt_path` is a checkpoint to go on from, whose folder may be written to again.
+        resumes: whether `ckpt_path` is a checkpoint to resume from, whose folder may be written to again.
     """
 
     def decorate(command: Command) -> Command:
@@ -49,17 +49,18 @@ def in_own_folder(resumes: bool) -> Callable[[Command], Command]:
 
 @contextmanager
 def own_folder(folder: Path, ckpt_path: str | None = None, checkpoints: str | None = None) -> Iterator[None]:
-    """Hold a folder that no other run writes to or has left results in. Process 0 does so for all.
+    """Lock a folder that no other run writes to or has left results in. Process 0 does so for all processes.
 
-    The lock is the system's: it goes with the process, however that ends. Some network file systems have none.
+    The operating system removes the lock when the process ends, for whatever reason. Some network file systems have no
+    locks.
 
     Args:
-        folder: made if there is none.
-        ckpt_path: to go on from; a run that goes on from a checkpoint in the folder may use it again.
-        checkpoints: where they are written, if that is elsewhere.
+        folder: the folder; it is made if it doesn't exist.
+        ckpt_path: the checkpoint to resume from; if it lies in the folder, the folder may hold results.
+        checkpoints: the folder that checkpoints are written to, if it is another one.
 
     Raises:
-        DenseSiamError: the folder is another run's, or can't be written.
+        DenseSiamError: another run uses the folder or has left results in it, or it can't be written.
     """
     if getattr(rank_zero_only, "rank", 0):
         yield
@@ -81,7 +82,7 @@ def opened(folder: Path) -> FileIO:
     """The file to lock in a folder, open for reading and writing.
 
     Raises:
-        DenseSiamError: the folder can't be made, or written.
+        DenseSiamError: the folder can't be made or can't be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,10 +93,10 @@ def opened(folder: Path) -> FileIO:
 
 
 def check_free(folder: Path, checkpoints: Path, ckpt_path: str | None) -> None:
-    """Refuse a folder that holds results of a run, other than the one to go on with; arguments as in `own_folder`.
+    """Refuse a folder that holds results of a run, unless that run is resumed; the arguments are those of `own_folder`.
 
     Raises:
-        DenseSiamError: naming such a result.
+        DenseSiamError: the folder holds such results; the message names one.
     """
     resumed = None if ckpt_path is None else Path(ckpt_path).resolve()
     if resumed and any(resumed.is_relative_to(place.resolve()) for place in (folder, checkpoints)):
@@ -107,7 +108,7 @@ def check_free(folder: Path, checkpoints: Path, ckpt_path: str | None) -> None:
 
 
 def sign(file: FileIO, folder: Path) -> None:
-    """Say in the file who holds it, for the message to others.
+    """Write into the file which process holds the lock, for the messages of other runs.
 
     Raises:
         DenseSiamError: the disk is full.
@@ -120,11 +121,11 @@ def sign(file: FileIO, folder: Path) -> None:
 
 
 def lock(file: FileIO) -> bool:
-    """Lock a file for this process, without waiting; False if another has locked it."""
+    """Lock a file for this process without waiting; returns False if another process has locked it."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what a lock of another is called depends on the file system
+    except (BlockingIOError, PermissionError):  # the file system decides which error a taken lock gives
         return False
     except OSError:  # a file system without locks
         return True
@@ -132,7 +133,7 @@ def lock(file: FileIO) -> bool:
 
 
 def unlock(file: FileIO) -> None:
-    """Give a lock back, also where loader processes still have the file open."""
+    """Remove a lock, even if loader processes still have the file open."""
     with suppress(OSError):
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_UN)

@@ -9,19 +9,19 @@ from torch import nn
 
 
 class SyncBatchNorm(LayerSync):
-    """Turns every batch norm into one over all processes.
+    """Replaces every batch norm by one whose statistics are over all processes.
 
-    torch's own conversion, which Lightning's `sync_batchnorm` calls, drops the activation inside timm's batch norms;
-    timm's keeps it, and does the same as torch's elsewhere.
+    torch's own conversion, which Lightning's `sync_batchnorm` calls, drops the activation inside timm's batch norms.
+    timm's conversion keeps it, and does the same as torch's for other batch norms.
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Replace the batch norms of a module, in place where it can."""
+        """Replace the batch norms of a module, in place where this is possible."""
         convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
         with suppress(ImportError):
             convert = import_module("timm.layers").convert_sync_batchnorm
         return convert(model)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Leave the module as it is: its parameters have the same names either way."""
+        """Return the module unchanged: the names of its parameters do not depend on the kind of batch norm."""
         return model

@@ -1,4 +1,4 @@
-"""Making the trainer: what Lightning would take without a word, or fail on hours later, is refused here."""
+"""Makes the trainer; refuses values that Lightning would accept silently or on which it would fail hours later."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from src.checks import check_choice, check_flag, check_int, check_number, check_
 from src.errors import DenseSiamError
 
 MOST = {"max_epochs": 1_000_000, "max_steps": 1_000_000_000}
-COUNTS = {  # the lowest that makes sense
+COUNTS = {  # the lowest valid value of each
     "min_epochs": 0,
     "min_steps": 0,
     "check_val_every_n_epoch": 1,
@@ -48,12 +48,12 @@ def make_trainer(config: DictConfig, **given: Any) -> lightning.Trainer:
     """The trainer that a config describes.
 
     Args:
-        config: of `conf/trainer/`.
-        given: further arguments, which go before those of the config.
+        config: a config of `conf/trainer/`.
+        given: further arguments, which replace those of the config.
 
     Raises:
-        DenseSiamError: a value out of its range, or a device that this machine has not.
-        InstantiationException: what Lightning refuses itself; `plain_errors` makes one line of it.
+        DenseSiamError: a value is out of its range, or this machine doesn't have the device.
+        InstantiationException: Lightning itself refuses a value; `plain_errors` shortens this to one line.
     """
     check_trainer(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)) | given)
     trainer: lightning.Trainer = instantiate(config, **given, _convert_="all")
@@ -64,10 +64,10 @@ def check_trainer(values: Mapping[str, Any]) -> None:
     """Refuse arguments of a trainer that are out of their range.
 
     Args:
-        values: of those that are absent or null Lightning's own default counts.
+        values: arguments by name; Lightning uses its own default for one that is absent or null.
 
     Raises:
-        DenseSiamError: the first of them.
+        DenseSiamError: an argument is out of its range; the message names the first.
     """
     present = {key: value for key, value in values.items() if value is not None}
     ends = [key for key in MOST if present.get(key, -1) != -1]
@@ -79,7 +79,7 @@ def check_trainer(values: Mapping[str, Any]) -> None:
             "+trainer.max_steps=1000"
         )
     interval = present.get("val_check_interval", 1.0)
-    if isinstance(interval, bool | int | float):  # Lightning reads times as well
+    if isinstance(interval, bool | int | float):  # Lightning also accepts durations
         check_number("trainer.val_check_interval", interval, above=0)
     for key, low in COUNTS.items():
         if key in present:
@@ -104,13 +104,13 @@ def check_trainer(values: Mapping[str, Any]) -> None:
 
 
 def check_loggers(loggers: Mapping[str, Any]) -> None:
-    """Refuse names and folders of loggers that are no text, which they would only use when something is logged.
+    """Refuse names and folders of loggers that are no text; otherwise the loggers would fail when they first log.
 
     Args:
-        loggers: of `conf/logger/`, by their names; null for one that is switched off.
+        loggers: configs of `conf/logger/` by name; null for a logger that is switched off.
 
     Raises:
-        DenseSiamError: the first of them.
+        DenseSiamError: a name or a folder is no text; the message names the first.
     """
     for name, values in loggers.items():
         for key in ("save_dir", "name", "project"):
@@ -120,10 +120,10 @@ def check_loggers(loggers: Mapping[str, Any]) -> None:
 
 
 def check_devices(accelerator: Any, devices: Any) -> None:
-    """Refuse GPUs where there are none, and more processes on a CPU than it can serve.
+    """Refuse GPUs that the machine doesn't have, and more processes on a CPU than it can run.
 
     Raises:
-        DenseSiamError: naming what else there is.
+        DenseSiamError: there are not enough devices; the message names those that there are.
     """
     check_text("trainer.accelerator", accelerator)
     gpus = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
@@ -133,7 +133,7 @@ def check_devices(accelerator: Any, devices: Any) -> None:
             "trainer.accelerator=cpu, or trainer=ddp_cpu for two processes on the CPU"
         )
     if isinstance(devices, str | list | tuple) or devices == -1:
-        return  # Lightning reads lists of GPUs in several spellings, and says what is wrong with them
+        return  # Lightning itself checks lists of GPUs, which can be written in several ways
     check_int("trainer.devices", devices, low=1, otherwise="or auto, or a list of GPUs")
     most = max(2, os.cpu_count() or 1)
     if not gpus and devices > most:

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole, finite, and with the one before beside them."""
+"""Writes checkpoints that are complete and finite, and keeps the previous checkpoint beside the last one."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,18 +16,18 @@ from src.errors import DenseSiamError
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside the one it replaces, so that there is a whole one at any time, and only finite ones.
+    """Writes only finite checkpoints, each to a new file that then replaces the old one, so one is always complete.
 
-    `last.ckpt` stays as `previous.ckpt` when it is replaced, unless it is damaged. Lightning's own goes through the
-    folder for temporary files, and copies where that is on another disk.
+    When `last.ckpt` is replaced, the old file becomes `previous.ckpt`, unless it is damaged. Lightning's own class
+    writes to the folder for temporary files first, and has to copy the file if that folder is on another disk.
 
     Raises:
-        DenseSiamError: on reading, see `read_tensors`; on writing: the disk is full, or the folder can't be written.
-        NotFiniteError: on writing: a weight, a statistic or the optimiser's state is not finite.
+        DenseSiamError: reading fails, see `read_tensors`; or the disk is full or the folder can't be written.
+        NotFiniteError: a weight, a statistic or the optimiser's state that is to be written is not finite.
     """
 
     def __init__(self) -> None:
-        self.steps: dict[Path, int | None] = {}  # of the files that are known to be whole
+        self.steps: dict[Path, int | None] = {}  # the steps of the files that are known to be complete
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         checkpoint: dict[str, Any] = read_tensors(path, "a checkpoint")
@@ -45,12 +45,12 @@ class WholeFiles(TorchCheckpointIO):
         self.steps[path] = checkpoint.get("global_step")
 
     def keep(self, path: Path) -> None:
-        """Keep `last.ckpt`, which is about to be replaced, as the previous one; a damaged one is not worth it."""
+        """Keep `last.ckpt`, which is about to be replaced, as `previous.ckpt`, unless it is damaged."""
         if path.name == LAST and path.exists() and (path in self.steps or is_whole(path)):
             keep_previous(path)
 
     def left(self, path: Path) -> str:
-        """What can be said of the file that stays where another is not written; nothing if there is none."""
+        """The end of a message: which file stays because another is not written; "" if there is none."""
         return f"; {path} is left as it was at step {self.steps[path]}" if path in self.steps else ""
 
 
@@ -64,15 +64,15 @@ def is_whole(path: Path) -> bool:
 
 
 def check_finite(checkpoint: Mapping[str, Any], path: Path, left: str) -> None:
-    """Refuse to write a training that has gone wrong over one that has not.
+    """Refuse to write a checkpoint with values that are not finite over one whose values are finite.
 
     Args:
-        checkpoint: its weights, statistics and optimisers' states are looked at.
-        path: where it was to be written.
-        left: what there is at that path, for the message.
+        checkpoint: the checkpoint; its weights, statistics and optimiser states are checked.
+        path: the file to which it was to be written.
+        left: which file there is at this path, for the message.
 
     Raises:
-        NotFiniteError: one of them is not finite.
+        NotFiniteError: one of these values is not finite.
     """
     strange = list(not_finite({key: checkpoint.get(key) for key in ("state_dict", "optimizer_states")}))
     if strange:
