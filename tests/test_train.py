@@ -120,8 +120,8 @@ def test_best_by_labels_is_kept_only_behind_its_switch(tmp_path: Path) -> None:
 
 def test_resuming_goes_on_from_the_checkpoint(finished: Path, tmp_path: Path) -> None:
     checkpoint = finished / "checkpoints" / "last.ckpt"
-    # RegionSim begins after one epoch, of two as of three.
-    train(composed(tmp_path, *TINY, "trainer.max_epochs=3", "task.region_start=0.5", f"ckpt_path={checkpoint}"))
+    # RegionSim begins with the first epoch, of two as of three.
+    train(composed(tmp_path, *TINY, "trainer.max_epochs=3", f"ckpt_path={checkpoint}"))
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 

@@ -90,7 +90,7 @@ def test_the_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--rounds", "1", *TINY])
     written = capsys.readouterr().out.splitlines()
     rows = [line.split("|")[1].strip() for line in written if line.startswith("| ")]
-    assert rows == ["method", REFERENCE, "IIC", INACTIVE, ACTIVE, f"{OURS} (80% inactive)"]
+    assert rows == ["method", REFERENCE, "IIC", INACTIVE, ACTIVE, f"{OURS} (30% inactive)"]
     assert written[-1].startswith("experiment=demo, data.train_scenes=8, ")
     assert "; 1 rounds; " in written[-1]
 
