@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.listing import read_list
 from src.data.preparation.command import prepare
 from src.data.preparation.downloads import Archive, Ids, Part
+from src.images.listing import read_list
 
 HOST = "http://host.robots.ox.ac.uk/pascal/VOC"
 TRAINVAL12 = Archive("VOCtrainval_11-May-2012.tar", f"{HOST}/voc2012/VOCtrainval_11-May-2012.tar", 1_999_639_040)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = {"train", "evaluate", "predict", "export", "report"}
+COMMANDS = {"train", "evaluate", "predict", "export", "report", "app"}
 # Who may import whom. A module at the top of src/ is a leaf unless it is a command; a new package needs a line of its
 # own. No line contains "data" but its own, none contains "command": both are reached through Hydra's `_target_`.
 BELOW_MODELS = {"leaf", "checkpoints", "monitoring", "training"}
@@ -19,13 +19,20 @@ ARROWS = {
     "checkpoints": {"checkpoints", "leaf"},
     "monitoring": {"monitoring", "leaf"},
     "training": {"training", "checkpoints", "leaf"},
+    "images": {"images", "leaf"},
+    "drawing": {"drawing", "leaf"},
     "models": {"models", "checkpoints", "leaf"},
     "evaluation": {"evaluation", "models", "leaf"},
-    "data": {"data", "leaf"},  # and src.evaluation.protocol, see EXCEPTIONS
-    "results": {"results", "evaluation", "leaf"},
-    "tasks": {"tasks", "evaluation", "models", *BELOW_MODELS},
+    "data": {"data", "images", "leaf"},  # and src.evaluation.protocol, see EXCEPTIONS
+    "results": {"results", "evaluation", "drawing", "leaf"},
+    "tasks": {"tasks", "evaluation", "drawing", "models", *BELOW_MODELS},
     "baselines": {"baselines", "tasks", "evaluation", "models", *BELOW_MODELS},
-    "assembly": {"assembly", "tasks", "evaluation", "results", "models", *BELOW_MODELS},
+    "prediction": {"prediction", "tasks", "evaluation", "images", "drawing", "models", *BELOW_MODELS},
+    "formats": {"formats", "models", "checkpoints", "leaf"},
+    "assembly": {
+        *("assembly", "prediction", "formats", "tasks", "evaluation", "results", "images", "drawing", "models"),
+        *BELOW_MODELS,
+    },
     "command": {"assembly", "leaf"},  # and assembly inside of functions only, see `test_help_needs_no_torch`
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }

@@ -10,11 +10,12 @@ from PIL import Image
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
-from src.data.images import IGNORE_INDEX, open_image, open_label
+from src.data.images import IGNORE_INDEX
 from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
-from src.data.regular import files_in
 from src.errors import DenseSiamError
+from src.images.reading import open_image, open_label
+from src.images.regular import files_in
 from src.metrics import Category
 
 LAYOUT = (

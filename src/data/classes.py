@@ -8,8 +8,8 @@ from reprlib import repr as shortened
 from typing import Any, get_args
 
 from src.data.images import IGNORE_INDEX
-from src.data.regular import read_text
 from src.errors import DenseSiamError
+from src.images.regular import read_text
 from src.metrics import Category
 
 EXPECTED = (

@@ -9,10 +9,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError, prepared, to_tensor
+from src.data.images import IGNORE_INDEX, LabelledImages
 from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
+from src.images.reading import UnreadableFileError
+from src.images.resizing import prepared, to_tensor
 
 REFUSED_BEYOND = 64  # longer side / shorter side: a longer image, resized as a whole, would fill the memory
 BLANK = 32  # side in pixels of the blank image that replaces an unreadable one of unknown size

@@ -7,10 +7,10 @@ from PIL import Image
 
 from src.checks import check_text
 from src.data.datamodule import Loading, TwoViewData
-from src.data.file_list import FileList
-from src.data.images import open_image
-from src.data.listing import list_images, listed_images, read_list
 from src.errors import DenseSiamError
+from src.images.file_list import FileList
+from src.images.listing import list_images, listed_images, read_list
+from src.images.reading import open_image
 
 
 class FileImages:
@@ -36,7 +36,8 @@ class Folder(TwoViewData):
         root: folder of the data set.
         images: folder below the root that holds the images.
         layout: the expected content of the root, in words for messages.
-        list: a file with one path relative to `images` per line, see `src.data.listing.read_list`; None for all images.
+        list: a file with one path relative to `images` per line, see `src.images.listing.read_list`; None for
+            all images.
         loading: see `TwoViewData`.
 
     Raises:

@@ -10,11 +10,11 @@ from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list, require_own_labels
 from src.data.classes import read_classes
 from src.data.datamodule import Loading, TwoViewData
-from src.data.formats import SUFFIXES
-from src.data.images import open_image, open_label
 from src.data.overlap import shared_files, warn_of_overlap
-from src.data.regular import files_in
 from src.errors import DenseSiamError
+from src.images.formats import SUFFIXES
+from src.images.reading import open_image, open_label
+from src.images.regular import files_in
 
 LAYOUT = "images/<split>/NAME.jpg|png, labels/<split>/NAME.png and classes.json"
 

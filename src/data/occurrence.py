@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from src.data.images import IGNORE_INDEX, LabelledImages, UnreadableFileError
+from src.data.images import IGNORE_INDEX, LabelledImages
 from src.errors import DenseSiamError
+from src.images.reading import UnreadableFileError
 from src.metrics import Category
 
 READ = 200  # label maps that are read at most, which takes a few seconds

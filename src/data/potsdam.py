@@ -12,12 +12,12 @@ from scipy.io import loadmat
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
 from src.data.datamodule import Loading, TwoViewData
-from src.data.images import UnreadableFileError
-from src.data.listing import read_list
 from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
-from src.data.regular import open_regular
 from src.errors import DenseSiamError
+from src.images.listing import read_list
+from src.images.reading import UnreadableFileError
+from src.images.regular import open_regular
 from src.metrics import Category
 
 LAYOUT = (

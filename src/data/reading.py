@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from src.data.images import Images, UnreadableFileError
+from src.data.images import Images
 from src.errors import DenseSiamError
+from src.images.reading import UnreadableFileError
 
 OnCorrupt = Literal["raise", "skip"]
 ATTEMPTS = 10

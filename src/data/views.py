@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from src.checks import check_int, check_made, check_number, check_span
-from src.data.images import centre_square, to_tensor
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.errors import DenseSiamError
 from src.evaluation.protocol import LARGEST
 from src.geometry import Crop, overlap_boxes
+from src.images.resizing import centre_square, to_tensor
 
 
 class TwoViews(Protocol):

@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
 from src.evaluation.inference import mirror_averaged, predict_labels
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
 from src.metrics import release_block_scores
-from src.monitoring.contact_sheet import contact_sheet
 from src.tasks.base import Task
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image
 
-from src.data.images import UnreadableFileError
+from src.images.reading import UnreadableFileError
 
 
 class Arrays:

@@ -14,8 +14,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from src.assembly.train import train
 from src.data import labelled_folder
-from src.data.images import open_image
 from src.errors import DenseSiamError
+from src.images.reading import open_image
 from tests.composing import composed
 from tests.data.broken import Sample, data_of, folder_of, half, png
 from tests.data.documented import quoted, require_documented, row

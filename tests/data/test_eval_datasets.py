@@ -11,10 +11,10 @@ from torch import Tensor
 
 from src.data.datamodule import TwoViewData
 from src.data.eval_datasets import ScoredImages, WholeImages
-from src.data.images import evaluation_crop, to_tensor
 from src.data.reading import Reader
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
+from src.images.resizing import evaluation_crop, to_tensor
 from src.metrics import Category
 from tests.data.arrays import Arrays
 from tests.factories import VIEWS, paper

@@ -10,8 +10,8 @@ from PIL import Image
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
 from src.data.folder import FileImages
-from src.data.listing import list_images
 from src.errors import plain_errors
+from src.images.listing import list_images
 from tests.composing import composed
 from tests.refusals import refusal
 

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from src.data.eval_datasets import WholeImages
-from src.data.images import open_label
 from src.data.labelled_folder import FolderImages, images_in, read_classes
 from src.data.reading import Reader
 from src.errors import DenseSiamError
+from src.images.reading import open_label
 from src.metrics import Category
 from tests.factories import labelled_data as folder
 from tests.factories import paper

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse
 from scipy.io import savemat
 
-from src.data.images import UnreadableFileError
 from src.data.potsdam import read_mat, scheme
+from src.images.reading import UnreadableFileError
 from tests.data.configured import configured
 from tests.data.trees import potsdam_tree
 from tests.refusals import refusal

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from src.data.datamodule import TwoViewData
-from src.data.images import UnreadableFileError
 from src.data.reading import Loader, Reader
+from src.images.reading import UnreadableFileError
 from src.metrics import Category
 from tests.data.arrays import Arrays, flat, number_of
 from tests.factories import VIEWS, paper

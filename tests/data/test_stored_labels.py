@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.images import open_label
+from src.images.reading import open_label
 from tests.data.broken import encoded
 from tests.refusals import refusal
 

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from src.data.images import to_tensor
 from src.data.views import CropAndWhole, colour_augmentation
 from src.errors import DenseSiamError
 from src.geometry import box_grid, sample_boxes
+from src.images.resizing import to_tensor
 from tests.factories import COLOURS, noise_image
 
 SIZE = 16

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.monitoring.contact_sheet import contact_sheet, paint, palette
+from src.drawing.colours import paint, palette
+from src.drawing.contact_sheet import contact_sheet
 
 NAMES = [f"rawmaterial-s {index}" for index in range(27)]  # as long as the longest of the benchmark's
 

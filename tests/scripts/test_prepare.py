@@ -16,9 +16,9 @@ from PIL import Image
 
 from scripts import prepare_cityscapes, prepare_coco, prepare_voc
 from src.data.coco_stuff import curated_ids
-from src.data.images import open_image
 from src.data.preparation.command import prepare
 from src.data.preparation.downloads import Part
+from src.images.reading import open_image
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"coco": prepare_coco.PARTS, "voc": prepare_voc.PARTS, "cityscapes": prepare_cityscapes.PARTS}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.images import open_image, open_label
 from src.data.preparation.downloads import Part
 from src.data.preparation.processes import for_each
 from src.errors import DenseSiamError
+from src.images.reading import open_image, open_label
 
 NAMED = 3  # number of files that a message names at most
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from src.data.images import UnreadableFileError, open_image, shorter_side_to
 from src.data.preparation.downloads import Part
 from src.data.preparation.processes import for_each
 from src.errors import DenseSiamError
+from src.images.reading import UnreadableFileError, open_image
+from src.images.resizing import shorter_side_to
 
 MARK = "resized.json"
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}

@@ -9,9 +9,10 @@ from statistics import mean
 import numpy as np
 from PIL import Image
 
-from src.data.images import centre_square, open_image
 from src.data.preparation.resizing import Job
 from src.errors import DenseSiamError
+from src.images.reading import open_image
+from src.images.resizing import centre_square
 
 SAMPLE = 100  # number of images that are timed
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.listing import read_list
 from src.data.preparation.downloads import Archive, Ids, Part, in_copy
 from src.data.preparation.inspection import Finding, inspect
+from src.images.listing import read_list
 
 PART = Part(
     folder="train",

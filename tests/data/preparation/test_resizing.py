@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.images import open_image
 from src.data.preparation.downloads import Ids, Part
 from src.data.preparation.resizing import MARK, Job, carry_out, mark_copy, plan, resized_side, write
 from src.data.preparation.saving import measure
+from src.images.reading import open_image
 from tests.refusals import refusal
 
 TRAIN = Part(folder="train", pattern="*.jpg", count=3, archives=(), kind="images", in_copy="resized")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from src.data.formats import FORMATS, SUFFIXES
-from src.data.images import UnreadableFileError, open_image, open_label
+from src.images.formats import FORMATS, SUFFIXES
+from src.images.reading import UnreadableFileError, open_image, open_label
 from tests.data.broken import raw_png
 from tests.refusals import refusal
 

@@ -12,8 +12,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as release  # the release prepares images with torchvision's functions
 
 from src.data.eval_datasets import ScoredImages
-from src.data.images import evaluation_crop, open_image, open_label
 from src.data.reading import Reader
+from src.images.reading import open_image, open_label
+from src.images.resizing import evaluation_crop
 from tests.conftest import SHARED, Golden
 from tests.data.arrays import Arrays
 from tests.factories import paper

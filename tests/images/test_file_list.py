@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.file_list import FileList
+from src.images.file_list import FileList
 
 ROOT = Path("pictures")
 NAMES = ["a.jpg", "ä/b c.png", os.fsdecode(b"caf\xe9.jpg"), "line\nend.jpg", "z" * 200]

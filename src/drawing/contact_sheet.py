@@ -1,37 +1,13 @@
-"""Drawing of label maps: colours, and sheets that show image, label and prediction side by side."""
+"""Sheets that show image, label and prediction side by side."""
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from src.drawing.colours import BACKGROUND, INK, paint, palette
+
 GAP, LEGEND_ROW, HEADING = 4, 18, 18
-BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
-
-
-def palette(num_classes: int) -> NDArray[np.uint8]:
-    """Distinct colours, (num_classes + 1, 3); the last colour, black, is for pixels without a class.
-
-    Each colour is as far as possible from the earlier ones, black and white. Of 27 colours, any two are at least 80
-    apart in RGB.
-    """
-    levels = np.arange(0, 256, 42)
-    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)  # (343, 3)
-    taken = [NO_CLASS, BACKGROUND]
-    for _ in range(num_classes):
-        nearest = np.min([np.linalg.norm(candidates - colour, axis=1) for colour in taken], axis=0)
-        taken.append(tuple(candidates[nearest.argmax()]))
-    return np.array([*taken[2:], NO_CLASS], dtype=np.uint8)
-
-
-def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colour a label map (H, W): (H, W, 3). Values that are not classes get the last colour."""
-    values = classes.numpy()
-    last = len(colours) - 1
-    painted: NDArray[np.uint8] = colours[np.where((values >= 0) & (values < last), values, last)]
-    return painted
 
 
 def fitting(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

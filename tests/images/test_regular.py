@@ -15,14 +15,14 @@ import pytest
 from src.data.cityscapes import CityscapesImages
 from src.data.classes import read_classes
 from src.data.coco_stuff import CocoImages
-from src.data.images import UnreadableFileError, open_image, open_label
 from src.data.labelled_folder import FolderImages, images_in
-from src.data.listing import list_images, listed_images, read_list
 from src.data.potsdam import PotsdamImages, read_mat
 from src.data.preparation.archives import unpack
 from src.data.preparation.downloads import Part
-from src.data.regular import files_in, open_regular
 from src.errors import DenseSiamError
+from src.images.listing import list_images, listed_images, read_list
+from src.images.reading import UnreadableFileError, open_image, open_label
+from src.images.regular import files_in, open_regular
 from tests.data.trees import cityscapes_tree, potsdam_tree
 from tests.factories import labelled_data as data_of
 from tests.refusals import refusal

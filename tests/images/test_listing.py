@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from src.data import listing
-from src.data.file_list import FileList
-from src.data.listing import list_images, listed_images, read_list
+from src.images import listing
+from src.images.file_list import FileList
+from src.images.listing import list_images, listed_images, read_list
 from tests.refusals import refusal
 
 

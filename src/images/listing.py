@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from src.data.file_list import FileList
-from src.data.formats import SUFFIXES
-from src.data.regular import read_text
 from src.errors import DenseSiamError
+from src.images.file_list import FileList
+from src.images.formats import SUFFIXES
+from src.images.regular import read_text
 
 
 def list_images(root: Path) -> FileList:
