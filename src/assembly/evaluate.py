@@ -89,7 +89,8 @@ def evaluate(config: DictConfig) -> float:
         made_from: dict[str, Any] = {"config": config_hash(used)}
         for label, path in paths.items():
             made_from[label] = {**file_record(path), "origin": checkpoints[label].get("origin")}
-        write_scores(output / "scores.json", rows, described, cost, used, made_from, difference)
+        file, matched = output / "scores.json", run.task.matched()
+        write_scores(file, rows, described, cost, used, made_from, difference, matched=matched)
         print(f"scores and pictures in {output}")
     return rows["checkpoint"].scores[run.task.primary_metric]
 

@@ -221,7 +221,9 @@ def report(
         print_scores(rows, described)
     callbacks: list[Callback] = cast(Any, run.trainer).callbacks  # Lightning does not declare them
     label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeMonitor)), None)
-    write_scores(output / "scores.json", rows, described, cost, plain, origin=made_from, label_free=label_free)
+    matched = run.task.matched() if rows else None
+    path = output / "scores.json"
+    write_scores(path, rows, described, cost, plain, made_from, label_free=label_free, matched=matched)
     print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.buffers import Float32Buffers
+from src.baselines.centroids import Centroids
 from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
 from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
@@ -25,6 +25,7 @@ from src.evaluation.scoring import Scoring
 from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures
+from src.models.segmentation import CosineHead, SegmentationNetwork
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import PairTask, resolved_weights
@@ -120,13 +121,18 @@ class ClusteredTask(PairTask):
         self.clock: Callable[[], float] = time.perf_counter
 
     @property
-    def heads(self) -> dict[str, "Centroids"]:
+    def heads(self) -> dict[str, Centroids]:
         """The classifiers of the epoch, by the names of the heads."""
         return {head: cast(Centroids, centroids) for head, centroids in self.centroids.items()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), uint8 or float in [0, 1], to similarities (B, N, h, w) with the scored centroids."""
         return self.scored.logits(F.normalize(self.network.features(images).float(), dim=1), 0)
+
+    def deployed(self) -> SegmentationNetwork:
+        """Encoder and neck, with the centroids that were fitted for the last validation."""
+        head, centroids = self.protocol.head, self.scored.points[0]
+        return SegmentationNetwork(self.network, {head: CosineHead(centroids)}, {head: len(centroids)})
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         if not self.assigned:  # Lightning starts no epoch where a run is resumed in the middle of one
@@ -216,31 +222,6 @@ class ClusteredTask(PairTask):
             self.scored.points[0] = F.normalize(found, dim=1).to(self.device)
             self.scored.current.fill_(True)
             self.broadcast_buffers(self.scored)
-
-
-class Centroids(Float32Buffers):
-    """Centroids of each clustered view, used as classifiers. They are buffers, which are saved but not trained.
-
-    Attributes:
-        points: (views, N, C) float32, the centroids, of length 1.
-        weights: (views, N) float32, the weight of each cluster in the cross entropy.
-        current: whether they were fitted after the last step.
-    """
-
-    points: Tensor
-    weights: Tensor
-    current: Tensor
-
-    def __init__(self, views: int, number: int, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("points", torch.zeros(views, number, channels))
-        self.register_buffer("weights", torch.ones(views, number))
-        self.register_buffer("current", torch.tensor(False))
-
-    def logits(self, features: Tensor, place: int) -> Tensor:
-        """Cosine similarity of features (B, C, h, w) of length 1 with the centroids of one view: (B, N, h, w)."""
-        with torch.autocast(features.device.type, enabled=False):
-            return F.conv2d(features, self.points[place][:, :, None, None])
 
 
 def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
+from src.models.segmentation import SegmentationNetwork
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import Embeddings, PairTask
 
@@ -57,7 +58,7 @@ class IIC(PairTask):
         check_scored_head(protocol, weights)
         scoring = Scoring(classes, channels[protocol.head], protocol.matching)
         super().__init__(network, weights, scoring, protocol, name="iic")
-        self.radius, self.optimizer = radius, optimizer
+        self.radius, self.optimizer, self.categories = radius, optimizer, channels
         width = network.neck.channels
         self.heads = nn.ModuleDict({head: nn.Conv2d(width, channels[head], kernel_size=1) for head in sorted(weights)})
 
@@ -65,6 +66,11 @@ class IIC(PairTask):
         """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
         logits: Tensor = self.heads[self.protocol.head](self.network.features(images))
         return logits
+
+    def deployed(self) -> SegmentationNetwork:
+        """Encoder and neck with the trained heads, the scored one first."""
+        heads = {name: self.heads[name] for name in sorted(self.heads, key=lambda name: name != self.protocol.head)}
+        return SegmentationNetwork(self.network, heads, self.categories)
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """The negative mutual information between the views' categories, for each head.

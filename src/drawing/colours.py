@@ -1,10 +1,12 @@
-"""Colours for label maps."""
+"""Colours for label maps, and label maps as pictures."""
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
+OPACITY = 0.5  # of the colours over an image
 
 
 def palette(num_classes: int) -> NDArray[np.uint8]:
@@ -28,3 +30,20 @@ def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     last = len(colours) - 1
     painted: NDArray[np.uint8] = colours[np.where((values >= 0) & (values < last), values, last)]
     return painted
+
+
+def index_image(clusters: NDArray[np.uint8], colours: NDArray[np.uint8]) -> Image.Image:
+    """A label map (H, W) as an 8-bit image whose values are the labels and whose palette holds their colours (N, 3)."""
+    image = Image.fromarray(clusters)
+    image.putpalette(colours.tobytes())
+    return image
+
+
+def overlay(image: Image.Image, clusters: Image.Image) -> Image.Image:
+    """An RGB image, tinted with the colours of its clusters.
+
+    Args:
+        image: the image.
+        clusters: its label map with a palette, of the same size, see `index_image`.
+    """
+    return Image.blend(image, clusters.convert("RGB"), OPACITY)

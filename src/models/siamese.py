@@ -1,8 +1,7 @@
 """The Dense Siamese Network: it maps a view to all outputs that the losses compare (paper 3.1-3.3, Fig. 2)."""
 
 from collections.abc import Callable, Collection, Sequence
-from copy import deepcopy
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
@@ -162,13 +161,10 @@ class DenseSiam(DenseFeatures):
         logits: Tensor = head.projector(self.features(images))
         return logits
 
-    def without_training_heads(self) -> Self:
-        """A copy that holds only encoder, neck and main projector, which `forward` needs."""
-        copy = deepcopy(self)
-        copy.aux_head, copy.region_head, copy.image_head = None, None, None
-        if copy.head is not None:
-            copy.head.predictor = None
-        return copy
+    def projectors(self) -> dict[str, nn.Module]:
+        """The projectors that give pseudo-categories: `main`, and `aux` if the network has it."""
+        heads = {"main": self.head, "aux": self.aux_head}
+        return {name: head.projector for name, head in heads.items() if head is not None}
 
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
         """Compute one side of the Siamese network.

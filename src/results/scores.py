@@ -15,6 +15,7 @@ from rich.table import Table
 
 from src.disk import cannot_write, write_whole
 from src.evaluation.bootstrap import Interval
+from src.evaluation.matched import Matched
 from src.evaluation.scoring import Scored
 
 COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
@@ -79,6 +80,7 @@ def write_scores(
     origin: Mapping[str, Any],
     difference: Mapping[str, Interval] | None = None,
     label_free: Mapping[str, float] | None = None,
+    matched: Matched | None = None,
 ) -> None:
     """Write `scores.json`: scores in percent with their 95 % intervals, protocol, cost, environment, config and origin.
 
@@ -93,6 +95,7 @@ def write_scores(
         origin: the weights and files that the scored network was made from, see `src.checkpoints.provenance`.
         difference: difference of the first two rows, if they were compared.
         label_free: label-free metrics of the last epoch, if there are any, see `src.monitoring.label_free`.
+        matched: the classes that the clusters of the scored network were matched to, if there are any.
 
     Raises:
         DenseSiamError: the file can't be written.
@@ -104,6 +107,7 @@ def write_scores(
         },
         **({"difference": {name: list(one) for name, one in difference.items()}} if difference else {}),
         **({"label_free": label_free} if label_free else {}),
+        **({"matched": matched.plain()} if matched else {}),
         "protocol": protocol,
         "cost": cost,
         "environment": environment(),

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval
+from src.evaluation.matched import Matched
 from src.evaluation.scoring import Scored
 from src.models.dense import DenseFeatures
+from src.models.segmentation import SegmentationNetwork
 
 
 class Data(Protocol):
@@ -116,13 +118,17 @@ class Task(lightning.LightningModule):
         """The module that receives pretrained weights, from another run or another program."""
         return self
 
-    def deployed(self) -> nn.Module:
-        """The plain module that `load` returns to the user of a checkpoint.
+    def deployed(self) -> SegmentationNetwork:
+        """The plain network that the user of a checkpoint gets, on which prediction, export and the app are built.
 
         Raises:
-            DenseSiamError: the task has no module that predicts on images.
+            DenseSiamError: the task has no network that predicts on images.
         """
-        return self
+        raise DenseSiamError(f"{type(self).__name__} has no network that predicts on images")
+
+    def matched(self) -> Matched | None:
+        """The clusters and classes of the last validation; None if the task matches none, or none was validated."""
+        return None
 
     def probed_network(self) -> DenseFeatures | None:
         """The network whose features an evaluation can probe; None if the task's own scores are those of probes."""

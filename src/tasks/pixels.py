@@ -11,6 +11,7 @@ from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
 from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.matched import Matched, matched_by
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
 from src.metrics import release_block_scores
@@ -42,6 +43,7 @@ class PixelTask(Task):
                 f"{classes} classes and matching={scoring.matching}; set protocol=paper"
             )
         self.scoring, self.protocol = scoring, protocol
+        self.validated_step: int | None = None  # the step at which the last validation was
 
     @property
     def extra_scorings(self) -> dict[str, Scoring]:
@@ -83,6 +85,16 @@ class PixelTask(Task):
         if self.protocol.release_blocks:
             things = sum(category.kind == "thing" for category in self.scoring.classes)
             self.scoring.scores |= release_block_scores(self.scoring.total, self.scoring.mapping, things)
+
+        self.validated_step = self.global_step
+
+    def matched(self) -> Matched | None:
+        return matched_by(self.scoring, self.protocol.head)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save which class each cluster was matched to, if just these weights were validated."""
+        matched = self.matched() if self.validated_step == self.global_step else None
+        checkpoint["matched"] = None if matched is None else matched.plain()
 
     def remarks(self) -> list[str]:
         return list(filter(None, [self.scoring.surplus()]))

@@ -16,6 +16,7 @@ from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.dense import DenseFeatures
+from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
 from src.optim import MakeOptimizer, cosine
 from src.tasks.criterion import Criterion
@@ -104,7 +105,7 @@ class Pretrain(SiameseTask):
         logits: Tensor = self.fitted[probe](frozen_features(self.network, images))
         return logits
 
-    def deployed(self) -> nn.Module:
+    def deployed(self) -> SegmentationNetwork:
         raise DenseSiamError(
             "a pre-training run has learned no segmentation: take its encoder, "
             "python -m src.export ckpt_path=FILE output=encoder.pth"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.checks import check_made
 from src.errors import DenseSiamError
@@ -12,6 +12,7 @@ from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import balanced_weights
 from src.metrics import Category
+from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
 from src.optim import MakeOptimizer
 from src.tasks.criterion import Criterion
@@ -70,9 +71,10 @@ class Segment(SiameseTask):
         logits: Tensor = self.network(images) if self.protocol.head == "main" else self.network.aux_logits(images)
         return logits
 
-    def deployed(self) -> nn.Module:
-        """The network with its main projector: maps images to logits (B, N, h, w)."""
-        return self.network.without_training_heads()
+    def deployed(self) -> SegmentationNetwork:
+        """The network with its projectors, `main` and, if it was trained, `aux`."""
+        categories = {"main": self.network.num_categories, "aux": self.network.num_aux_categories}
+        return SegmentationNetwork(self.network, self.network.projectors(), categories)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer([{"params": self.network.parameters()}])

@@ -1,0 +1,61 @@
+"""What a user gets from a segmentation run: encoder, neck and heads, without the parts that only training needs."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.models.dense import DenseFeatures
+
+
+class SegmentationNetwork(nn.Module):
+    """Maps images to logits of pseudo-categories, see `src.tasks.base.Task.deployed`.
+
+    Args:
+        dense: encoder and neck; they are copied.
+        heads: by name (`main`, `aux`), what maps the neck's map (B, C, h, w) to logits (B, N, h, w); they are copied.
+        num_categories: N of each head.
+
+    Attributes:
+        default: the head that `forward` uses, which is the first one.
+    """
+
+    def __init__(self, dense: DenseFeatures, heads: Mapping[str, nn.Module], num_categories: Mapping[str, int]) -> None:
+        super().__init__()
+        self.encoder, self.neck = deepcopy(dense.encoder), deepcopy(dense.neck)
+        self.heads = nn.ModuleDict({name: deepcopy(head) for name, head in heads.items()})
+        self.num_categories = {name: num_categories[name] for name in heads}
+        self.default = next(iter(heads))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the dense map (B, C, h, w) of encoder and neck."""
+        dense: Tensor = self.neck(self.encoder(images))
+        return dense
+
+    def logits(self, features: Tensor, head: str) -> Tensor:
+        """Map a dense map (B, C, h, w) to the logits (B, N, h, w) of a head."""
+        found: Tensor = self.heads[head](features)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the default head."""
+        return self.logits(self.features(images), self.default)
+
+
+class CosineHead(nn.Module):
+    """Cosine similarity with fixed centroids, as a head.
+
+    Args:
+        centroids: (N, C), of length 1.
+    """
+
+    centroids: Tensor
+
+    def __init__(self, centroids: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centroids", centroids.clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, C, h, w) to similarities (B, N, h, w)."""
+        return F.conv2d(F.normalize(features.float(), dim=1), self.centroids[:, :, None, None])
