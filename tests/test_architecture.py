@@ -33,6 +33,7 @@ ARROWS = {
         *("assembly", "prediction", "formats", "tasks", "evaluation", "results", "images", "drawing", "models"),
         *BELOW_MODELS,
     },
+    "api": {"assembly", "prediction"},
     "command": {"assembly", "leaf"},  # and assembly inside of functions only, see `test_help_needs_no_torch`
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }

@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
-from src.checkpoints import load
 from src.data.labelled_folder import LabelledFolder
 from src.data.probe_data import own_labels
 from src.errors import DenseSiamError, plain_errors
 from src.evaluation.probing import cell_targets
+from src.prediction.loading import load
 from tests import naive
 from tests.composing import TINY_EPOCHS, composed
 from tests.refusals import refusal
@@ -50,7 +50,7 @@ def by_scikit_learn(checkpoint: Path, folder: LabelledFolder, l2: float) -> tupl
     A cell of several classes is a row for each, weighted by its share. scikit-learn's C weighs the sum over the rows,
     our l2 their mean.
     """
-    network: Any = load(checkpoint)
+    network: Any = load(checkpoint).network
     rows, targets, weights = [], [], []
     for batch in own_labels(folder).labelled_dataloader():
         with torch.no_grad():

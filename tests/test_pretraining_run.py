@@ -8,7 +8,7 @@ import torch
 
 from src.assembly.evaluate import evaluate
 from src.assembly.train import check_sweep, train
-from src.checkpoints import load
+from src.prediction.loading import load
 from tests.composing import TINY, composed
 from tests.refusals import refusal
 

@@ -10,9 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.assembly.evaluate import evaluate
 from src.assembly.train import train
-from src.checkpoints import load
 from src.checkpoints.reading import read_checkpoint
 from src.errors import DenseSiamError, plain_errors
+from src.prediction.loading import load
 from tests.composing import composed
 from tests.processes import command
 
@@ -70,15 +70,18 @@ def test_evaluate_needs_only_the_checkpoint(finished: Path, tmp_path: Path) -> N
 
 def test_load_gives_the_trained_network(finished: Path) -> None:
     checkpoint = finished / "checkpoints" / "last.ckpt"
-    model = load(checkpoint)
+    model = load(checkpoint).network
     images = torch.rand(2, 3, 64, 48)
     logits = model(images)
     assert logits.shape == (2, 8, 16, 12)
     assert not model.training
     saved = read_checkpoint(checkpoint)["state_dict"]
     state = model.state_dict()
-    assert all(torch.equal(value, saved[f"network.{name}"]) for name, value in state.items())
-    assert not any("aux" in name or "predictor" in name for name in state)
+    heads = {"heads.main": "network.head.projector", "heads.aux": "network.aux_head.projector"}
+    for name, value in state.items():
+        head = next((head for head in heads if name.startswith(f"{head}.")), None)
+        assert torch.equal(value, saved[name.replace(head, heads[head]) if head else f"network.{name}"])
+    assert not any("predictor" in name or "region" in name for name in state)
 
 
 def test_a_checkpoint_that_would_call_foreign_code_is_refused(finished: Path, tmp_path: Path) -> None:

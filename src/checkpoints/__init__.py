@@ -1,5 +1,1 @@
 """What a run saved: reading it safely, rebuilding networks from it, and starting from the weights of others."""
-
-from src.checkpoints.loading import load
-
-__all__ = ["load"]

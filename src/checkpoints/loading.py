@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,15 +13,23 @@ from src.errors import DenseSiamError
 REBUILT = ("data", "model", "probe", "protocol", "task")  # the only groups of a stored config that are built
 
 
-def load(path: str | Path) -> nn.Module:
-    """Load a trained network for use: a module in evaluation mode that maps images to logits.
+class Loaded(NamedTuple):
+    """A trained network and the checkpoint that it comes from.
+
+    Attributes:
+        network: what `src.tasks.base.Task.deployed` returns, in evaluation mode.
+        checkpoint: see `src.checkpoints.reading.read_checkpoint`.
+    """
+
+    network: Any
+    checkpoint: dict[str, Any]
+
+
+def load_deployed(path: str | Path) -> Loaded:
+    """Rebuild the network of a segmentation run and load its weights.
 
     Args:
         path: a checkpoint of a segmentation run. It may come from a stranger, see docs/checkpoints.md.
-
-    Returns:
-        A module that maps RGB images (B, 3, H, W), uint8 or float in [0, 1], to logits (B, N, h, w) at a quarter of the
-        size.
 
     Raises:
         DenseSiamError: see `read_rebuildable` and `rebuild`; or the checkpoint is from a pre-training run; or its
@@ -33,10 +41,10 @@ def load(path: str | Path) -> nn.Module:
     task = rebuild(part_of(config, "task", path), classes=(), protocol=protocol)  # see `src.tasks.base.Task`
     fill(task, checkpoint["state_dict"], path)
     try:
-        deployed: nn.Module = task.deployed()
+        network = task.deployed()
     except DenseSiamError as error:
         raise DenseSiamError(f"{path} can't be used on images: {error}") from error
-    return deployed.eval()
+    return Loaded(network.eval(), checkpoint)
 
 
 def read_rebuildable(path: str | Path, also: Collection[str] = ()) -> dict[str, Any]:

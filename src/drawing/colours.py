@@ -7,21 +7,24 @@ from torch import Tensor
 
 BACKGROUND, INK, NO_CLASS = (255, 255, 255), (20, 20, 20), (0, 0, 0)
 OPACITY = 0.5  # of the colours over an image
+DIFFERENT = 341  # colours, besides black and nearly white
 
 
 def palette(num_classes: int) -> NDArray[np.uint8]:
     """Distinct colours, (num_classes + 1, 3); the last colour, black, is for pixels without a class.
 
     Each colour is as far as possible from the earlier ones, black and white. Of 27 colours, any two are at least 80
-    apart in RGB.
+    apart in RGB. There are 341 different colours; further ones repeat them.
     """
     levels = np.arange(0, 256, 42)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)  # (343, 3)
-    taken = [NO_CLASS, BACKGROUND]
-    for _ in range(num_classes):
-        nearest = np.min([np.linalg.norm(candidates - colour, axis=1) for colour in taken], axis=0)
-        taken.append(tuple(candidates[nearest.argmax()]))
-    return np.array([*taken[2:], NO_CLASS], dtype=np.uint8)
+    nearest = np.minimum(*(np.linalg.norm(candidates - colour, axis=1) for colour in (NO_CLASS, BACKGROUND)))
+    chosen = []
+    for _ in range(min(num_classes, DIFFERENT)):
+        chosen.append(candidates[nearest.argmax()])
+        nearest = np.minimum(nearest, np.linalg.norm(candidates - chosen[-1], axis=1))
+    colours = np.resize(np.array(chosen, dtype=np.uint8), (num_classes, 3))  # repeats them
+    return np.vstack([colours, np.array([NO_CLASS], dtype=np.uint8)])
 
 
 def paint(classes: Tensor, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -30,7 +30,9 @@ def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, *size) int64 pseudo-categories, 0 to N - 1.
     """
-    # One image at a time, because the upsampled logits of a whole batch would be the largest tensor of a run.
-    upsampled = (F.interpolate(one[None].float(), size, mode="bilinear", align_corners=False) for one in logits)
+    # One image at a time, because the upsampled logits of a whole batch would be the largest tensor of a run. In this
+    # memory format, the interpolation takes a quarter of the time on a CPU.
+    single = (one[None].float().contiguous(memory_format=torch.channels_last) for one in logits)
+    upsampled = (F.interpolate(one, size, mode="bilinear", align_corners=False) for one in single)
     # The same as `argmax(1)`, in about half the time on a CPU.
     return torch.cat([one.max(1).indices for one in upsampled])

@@ -65,7 +65,7 @@ def _checks(found: Matched) -> Iterator[bool]:
     clusters, classes = found.class_of_cluster, found.classes
     yield str(found.head) in get_args(Head)
     yield str(found.method) in (*get_args(Matching), "identity")
-    yield all(isinstance(one.name, str) and one.kind in ("stuff", "thing") for one in classes)
+    yield {type(one.name) for one in classes} <= {str} and {one.kind for one in classes} <= {"stuff", "thing"}
     yield all(type(one) is int and -1 <= one < len(classes) for one in clusters)
     yield len(found.confusion) == len(classes) and all(len(row) == len(clusters) for row in found.confusion)
     yield all(type(one) is int and one >= 0 for row in found.confusion for one in row)

@@ -15,7 +15,6 @@ from src.assembly.train import train
 from src.baselines.clustered import ClusteredTask, Clustering, head_weights, weighted_cross_entropy
 from src.baselines.deepcluster import DeepCluster
 from src.baselines.picie import PiCIE
-from src.checkpoints import load
 from src.errors import DenseSiamError
 from src.losses import balanced_weights, category_weights
 from src.metrics import Category
@@ -23,6 +22,7 @@ from src.models.backbones import resnet
 from src.models.dense import DenseFeatures
 from src.models.necks import SimplifiedFPN
 from src.optim import adam
+from src.prediction.loading import load
 from tests.composing import composed
 from tests.factories import paper
 
@@ -235,7 +235,7 @@ def test_a_run_repeats_and_its_checkpoint_predicts(row: str, tmp_path: Path) -> 
     assert scores[0]["scores"] == scores[1]["scores"]
     assert scores[0]["cost"]["steps"] == 8
     assert set(scores[0]["scores"]) == {"after training"}
-    network = load(tmp_path / "first" / "checkpoints" / "last.ckpt")
+    network = load(tmp_path / "first" / "checkpoints" / "last.ckpt").network
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         assert network(images).shape == (2, 8, 8, 8)
@@ -249,6 +249,6 @@ def test_clusters_of_the_over_clustering_head_are_scored_on_request(tmp_path: Pa
         "protocol.matching=majority",
     )
     assert train(composed(tmp_path, *DEMO, *overrides)) > 0
-    network = load(tmp_path / "checkpoints" / "last.ckpt")
+    network = load(tmp_path / "checkpoints" / "last.ckpt").network
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 16, 8, 8)

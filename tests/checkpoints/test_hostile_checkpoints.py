@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 
 from src.assembly.evaluate import evaluate
 from src.assembly.export import export
-from src.checkpoints import load
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import CONSTRUCTORS, constructor, rebuild, targets
 from src.errors import DenseSiamError
+from src.prediction.loading import load
 from tests.checkpoints.payloads import PAYLOADS
 from tests.composing import CONF, composed
 from tests.refusals import refusal

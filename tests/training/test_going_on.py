@@ -16,7 +16,7 @@ from PIL import Image
 from src.assembly.evaluate import evaluate
 from src.assembly.export import export
 from src.assembly.train import train
-from src.checkpoints import load
+from src.prediction.loading import load
 from src.tasks.pairs import PairTask
 from tests.comparing import differences
 from tests.composing import TINY_EPOCHS, composed

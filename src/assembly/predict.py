@@ -1,0 +1,138 @@
+"""Predicts the files of a folder with a checkpoint: reads in loader processes, predicts here, writes in threads."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+from src.checkpoints.provenance import file_hash
+from src.checks import check_choice, check_flag, check_int, check_text
+from src.errors import DenseSiamError
+from src.prediction.files import Files, predicted
+from src.prediction.listing import list_inputs, result_names
+from src.prediction.loading import load
+from src.prediction.results import FAILED, Results, Row
+
+MOST_COLOURS = 256  # of a PNG with a palette
+SHOWN = 100  # failures in the terminal
+WRITERS = 2  # threads
+
+
+def predict(config: DictConfig) -> int:
+    """Predict all files of `input` and write the results to `output`; returns how many could not be predicted.
+
+    Args:
+        config: the composed `conf/predict.yaml`.
+
+    Raises:
+        DenseSiamError: a value is refused, the checkpoint can't be used, there are no images, or a result can't be
+            written.
+    """
+    check_values(config)
+    segmenter = load(config.ckpt_path).to(device_of(config.device))
+    settings = segmenter.settings(config.head, config.side, config.flip, config.window, config.overlap)
+    number = segmenter.network.num_categories[settings.head]
+    if number > MOST_COLOURS:
+        raise DenseSiamError(
+            f"head={settings.head} has {number} clusters, and an index PNG holds at most {MOST_COLOURS}: choose the "
+            "other head, or use src.api.load in Python"
+        )
+    output = Path(config.output)
+    listed = list_inputs(config.input, output)
+    names = result_names(listed.names)
+    wanted = [kind for kind in ("probabilities", "features") if config[kind]]
+    results = Results(output, segmenter.clusters[settings.head], config.overlays, bool(wanted))
+    record = {"checkpoint": file_hash(config.ckpt_path), **settings._asdict(), "arrays": wanted}
+    results.begin(record, config.overwrite)
+
+    started = time.perf_counter()
+    there = {place for place, name in enumerate(names) if not config.overwrite and results.exist(name)}
+    waiting = [place for place in range(len(names)) if place not in there]
+    files = Files([listed.root / name for name in listed.names], waiting, settings)
+    loader: DataLoader[Any] = DataLoader(
+        files, config.batch_size, num_workers=min(config.num_workers, len(waiting)), collate_fn=list
+    )
+    rows: dict[int, Row] = {}
+    failed: dict[int, str] = {}
+    with shown_progress(len(waiting)) as progress, ThreadPoolExecutor(WRITERS) as writers:
+        pending: deque[tuple[int, Future[Row]]] = deque()
+        for items in loader if waiting else ():
+            for place, found in predicted(segmenter, settings, items, wanted):
+                if isinstance(found, str):
+                    failed[place] = found
+                else:
+                    pending.append((place, writers.submit(results.write, names[place], found)))
+                while len(pending) > 2 * config.batch_size:  # otherwise images would collect in memory
+                    done, future = pending.popleft()
+                    rows[done] = future.result()
+            progress(len(items))
+        rows |= {place: future.result() for place, future in pending}
+    seconds = time.perf_counter() - started
+    rows |= {place: results.written_before(names[place]) for place in there}
+    by_name = {listed.names[place]: rows[place] for place in sorted(rows)}
+    errors = {listed.names[place]: failed[place] for place in sorted(failed)}
+    results.finish(by_name, errors)
+    tell(results, len(rows) - len(there), len(there), seconds, errors)
+    return len(failed)
+
+
+def check_values(config: DictConfig) -> None:
+    """Refuse values that are out of their range; those of the prediction itself are checked by `Settings`.
+
+    Raises:
+        DenseSiamError: a value is out of its range; the message names it.
+    """
+    for key in ("ckpt_path", "input", "output"):
+        check_text(key, config[key])
+    for key in ("overlays", "probabilities", "features", "overwrite"):
+        check_flag(key, config[key])
+    check_int("batch_size", config.batch_size, low=1, high=4096)
+    check_int("num_workers", config.num_workers, high=1024)
+    check_choice("device", config.device, ("auto", "cpu", "cuda", "mps"))
+
+
+def device_of(name: str) -> str:
+    """The device of a name; `auto` is a GPU if there is one.
+
+    Raises:
+        DenseSiamError: there is no such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, available in there.items() if available)
+    if not there[name]:
+        raise DenseSiamError(f"device is {name}, which this machine does not have: set device=auto")
+    return name
+
+
+def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:
+    """Print what was written, and which images could not be predicted and why."""
+    before = f", {skipped} were there before" if skipped else ""
+    print(
+        f"{new} images in {seconds:.1f} s ({new / max(seconds, 1e-9):.1f} per second){before}; {results.folder} holds"
+    )
+    print(f"  {', '.join(f'{kind}/' for kind in results.suffixes)}, summary.csv, legend.png: {results.clusters.note}")
+    if errors:
+        print(f"{len(errors)} images could not be predicted, they are in {results.folder / FAILED}:")
+        for name, error in list(errors.items())[:SHOWN]:
+            print(f"  {DenseSiamError(f'{name}: {error}')}")
+        if len(errors) > SHOWN:
+            print(f"  and {len(errors) - SHOWN} more")
+
+
+@contextmanager
+def shown_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar in the terminal; gives the function that is told how many images were done."""
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.advance(task, done)
