@@ -20,7 +20,7 @@ from src.errors import DenseSiamError
 from src.prediction.files import Files, predicted
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
-from src.prediction.results import FAILED, Results, Row
+from src.prediction.results import FAILED, LEGEND, SUMMARY, Results, Row
 
 MOST_COLOURS = 256  # of a PNG with a palette
 SHOWN = 100  # failures in the terminal
@@ -117,10 +117,10 @@ def device_of(name: str) -> str:
 def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:
     """Print what was written, and which images could not be predicted and why."""
     before = f", {skipped} were there before" if skipped else ""
-    print(
-        f"{new} images in {seconds:.1f} s ({new / max(seconds, 1e-9):.1f} per second){before}; {results.folder} holds"
-    )
-    print(f"  {', '.join(f'{kind}/' for kind in results.suffixes)}, summary.csv, legend.png: {results.clusters.note}")
+    speed = new / max(seconds, 1e-9)
+    files = ", ".join([*(f"{kind}/" for kind in results.suffixes), SUMMARY, LEGEND])
+    print(f"{new} images in {seconds:.1f} s ({speed:.1f} per second){before}: {files} in {results.folder}")
+    print(results.clusters.note)
     if errors:
         print(f"{len(errors)} images could not be predicted, they are in {results.folder / FAILED}:")
         for name, error in list(errors.items())[:SHOWN]:

@@ -77,7 +77,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def result_names(names: list[str]) -> list[str]:
-    """The name of each file's results without suffix: its own without suffix, or with it where two would be the same."""
+    """The name of each file's results: the file's name without its suffix, or with it if two would be the same."""
     stems = [name.rpartition(".")[0] for name in names]
     several = {stem for stem, count in Counter(stem.casefold() for stem in stems).items() if count > 1}
     return [name if stem.casefold() in several else stem for name, stem in zip(names, stems, strict=True)]

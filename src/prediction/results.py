@@ -69,8 +69,8 @@ class Results:
         try:
             if not overwrite and path.exists() and path.read_text(encoding="utf-8") != text:
                 raise DenseSiamError(
-                    f"{self.folder} holds results of another checkpoint or of other settings ({RECORD}): choose another "
-                    "output, or replace them with overwrite=true"
+                    f"{self.folder} holds results of another checkpoint or of other settings, see {RECORD}: choose "
+                    "another output, or replace them with overwrite=true"
                 )
             self._write(path, text.encode())
         except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +101,7 @@ class Results:
             self._write(self.path(kind, name), content.getvalue())
         if "arrays" in self.suffixes:
             content = io.BytesIO()
-            np.savez(content, names=np.array(self.clusters.names), **result.arrays)
+            np.savez(content, allow_pickle=False, names=np.array(self.clusters.names), **dict(result.arrays))
             self._write(self.path("arrays", name), content.getvalue())
         return self._row(result.clusters)
 
