@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a network and score it",
     "evaluate": "score a checkpoint",
     "predict": "write label maps and overlays of images",
+    "app": "segment photographs in the browser",
     "export": "write the encoder of a checkpoint for use elsewhere",
 }
 LISTED = "\n".join(f"  densesiam {name:10}{what}" for name, what in COMMANDS.items())

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from src.checkpoints.provenance import file_hash
-from src.checks import check_choice, check_flag, check_int, check_text
+from src.checks import check_flag, check_int, check_text
 from src.errors import DenseSiamError
+from src.prediction.devices import device_of
 from src.prediction.files import Files, predicted
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
@@ -97,21 +97,6 @@ def check_values(config: DictConfig) -> None:
         check_flag(key, config[key])
     check_int("batch_size", config.batch_size, low=1, high=4096)
     check_int("num_workers", config.num_workers, high=1024)
-    check_choice("device", config.device, ("auto", "cpu", "cuda", "mps"))
-
-
-def device_of(name: str) -> str:
-    """The device of a name; `auto` is a GPU if there is one.
-
-    Raises:
-        DenseSiamError: there is no such device here.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, available in there.items() if available)
-    if not there[name]:
-        raise DenseSiamError(f"device is {name}, which this machine does not have: set device=auto")
-    return name
 
 
 def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:
@@ -123,8 +108,7 @@ def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mappi
     print(results.clusters.note)
     if errors:
         print(f"{len(errors)} images could not be predicted, they are in {results.folder / FAILED}:")
-        for name, error in list(errors.items())[:SHOWN]:
-            print(f"  {DenseSiamError(f'{name}: {error}')}")
+        print(*(f"  {error}" for error in list(errors.values())[:SHOWN]), sep="\n")
         if len(errors) > SHOWN:
             print(f"  and {len(errors) - SHOWN} more")
 
@@ -133,6 +117,7 @@ def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mappi
 def shown_progress(total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar in the terminal; gives the function that is told how many images were done."""
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)

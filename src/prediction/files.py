@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.errors import DenseSiamError
+from src.images.reading import UnreadableFileError
 from src.images.resizing import to_tensor
 from src.prediction.inputs import as_image
 from src.prediction.maps import Settings, dense, upsample_labels
@@ -48,8 +49,10 @@ class Files(Dataset[Item]):
         place = self.places[index]
         try:
             image = as_image(self.paths[place])
-        except DenseSiamError as error:
+        except UnreadableFileError as error:  # its message has the path
             return Item(place, torch.empty(0), torch.empty(0), str(error))
+        except DenseSiamError as error:
+            return Item(place, torch.empty(0), torch.empty(0), f"{self.paths[place]}: {error}")
         return Item(place, torch.from_numpy(np.array(image)), to_tensor(prepare(image, self.settings)))
 
 
