@@ -9,8 +9,8 @@ COMMANDS = {
     "train": "train a network and score it",
     "evaluate": "score a checkpoint",
     "predict": "write label maps and overlays of images",
+    "export": "write a checkpoint for use in other programs",
     "app": "segment photographs in the browser",
-    "export": "write the encoder of a checkpoint for use elsewhere",
 }
 LISTED = "\n".join(f"  densesiam {name:10}{what}" for name, what in COMMANDS.items())
 USAGE = f"{LISTED}\n\nWhat can be set: densesiam train --help. An example: densesiam train experiment=demo"

@@ -37,8 +37,11 @@ def test_the_commands_are_shown(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("trian", "there is no densesiam trian: did you mean densesiam train? choose one of train, evaluate, export"),
-        ("x=1", "there is no densesiam x=1: choose one of train, evaluate, export"),
+        (
+            "trian",
+            "there is no densesiam trian: did you mean densesiam train? choose one of train, evaluate, predict, export, app",
+        ),
+        ("x=1", "there is no densesiam x=1: choose one of train, evaluate, predict, export, app"),
     ],
 )
 def test_a_misspelt_command_is_one_line(

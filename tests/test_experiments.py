@@ -34,19 +34,21 @@ def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> li
         return [f"data.root={coco_root}"]
     if name.startswith("coco_"):
         return [f"data.root={coco_root}"]
+    if name == "photos":
+        return [f"data.root={labelled_root / 'images' / 'train'}"]
     return [f"data.root={labelled_root}", "data.train_splits=[train]"]
 
 
 def tiny(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path, *more: str) -> DictConfig:
     """The config of an experiment on small data."""
     overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
-    if name.endswith("_best"):
+    if name.endswith("_best") or name == "photos":
         overrides.append("model.neck.channels=16")  # principal components: a handful of images has few pixels
     return composed(tmp_path, *overrides, *more)
 
 
 def is_scored(name: str) -> bool:
-    return name not in ("coco_pretrain", "in1k_pretrain")
+    return name not in ("coco_pretrain", "in1k_pretrain", "photos")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -65,7 +67,7 @@ def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coc
     assert features.shape[0] == 4
     assert features.isfinite().all()
     assert [each.label for each in references_of(config, data)][:1] == (
-        [] if "_pretrain" in name else ["k-means on colour"]
+        [] if "_pretrain" in name or name == "photos" else ["k-means on colour"]
     )
 
 

@@ -133,7 +133,7 @@ def segmented(segmenter: Segmenter, path: Path, folder: Path, head: str, side: i
     indices = index_image(labels, found.palette)
     shares = np.bincount(labels.ravel(), minlength=len(found.names)) / labels.size
     present = [place for place in np.argsort(-shares, kind="stable") if shares[place]]
-    lines = [f"{place}  {found.names[place]}  {shares[place]:.1%}" for place in present]
+    lines = [found.line(int(place), shares[place]) for place in present]
     with tempfile.NamedTemporaryFile(dir=folder, prefix="clusters_", suffix=".png", delete=False) as file:
         indices.save(file, "PNG")
     drawn = legend(found.palette[present], lines, found.note)

@@ -22,15 +22,25 @@ class Clusters(NamedTuple):
     palette: NDArray[np.uint8]
     note: str
 
+    def line(self, cluster: int, share: float) -> str:
+        """A line of a legend: number, name and share (0 to 1) of a cluster."""
+        name = self.names[cluster]
+        return f"{name}  {share:.1%}" if name == numbered(cluster) else f"{cluster}  {name}  {share:.1%}"
+
+
+def numbered(cluster: int) -> str:
+    """The name of a cluster without a class."""
+    return f"cluster {cluster}"
+
 
 def clusters_of(head: str, number: int, matched: Matched | None) -> Clusters:
     """The clusters of a head, with the classes that they were matched to, if it is this head that was matched."""
     if matched is None or matched.head != head:
-        names = [f"cluster {cluster}" for cluster in range(number)]
+        names = [numbered(cluster) for cluster in range(number)]
         return Clusters(names, palette(number)[:-1], "clusters found without labels; the numbers have no meaning")
     classes = [category.name for category in matched.classes]
     colours = palette(len(classes) + number)
     own = [one if one >= 0 else len(classes) + cluster for cluster, one in enumerate(matched.class_of_cluster)]
-    names = [classes[one] if one >= 0 else f"cluster {cluster}" for cluster, one in enumerate(matched.class_of_cluster)]
+    names = [classes[one] if one >= 0 else numbered(cluster) for cluster, one in enumerate(matched.class_of_cluster)]
     note = f"clusters found without labels, then named by labels ({matched.method} matching)"
     return Clusters(names, colours[own], note)

@@ -140,10 +140,7 @@ class Results:
             safe = f"./{name}" if name.startswith(FORMULA) else name
             table.writerow([safe, row.width, row.height, *(f"{share:.4f}" for share in _shares([row]))])
         self._write(self.folder / SUMMARY, content.getvalue().encode())
-        lines = [
-            f"{place}  {name}  {share:.1%}"
-            for place, (name, share) in enumerate(zip(names, _shares(rows.values()), strict=True))
-        ]
+        lines = [self.clusters.line(place, share) for place, share in enumerate(_shares(rows.values()))]
         picture = io.BytesIO()
         legend(self.clusters.palette, lines, self.clusters.note).save(picture, "PNG")
         self._write(self.folder / LEGEND, picture.getvalue())

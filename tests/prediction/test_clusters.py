@@ -15,6 +15,7 @@ def test_without_labels_clusters_have_numbers() -> None:
     assert found.names == ["cluster 0", "cluster 1", "cluster 2"]
     assert np.array_equal(found.palette, palette(3)[:-1])
     assert "without labels" in found.note
+    assert found.line(1, 0.25) == "cluster 1  25.0%"
 
 
 def test_matched_clusters_have_the_names_and_colours_of_their_classes() -> None:
@@ -25,4 +26,6 @@ def test_matched_clusters_have_the_names_and_colours_of_their_classes() -> None:
     assert np.array_equal(found.palette[0], found.palette[3])
     assert len(np.unique(found.palette, axis=0)) == 3
     assert "named by labels" in found.note
+    assert found.line(1, 0.25) == "1  sky  25.0%"
+    assert found.line(2, 0.25) == "cluster 2  25.0%"
     assert clusters_of("aux", 4, matched).names[0] == "cluster 0"  # another head was matched
