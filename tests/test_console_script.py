@@ -37,11 +37,8 @@ def test_the_commands_are_shown(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (
-            "trian",
-            "there is no densesiam trian: did you mean densesiam train? choose one of train, evaluate, predict, export, app",
-        ),
-        ("x=1", "there is no densesiam x=1: choose one of train, evaluate, predict, export, app"),
+        ("trian", f"there is no densesiam trian: did you mean densesiam train? choose one of {', '.join(COMMANDS)}"),
+        ("x=1", f"there is no densesiam x=1: choose one of {', '.join(COMMANDS)}"),
     ],
 )
 def test_a_misspelt_command_is_one_line(

@@ -1,30 +1,25 @@
 """Predicts the files of a folder with a checkpoint: reads in loader processes, predicts here, writes in threads."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import DataLoader
 
 from src.checkpoints.provenance import file_hash
 from src.checks import check_flag, check_int, check_text
 from src.errors import DenseSiamError
 from src.prediction.devices import device_of
-from src.prediction.files import Files, predicted
+from src.prediction.files import Loading, predict_files
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
-from src.prediction.results import FAILED, LEGEND, SUMMARY, Results, Row
+from src.prediction.results import FAILED, LEGEND, SUMMARY, Results
 
 MOST_COLOURS = 256  # of a PNG with a palette
 SHOWN = 100  # failures in the terminal
-WRITERS = 2  # threads
 
 
 def predict(config: DictConfig) -> int:
@@ -57,25 +52,10 @@ def predict(config: DictConfig) -> int:
     started = time.perf_counter()
     there = {place for place, name in enumerate(names) if not config.overwrite and results.exist(name)}
     waiting = [place for place in range(len(names)) if place not in there]
-    files = Files([listed.root / name for name in listed.names], waiting, settings)
-    loader: DataLoader[Any] = DataLoader(
-        files, config.batch_size, num_workers=min(config.num_workers, len(waiting)), collate_fn=list
-    )
-    rows: dict[int, Row] = {}
-    failed: dict[int, str] = {}
-    with shown_progress(len(waiting)) as progress, ThreadPoolExecutor(WRITERS) as writers:
-        pending: deque[tuple[int, Future[Row]]] = deque()
-        for items in loader if waiting else ():
-            for place, found in predicted(segmenter, settings, items, wanted):
-                if isinstance(found, str):
-                    failed[place] = found
-                else:
-                    pending.append((place, writers.submit(results.write, names[place], found)))
-                while len(pending) > 2 * config.batch_size:  # otherwise images would collect in memory
-                    done, future = pending.popleft()
-                    rows[done] = future.result()
-            progress(len(items))
-        rows |= {place: future.result() for place, future in pending}
+    paths = {place: listed.root / listed.names[place] for place in waiting}
+    loading = Loading(config.batch_size, config.num_workers)
+    with shown_progress(len(waiting)) as progress:
+        rows, failed = predict_files(segmenter, settings, paths, names, results, wanted, loading, progress)
     seconds = time.perf_counter() - started
     rows |= {place: results.written_before(names[place]) for place in there}
     by_name = {listed.names[place]: rows[place] for place in sorted(rows)}

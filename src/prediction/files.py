@@ -1,6 +1,8 @@
-"""Reading image files in loader processes, and predicting them in batches."""
+"""Prediction of many files: they are read in loader processes, predicted in batches, and written in threads."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,15 +11,17 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from src.errors import DenseSiamError
 from src.images.reading import UnreadableFileError
 from src.images.resizing import to_tensor
 from src.prediction.inputs import as_image
 from src.prediction.maps import Settings, dense, upsample_labels
-from src.prediction.results import Result
+from src.prediction.results import Result, Results, Row
 from src.prediction.segmenter import Segmenter, as_array, prepare
+
+WRITERS = 2  # threads
 
 
 class Item(NamedTuple):
@@ -37,10 +41,10 @@ class Item(NamedTuple):
 
 
 class Files(Dataset[Item]):
-    """The files at some places of a list of paths."""
+    """Image files, by their places in a list of names."""
 
-    def __init__(self, paths: list[Path], places: list[int], settings: Settings) -> None:
-        self.paths, self.places, self.settings = paths, places, settings
+    def __init__(self, paths: Mapping[int, Path], settings: Settings) -> None:
+        self.paths, self.places, self.settings = paths, list(paths), settings
 
     def __len__(self) -> int:
         return len(self.places)
@@ -56,9 +60,66 @@ class Files(Dataset[Item]):
         return Item(place, torch.from_numpy(np.array(image)), to_tensor(prepare(image, self.settings)))
 
 
+class Loading(NamedTuple):
+    """How files are read: how many at once, and by how many processes."""
+
+    batch_size: int
+    num_workers: int
+
+    def batches(self, files: Files) -> Iterable[list[Item]]:
+        """The files in lists of `batch_size`."""
+        workers = min(self.num_workers, len(files))
+        return DataLoader(files, self.batch_size, num_workers=workers, collate_fn=list) if len(files) else ()
+
+
+def predict_files(
+    segmenter: Segmenter,
+    settings: Settings,
+    paths: Mapping[int, Path],
+    names: Sequence[str],
+    results: Results,
+    wanted: Collection[str],
+    loading: Loading,
+    progress: Callable[[int], None],
+) -> tuple[dict[int, Row], dict[int, str]]:
+    """Predict files and write their results. No file stops the others, and memory does not grow with their number.
+
+    Args:
+        segmenter, settings: predict.
+        paths: the files by their places.
+        names: the name of the results of each place, see `result_names`.
+        results: writes the results.
+        wanted: what is written besides label maps and overlays: `probabilities`, `features`.
+        loading: how files are read.
+        progress: is told how many further files were done.
+
+    Returns:
+        The row of the summary of each predicted file, and the error of each other file, by their places.
+
+    Raises:
+        DenseSiamError: a result can't be written.
+    """
+    rows: dict[int, Row] = {}
+    failed: dict[int, str] = {}
+    pending: deque[tuple[int, Future[Row]]] = deque()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for items in loading.batches(Files(paths, settings)):
+            for place, found in predicted(segmenter, settings, items, wanted):
+                if isinstance(found, str):
+                    failed[place] = found
+                else:
+                    pending.append((place, writers.submit(results.write, names[place], found)))
+                while len(pending) > 2 * loading.batch_size:  # otherwise images would collect in memory
+                    done, future = pending.popleft()
+                    rows[done] = future.result()
+            progress(len(items))
+        rows |= {place: future.result() for place, future in pending}
+    return rows, failed
+
+
 @torch.inference_mode()
 def predicted(
-    segmenter: Segmenter, settings: Settings, items: list[Item], wanted: list[str]
+    segmenter: Segmenter, settings: Settings, items: list[Item], wanted: Collection[str]
 ) -> Iterator[tuple[int, Result | str]]:
     """The result of each item by its place, or the error of an item that can't be predicted.
 

@@ -1,0 +1,81 @@
+"""Compares the speed of `src.predict` on a folder with that of the network alone on the same images in memory.
+
+    python scripts/benchmark_predict.py FILE DIR
+
+prints images per second of both, and the ratio, minimum, median and maximum over rounds that alternate.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, before torch is imported
+
+import torch
+
+from src.console import hush_libraries
+from src.prediction.files import Files, Loading, predict_files
+from src.prediction.listing import list_inputs, result_names
+from src.prediction.loading import load
+from src.prediction.results import Results
+from src.prediction.segmenter import Segmenter
+
+
+@torch.inference_mode()
+def bare(segmenter: Segmenter, batches: list[torch.Tensor]) -> float:
+    """Seconds that the network takes for batches (B, 3, H, W)."""
+    started = time.perf_counter()
+    for batch in batches:
+        segmenter.network(batch)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="a checkpoint of a segmentation run")
+    parser.add_argument("folder", help="a folder of images")
+    parser.add_argument("--side", type=int, default=None, help="shorter side for the network, in pixels")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-overlays", action="store_true", help="write label maps only")
+    asked = parser.parse_args()
+    hush_libraries()
+
+    segmenter = load(asked.checkpoint)
+    settings = segmenter.settings(side=asked.side)
+    loading = Loading(asked.batch_size, asked.num_workers)
+    with tempfile.TemporaryDirectory() as folder:
+        listed = list_inputs(asked.folder, Path(folder))
+        paths = {place: listed.root / name for place, name in enumerate(listed.names)}
+        names = result_names(listed.names)
+        results = Results(Path(folder), segmenter.clusters[settings.head], not asked.no_overlays, with_arrays=False)
+        prepared: list[torch.Tensor] = []
+        for items in Loading(asked.batch_size, 0).batches(Files(paths, settings)):
+            shapes = {item.prepared.shape for item in items if not item.error}
+            prepared += [
+                torch.stack([item.prepared for item in items if not item.error and item.prepared.shape == shape])
+                for shape in sorted(shapes)
+            ]
+        images = sum(len(batch) for batch in prepared)
+        alone, whole = [], []
+        for _ in range(asked.rounds):
+            alone.append(images / bare(segmenter, prepared))
+            started = time.perf_counter()
+            predict_files(
+                segmenter, settings, paths, result_names(listed.names), results, (), loading, lambda done: None
+            )
+            whole.append(images / (time.perf_counter() - started))
+    ratios = [one / other for one, other in zip(whole, alone, strict=True)]
+    print(
+        f"{images} images, side {settings.side}, {torch.get_num_threads()} threads, {asked.num_workers} reading processes"
+    )
+    for name, values in (("network alone, images/s", alone), ("src.predict, images/s", whole), ("ratio", ratios)):
+        print(f"{name}: {min(values):.2f} {statistics.median(values):.2f} {max(values):.2f} (minimum, median, maximum)")
+
+
+if __name__ == "__main__":
+    main()
