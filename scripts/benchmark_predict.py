@@ -65,14 +65,11 @@ def main() -> None:
         for _ in range(asked.rounds):
             alone.append(images / bare(segmenter, prepared))
             started = time.perf_counter()
-            predict_files(
-                segmenter, settings, paths, result_names(listed.names), results, (), loading, lambda done: None
-            )
+            predict_files(segmenter, settings, paths, names, results, (), loading, lambda done: None)
             whole.append(images / (time.perf_counter() - started))
     ratios = [one / other for one, other in zip(whole, alone, strict=True)]
-    print(
-        f"{images} images, side {settings.side}, {torch.get_num_threads()} threads, {asked.num_workers} reading processes"
-    )
+    threads = f"{torch.get_num_threads()} threads, {asked.num_workers} reading processes"
+    print(f"{images} images, side {settings.side}, {threads}")
     for name, values in (("network alone, images/s", alone), ("src.predict, images/s", whole), ("ratio", ratios)):
         print(f"{name}: {min(values):.2f} {statistics.median(values):.2f} {max(values):.2f} (minimum, median, maximum)")
 
