@@ -18,6 +18,7 @@ MARKER = "<!-- values -->"
 WITHOUT_MEANING = {"defaults", "_target_", "_partial_", "_recursive_", "_convert_"}
 CHANGES = ("experiment", "ablation", "sweep", "debug")  # groups whose files only change values of others
 PACKAGES = {"linear_probe": "task.linear_probe"}  # where a group's values are, if its name does not say it
+COMMAND_END = "   "  # in the comment at the top of a file, separates a command from what it does
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -61,7 +62,10 @@ def read(path: Path, conf: Path) -> File:
     place = "" if not group or "# @package _global_" in heading else PACKAGES.get(group, group.replace("/", "."))
     root = yaml.compose(text)
     values = list(values_of(root, place, lines, len(heading))) if isinstance(root, yaml.MappingNode) else []
-    comment = " ".join(line.lstrip("# ") for line in heading if "@package" not in line)
+    texts = [line.lstrip("# ") for line in heading if "@package" not in line]
+    comment = " ".join(
+        text + COMMAND_END if text.startswith("python ") and "   " not in text else text for text in texts
+    )
     return File(group, path.stem, comment, values)
 
 
@@ -168,6 +172,12 @@ def code(text: str) -> str:
     return "`" + text.replace("|", "\\|") + "`"
 
 
+def explained(comment: str) -> str:
+    """The comment at the top of a file as a cell: what it says, and below it the command, if the comment has one."""
+    command, _, text = comment.partition(COMMAND_END)
+    return f"{cell(text.strip())}<br>{code(command)}" if text.strip() else cell(comment)
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a table in Markdown; none without rows."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -212,7 +222,7 @@ def values_page(conf: Path = CONF) -> str:
     for group in sorted({config.group for config in configs if config.group}):
         members = [config for config in configs if config.group == group]
         lines += [f"## {code(group)}", ""]
-        lines += table(("option", ""), ((code(config.name), cell(config.comment)) for config in members))
+        lines += table(("option", ""), ((code(config.name), explained(config.comment)) for config in members))
         lines += values_table(members, known) if group not in CHANGES else []
     return "\n".join(lines)
 

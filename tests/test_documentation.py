@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from scripts.document_values import Value, descriptions, files, mathml, read, undescribed, values_page
+from scripts.document_values import Value, descriptions, explained, files, mathml, read, undescribed, values_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -59,6 +59,17 @@ def test_a_config_file_is_read_with_its_comments(tmp_path: Path) -> None:
         Value("data.views.colour.hue", "[0.1, 0.2]", "how much it changes"),
         Value("data.views.plugins", "One, Two", "what is added"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("comment", "shown"),
+    [
+        ("No probes_at all.", r"No probes\_at all."),
+        ("python -m src.train a_b=1      one run", "one run<br>`python -m src.train a_b=1`"),
+    ],
+)
+def test_the_command_in_a_comment_stands_below_what_it_does(comment: str, shown: str) -> None:
+    assert explained(comment) == shown
 
 
 def test_the_page_has_every_value_and_every_option() -> None:
