@@ -4,13 +4,13 @@ WORKERS ?= 2
 ARGS ?=
 BIN := .venv/bin
 RUNS := outputs multirun wandb lightning_logs
-CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist densesiam.egg-info
+CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site densesiam.egg-info
 
 # What another environment left in the shell must not reach this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check format docs clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ check: .venv/.installed ## Check format, lint and types; changes nothing
 format: .venv/.installed ## Format the code and apply the linter's safe fixes
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+docs: .venv/.installed ## Build the documentation into site/ (to read: python -m http.server -d site)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean: ## Remove caches, build products and ALL RUNS (outputs/ multirun/ wandb/ lightning_logs/); .venv stays
 	rm -rf $(CACHES) $(RUNS)
