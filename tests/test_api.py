@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from src.api import Trained, load, train
+from src.assembly.evaluate import evaluate
 from src.checkpoints.reading import read_checkpoint
-from tests.composing import TINY_EPOCHS
+from tests.composing import TINY_EPOCHS, composed
 from tests.factories import noise_image
 from tests.refusals import refusal
 
@@ -58,6 +59,21 @@ def test_a_checkpoint_of_an_earlier_version_has_no_names(run: Trained, tmp_path:
     segmenter = load(tmp_path / "last.ckpt")
     assert segmenter.names[0] == "cluster 0"
     assert np.array_equal(segmenter.predict(noise_image(40, 30)), run.load().predict(noise_image(40, 30)))
+
+
+def test_names_of_an_evaluation(run: Trained, tmp_path: Path) -> None:
+    """A checkpoint without names gets them from the scores of `src.evaluate`, if these are about this checkpoint."""
+    checkpoint = read_checkpoint(run.folder / "checkpoints" / "last.ckpt")
+    checkpoint["matched"] = None
+    path = tmp_path / "unnamed.ckpt"
+    torch.save(checkpoint, path)
+    assert load(path).names[0] == "cluster 0"
+    evaluate(composed(tmp_path / "scored", f"ckpt_path={path}", "protocol.resamples=0", name="evaluate"))
+    scores = tmp_path / "scored" / "scores.json"
+    assert load(path, scores=scores).names == run.load().names
+    refusal(lambda: load(run.folder / "checkpoints" / "last.ckpt", scores=scores), "about another checkpoint")
+    refusal(lambda: load(path, scores=run.folder / "scores.json"), "can't read", "expected the scores.json of")
+    refusal(lambda: load(path, scores=tmp_path / "absent.json"), "can't read")
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:

@@ -48,11 +48,13 @@ def app(config: DictConfig) -> None:
         DenseSiamError: a value is refused, the checkpoint can't be used, Gradio is not installed, or the port is taken.
     """
     check_text("ckpt_path", config.ckpt_path)
+    if config.scores is not None:
+        check_text("scores", config.scores, "or null for none")
     check_text("host", config.host)
     check_int("port", config.port, low=1, high=65535)
     gradio()  # if it is not installed, say so at once
     check_free(config.host, config.port)
-    segmenter = load(config.ckpt_path).to(device_of(config.device))
+    segmenter = load(config.ckpt_path, scores=config.scores).to(device_of(config.device))
     with tempfile.TemporaryDirectory() as folder:
         launch(page(segmenter, Path(folder), Path(config.ckpt_path).name), config.host, config.port)
 

@@ -33,7 +33,7 @@ def predict(config: DictConfig) -> int:
             written.
     """
     check_values(config)
-    segmenter = load(config.ckpt_path).to(device_of(config.device))
+    segmenter = load(config.ckpt_path, scores=config.scores).to(device_of(config.device))
     settings = segmenter.settings(config.head, config.side, config.flip, config.window, config.overlap)
     number = segmenter.network.num_categories[settings.head]
     if number > MOST_COLOURS:
@@ -46,7 +46,8 @@ def predict(config: DictConfig) -> int:
     names = result_names(listed.names)
     wanted = [kind for kind in ("probabilities", "features") if config[kind]]
     results = Results(output, segmenter.clusters[settings.head], config.overlays, bool(wanted))
-    record = {"checkpoint": file_hash(config.ckpt_path), **settings._asdict(), "arrays": wanted}
+    named = segmenter.clusters[settings.head].names
+    record = {"checkpoint": file_hash(config.ckpt_path), "names": named, **settings._asdict(), "arrays": wanted}
     results.begin(record, config.overwrite)
 
     started = time.perf_counter()
@@ -73,6 +74,8 @@ def check_values(config: DictConfig) -> None:
     """
     for key in ("ckpt_path", "input", "output"):
         check_text(key, config[key])
+    if config.scores is not None:
+        check_text("scores", config.scores, "or null for none")
     for key in ("overlays", "probabilities", "features", "overwrite"):
         check_flag(key, config[key])
     check_int("batch_size", config.batch_size, low=1, high=4096)

@@ -1,34 +1,60 @@
 """Loads a trained network for use."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from src.checkpoints.loading import load_deployed, part_of
+from src.checkpoints.provenance import file_hash
 from src.checkpoints.reading import check_plain
 from src.errors import DenseSiamError
 from src.evaluation.matched import Matched, read_matched
+from src.images.regular import read_text
 from src.prediction.segmenter import Segmenter
 
 
-def load(path: str | Path, gradients: bool = False) -> Segmenter:
+def load(path: str | Path, gradients: bool = False, scores: str | Path | None = None) -> Segmenter:
     """Load a trained network for use.
 
     Args:
         path: a checkpoint of a segmentation run. It may come from a stranger, see docs/checkpoints.md.
         gradients: whether the weights require gradients, to train them further.
+        scores: a `scores.json` that `src.evaluate` has written for this checkpoint: the clusters get the names of the
+            classes that they were matched to. None for the names in the checkpoint, if there are any.
 
     Raises:
-        DenseSiamError: see `load_deployed`; or the matching in the checkpoint is damaged.
+        DenseSiamError: see `load_deployed`; or a matching is damaged or is that of another checkpoint.
     """
     network, checkpoint = load_deployed(path)
+    source, content = path, checkpoint.get("matched")
+    if scores is not None:
+        source, content = scores, matching_in(Path(scores), path)
     matched: Matched | None = None
-    if checkpoint.get("matched") is not None:
-        check_plain(checkpoint["matched"])
-        matched = read_matched(checkpoint["matched"], str(path))
+    if content is not None:
+        check_plain(content)
+        matched = read_matched(content, str(source))
         if len(matched.class_of_cluster) != network.num_categories.get(matched.head):
-            raise DenseSiamError(f"the matching in {path} does not fit its network: take another copy of the file")
+            raise DenseSiamError(f"the matching in {source} does not fit the network: expected one class per cluster")
     network.requires_grad_(gradients)
     config = checkpoint["config"]
     side = part_of(config, "protocol", path).get("side")
     if not isinstance(side, int):  # `own`
         side = part_of(part_of(config, "data", path), "views", path)["size"]
     return Segmenter(network, side, matched)
+
+
+def matching_in(scores: Path, checkpoint: str | Path) -> Any:
+    """The matching in a `scores.json` of an evaluation.
+
+    Raises:
+        DenseSiamError: the file can't be read, has no matching, or is about another checkpoint.
+    """
+    expected = f"expected the scores.json of python -m src.evaluate ckpt_path={checkpoint}"
+    try:
+        document = json.loads(read_text(scores))
+        content, scored = document["matched"], document["origin"]["checkpoint"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DenseSiamError(f"can't read {scores} ({type(error).__name__}): {expected}") from error
+    if scored != file_hash(checkpoint):
+        raise DenseSiamError(f"{scores} is about another checkpoint: {expected}")
+    return content
