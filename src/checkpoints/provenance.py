@@ -31,6 +31,7 @@ WITHOUT_EFFECT = (
     "callbacks.label_free",
     "callbacks.pictures",
     "callbacks.progress",
+    "callbacks.training_pictures",
     "callbacks.unreadable",
 )
 

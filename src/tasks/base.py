@@ -30,6 +30,9 @@ class Data(Protocol):
     def train_image_name(self, index: int) -> str:
         """The path of a training image, for messages."""
 
+    def spread_train_images(self, count: int, longer: int) -> list[Image.Image]:
+        """The same `count` training images at each call, at most, with a longer side of `longer` pixels."""
+
     def pairs_dataloader(self, epoch: int) -> Iterable[dict[str, Any]]:
         """The batches of view pairs that this process trains on in an epoch."""
 
@@ -113,6 +116,13 @@ class Task(lightning.LightningModule):
     @abstractmethod
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         """Draw samples of the last validation; each holds the image, the target and the result of `validation_step`."""
+
+    @abstractmethod
+    def training_picture(self, count: int) -> Image.Image | None:
+        """Draw `count` training images and what the network predicts in them without labels; a collective call.
+
+        None if the task predicts nothing for an image without labels, or no image can be read.
+        """
 
     def pretrained_part(self) -> nn.Module:
         """The module that receives pretrained weights, from another run or another program."""
