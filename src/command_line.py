@@ -17,13 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
-from src.run_names import run_id
+from src.run_labels import label
+from src.run_names import job_name, run_id
 
 # For the names of output folders: `first` gives the first value that is not null, `run_id` is different for every run.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
 OURS = "DENSESIAM_SAYS_ERRORS"
 RUN_ID = run_id()
-OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True)
+# Cached, because a job that is started in a process of its own has the id, and so the folder, of its sweep.
+OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+OmegaConf.register_new_resolver("label", label, replace=True)
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has it inside the package
 
