@@ -31,5 +31,5 @@ def label(kind: str) -> Any:
     if hydra.mode is not RunMode.MULTIRUN:
         return what if kind == "group" else f"{what} {Path(hydra.runtime.output_dir).name}"
     if kind == "name":
-        return job_name(hydra.job.num, hydra.overrides.task)
+        return job_name(hydra.job.num, hydra.job.override_dirname)
     return " ".join(filter(None, [what, chosen.get("sweep"), Path(hydra.sweep.dir).name]))

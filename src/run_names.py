@@ -3,12 +3,9 @@
 import os
 import re
 import secrets
-from collections.abc import Iterable
 from hashlib import sha256
 
 LAUNCHED = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-# Values that say where a run reads and writes and how it is run, or that the folder of the sweep names already.
-UNNAMED = ("experiment", "sweep", "launch", "debug", "logger", "data.root", "probe.root", "data.num_workers")
 MOST_LETTERS = 100
 
 
@@ -19,7 +16,7 @@ def run_id() -> str:
     return sha256(shared.encode()).hexdigest()[:6] if launched else secrets.token_hex(3)
 
 
-def job_name(number: int, overrides: Iterable[str]) -> str:
+def job_name(number: int, values: str) -> str:
     """The folder of a job in a sweep, such as `03_model.grid_size-7_seed-0`.
 
     The number makes the name unique. All other characters than letters, digits, `.`, `-` and `_` become `-`, so that a
@@ -27,12 +24,10 @@ def job_name(number: int, overrides: Iterable[str]) -> str:
 
     Args:
         number: the number of the job in the sweep, from 0.
-        overrides: the values of the job as the command line has them, `key=value`.
+        values: the values of the job as `hydra.job.override_dirname` has them, `key=value` separated by commas.
     """
-    named = [each.lstrip("+~") for each in overrides]
-    named = [each for each in named if each.partition("=")[0].partition("@")[0] not in UNNAMED]
-    whole = "_".join([f"{number:02d}", *named])
-    safe = re.sub(r"-?[^A-Za-z0-9._-]+", "-", whole)
+    whole = "_".join([f"{number:02d}", *(each.lstrip("+~") for each in values.split(",") if each)])
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", whole)
     if len(safe) <= MOST_LETTERS:
         return safe
     return f"{safe[: MOST_LETTERS - 9]}_{sha256(whole.encode()).hexdigest()[:8]}"

@@ -1,7 +1,6 @@
 """Trains a network: cost estimate, scores before and after training, and the reference methods."""
 
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.assembly.assemble import Run, assemble, task_for
+from src.assembly.sweeps import check_search
 from src.checkpoints.loading import check_fits
 from src.checkpoints.pretrained import load_pretrained
 from src.checkpoints.provenance import origin
@@ -41,19 +41,6 @@ from src.training.wandb_runs import wandb_closed
 MAKE = partial(instantiate, _convert_="all")
 
 
-def check_sweep(config: DictConfig) -> None:
-    """Refuse a sweep whose jobs need several processes: Lightning would start these with the command of the sweep.
-
-    Raises:
-        DenseSiamError: a job uses several devices and was not started by torchrun.
-    """
-    if config.trainer.devices not in (1, "1") and "LOCAL_RANK" not in os.environ:
-        raise DenseSiamError(
-            "a sweep over several processes needs torchrun, or each process would start the sweep anew: expected "
-            "torchrun --standalone --nproc_per_node=N -m src.train -m ... hydra.sweep.dir=DIR, found no LOCAL_RANK"
-        )
-
-
 @in_own_folder(resumes=True)
 @wandb_closed()
 def train(config: DictConfig) -> float:
@@ -77,6 +64,7 @@ def train(config: DictConfig) -> float:
     throughput = Throughput()
     own = [throughput, ConfigInCheckpoint(plain, made_from), LogEachEpoch()]
     run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", own)
+    check_search(run.data.val is not None)
     references = references_of(config, run.data)
     remarks = initialise(run, plain, start)
     begin_logs(run, plain, start)

@@ -36,7 +36,7 @@ def as_hydra_starts_it() -> Iterator[None]:
         config = compose("train", arguments, return_hydra_config=True)
     config.hydra.mode = "MULTIRUN"
     config.hydra.job.num, config.hydra.sweep.dir = 0, "multirun/demo/2026-01-01_00-00-00_abcdef"
-    config.hydra.overrides.task = arguments
+    config.hydra.job.override_dirname = "model.grid_size=4,task.loss_weights.region=0.1"
     HydraConfig.instance().set_config(config)
     yield
     HydraConfig.instance().cfg = None
