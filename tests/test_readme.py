@@ -97,11 +97,16 @@ def test_the_commands_of_the_experiments_compose(tmp_path: Path) -> None:
     assert len(runs) >= 5
     chosen = set()
     for run in runs:
-        config = composed(tmp_path, *(each.split(",")[0] for each in run if each != "-m"))
+        first = (each.split(",")[0] for each in run if each != "-m")
+        config = composed(
+            tmp_path, *(each for each in first if "(" not in each)
+        )  # Optuna alone reads a range of values
         chosen.add(config.task["_target_"].rpartition(".")[2])
-    assert chosen == {"Segment", "PiCIE", "IIC"}
+    assert chosen == {"Segment", "Pretrain", "PiCIE", "IIC"}
     scripts = {command[1] for command in commands if command[1].startswith("scripts/")}
-    assert {"scripts/collect_tables.py", "scripts/rank_label_free.py"} <= scripts
+    assert {"scripts/collect_tables.py", "scripts/rank_label_free.py", "scripts/wandb_workspace.py"} <= scripts
+    (torchrun,) = re.findall(r"^torchrun .*$", page, re.M)
+    assert composed(tmp_path, *shlex.split(torchrun.partition(" -m src.train -m ")[2])).trainer.strategy == "ddp"
     assert all((ROOT / script).is_file() for script in scripts)
 
 

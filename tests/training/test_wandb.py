@@ -1,5 +1,6 @@
 """The file of a run in wandb, read back: everything that a dashboard needs is in it, also offline."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 import wandb
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.assembly.train import train
 from src.errors import DenseSiamError
@@ -76,7 +78,8 @@ def test_a_run_has_what_a_dashboard_needs(tmp_path: Path) -> None:
     assert 0 < found.summary["scores/mIoU_low"] <= found.summary["scores/mIoU"] <= found.summary["scores/mIoU_high"]
     assert found.exit_code == 0
     assert wandb.run is None
-    assert (tmp_path / "csv" / "metrics.csv").is_file()
+    with (tmp_path / "csv" / "metrics.csv").open() as rows:
+        assert len([row for row in csv.DictReader(rows) if row["loss/total"]]) == 2
 
 
 def test_each_job_closes_its_run_also_after_an_error(tmp_path: Path) -> None:
@@ -150,12 +153,11 @@ def test_options_that_wandb_refuses_are_the_users_mistake(tmp_path: Path) -> Non
 
 
 def test_runs_of_tensorboard_have_config_scores_and_the_csv_file(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     train(composed(tmp_path, *SHORT, "logger=tensorboard", "trainer.max_epochs=1"))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     tags = events.Tags()
     assert {"optimizer/learning_rate", "optimizer/gradient_norm", "scores/mIoU", "loss/total"} <= set(tags["scalars"])
+    assert len(events.Scalars("loss/total")) == 1
     (table,) = events.Tensors("scores/text_summary")
     assert b"| after training | " in table.tensor_proto.string_val[0]
     assert (tmp_path / "csv" / "metrics.csv").is_file()
