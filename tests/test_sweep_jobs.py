@@ -1,10 +1,12 @@
 """The jobs of a sweep: their folders, a search, and jobs that other programs launch."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import submitit
 from hydra import compose, initialize_config_dir
@@ -17,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.assembly.sweeps import check_search, check_sweep
 from src.assembly.train import train
-from src.command_line import PLUGINS, explained
+from src.command_line import OURS, PLUGINS, explained, run
 from src.overrides import override
 from src.run_labels import label
 from src.run_names import MOST_LETTERS, job_name
@@ -126,6 +128,17 @@ def test_a_search_without_scores_is_refused(tmp_path: Path) -> None:
 
     multirun(task, tmp_path, "+sweep=optuna", "experiment=demo", "hydra.sweeper.n_trials=1")
     check_search(False)  # outside of a search
+
+
+def test_a_search_in_which_every_trial_fails_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search() -> None:
+        _ = optuna.create_study().best_trial
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    for name in ("HYDRA_FULL_ERROR", OURS, "OMP_WAIT_POLICY"):  # `run` sets these
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(SystemExit, match=r"^every trial of the search has failed: correct what each has said above$"):
+        run(search, "train")
 
 
 @pytest.mark.parametrize("option", PLUGINS)

@@ -30,7 +30,7 @@ from src.models.segmentation import CosineHead, SegmentationNetwork
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import PairTask, resolved_weights
-from src.tasks.pixels import evaluating
+from src.tasks.showing import evaluating
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,12 @@ class Task(lightning.LightningModule):
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         """Draw samples of the last validation; each holds the image, the target and the result of `validation_step`."""
 
-    @abstractmethod
     def training_picture(self, count: int) -> Image.Image | None:
-        """Draw `count` training images and what the network predicts in them without labels; a collective call.
+        """Draw `count` training images, their clusters, and both together; a collective call.
 
-        None if the task predicts nothing for an image without labels, or no image can be read.
+        None if the task predicts no clusters without labels, or no image can be read.
         """
+        return None
 
     def pretrained_part(self) -> nn.Module:
         """The module that receives pretrained weights, from another run or another program."""

@@ -1,16 +1,12 @@
 """Tasks that predict one category per pixel, and how their logits become predictions, confusion matrices and scores."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional
 
-from src.drawing.cluster_sheet import cluster_sheet
 from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
@@ -20,8 +16,6 @@ from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
 from src.metrics import release_block_scores
 from src.tasks.base import Task
-
-SHOWN_SIDE = 360  # longer side of a training image in a picture, in pixels
 
 
 class PixelTask(Task):
@@ -121,33 +115,3 @@ class PixelTask(Task):
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         rows = [(image, label, self.scoring.mapping[clusters]) for image, label, clusters in samples]
         return contact_sheet(rows, [category.name for category in self.scoring.classes])
-
-    def training_picture(self, count: int) -> Image.Image | None:
-        """Image, clusters and overlay of training images; whole images are predicted, at the side of the protocol."""
-        shown = self.given_data().spread_train_images(count, SHOWN_SIDE)
-        with evaluating(self), self.trainer.precision_plugin.forward_context():
-            return cluster_sheet([(image, self.clusters_of(image)) for image in shown], self.scoring.num_clusters)
-
-    def clusters_of(self, image: Image.Image) -> Tensor:
-        """The clusters (H, W) of an RGB image, which is resized to the side of the protocol unless that is `own`."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device)
-        seen = pixels
-        if self.protocol.side != "own":
-            scale = int(self.protocol.side) / min(image.size)
-            size = [max(1, round(side * scale)) for side in (image.height, image.width)]
-            seen = functional.resize(pixels, size, antialias=True)
-        logits = mirror_averaged(self, seen) if self.protocol.flip else self(seen)
-        return predict_labels(logits, (image.height, image.width))[0].cpu()
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Set a module and its parts to evaluation without gradients, and afterwards each to the mode that it had."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode

@@ -58,7 +58,7 @@ class Tolerant(Logger):
 
         Args:
             columns: names of the columns, the label of the row first.
-            rows: cells of each row; None for a score that is undefined.
+            rows: cells of each row, None for a score that is undefined; empty without labels.
             summary: the values by which runs of a sweep are compared.
             step: number of training steps.
         """
@@ -106,9 +106,10 @@ class TensorBoard(Tolerant, TensorBoardLogger):
     @rank_zero_only
     def log_scores(self, columns: Sequence[str], rows: Rows, summary: Mapping[str, float], step: int) -> None:
         with self.tolerated:
-            lines = [columns, ["---"] * len(columns), *rows]
-            table = "\n".join(f"| {' | '.join(map(shown, line))} |" for line in lines)
-            self.experiment.add_text("scores", table, step)
+            if rows:
+                lines = [columns, ["---"] * len(columns), *rows]
+                table = "\n".join(f"| {' | '.join(map(shown, line))} |" for line in lines)
+                self.experiment.add_text("scores", table, step)
             if summary:
                 self.log_hyperparams(self.hparams, dict(summary), step)
             self.experiment.flush()
@@ -159,7 +160,8 @@ class Wandb(Tolerant, WandbLogger):
     @rank_zero_only
     def log_scores(self, columns: Sequence[str], rows: Rows, summary: Mapping[str, float], step: int) -> None:
         with self.tolerated:
-            self.log_table("scores", list(columns), [list(row) for row in rows], step=step)
+            if rows:
+                self.log_table("scores", list(columns), [list(row) for row in rows], step=step)
             self.experiment.summary.update(dict(summary))
 
 

@@ -12,8 +12,9 @@ from src.assembly.train import train
 from src.drawing.cluster_sheet import HEADING, MARGIN, cluster_sheet, legend_entries
 from src.drawing.colours import palette
 from src.images.resizing import to_show
+from src.tasks.showing import clusters_of
 from tests.composing import composed
-from tests.factories import noise_image, pretrain_task, segment_task, unlabelled_data
+from tests.factories import noise_image, paper, pretrain_task, segment_task, unlabelled_data
 
 UNLABELLED = [
     "debug=tiny",
@@ -120,3 +121,25 @@ def test_drawing_leaves_the_modes_of_the_network_as_they_were(tmp_path: Path, mo
 
 def test_pretraining_has_no_clusters_to_show() -> None:
     assert pretrain_task().training_picture(8) is None
+
+
+@pytest.mark.parametrize(
+    ("side", "only", "flip", "seen"),
+    [(32, None, False, (32, 48)), ("own", None, False, (40, 60)), (32, (16, 16), True, (16, 16))],
+)
+def test_images_are_predicted_whole_at_the_side_of_the_protocol(
+    side: int | str, only: tuple[int, int] | None, flip: bool, seen: tuple[int, int]
+) -> None:
+    sizes = []
+
+    def logits_of(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(images.shape[2:])
+        half = torch.arange(8).expand(1, 8, 8) < 4
+        return torch.stack([half, ~half], dim=1).float()
+
+    found = clusters_of(noise_image(60, 40), logits_of, paper(side=side, flip=flip), only, torch.device("cpu"))
+    assert sizes == [seen] * (1 + flip)
+    assert found.shape == (40, 60)
+    if not flip:
+        assert (found[:, :29] == 0).all()
+        assert (found[:, 31:] == 1).all()
