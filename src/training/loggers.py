@@ -10,6 +10,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from wandb.sdk.wandb_run import Run
 
+from src.checks import check_flag
 from src.disk import WarnOnce, cannot_write
 from src.training.csv_rows import CsvRows
 from src.training.wandb_runs import begin, check_id, new_id
@@ -135,6 +136,7 @@ class Wandb(Tolerant, WandbLogger):
         super().__init__(save_dir=save_dir, project=project, id=id)
         if id is not None:
             check_id("logger.wandb.id", id)
+        check_flag("logger.wandb.offline", offline)
         self.given = id is not None
         self.options = {"dir": save_dir, "project": project, "id": id or new_id(), "resume": "allow", **options}
         self.options |= {"mode": "offline"} if offline else {}

@@ -49,11 +49,15 @@ def begin(options: Mapping[str, Any]) -> Run:
         try:
             run = wandb.init(**{**options, "mode": "offline"})
         except wandb.errors.Error as refused:
-            raise DenseSiamError(f"wandb can't start a run: {one_line(refused)}") from None
+            raise DenseSiamError(f"wandb can't start a run: {one_line(refused)}: change logger.wandb") from None
         rank_zero_warn(
             f"wandb can't be reached ({one_line(error)}): the run is kept in {options['dir']}/wandb, and "
             "`wandb sync` sends it later; WANDB_MODE=offline keeps it there without trying"
         )
+    except (TypeError, ValueError) as refused:  # an option that wandb does not have, or of another type
+        raise DenseSiamError(
+            f"wandb can't start a run: {' '.join(str(refused).split())}: change logger.wandb"
+        ) from None
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     return run

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.assembly.train import train
-from src.errors import DenseSiamError
+from src.errors import DenseSiamError, plain_errors
 from src.training.continuation import start_at
 from src.training.wandb_runs import begin, check_id, wandb_closed
 from tests.composing import CONF, TINY_EPOCHS, composed
@@ -149,7 +149,28 @@ def test_without_a_network_the_run_is_kept_offline(tmp_path: Path, monkeypatch: 
 
 
 def test_options_that_wandb_refuses_are_the_users_mistake(tmp_path: Path) -> None:
-    refusal(lambda: begin({"dir": str(tmp_path), "project": "a/b"}), "wandb can't start a run: ")
+    for strange in ({"project": "a/b"}, {"group": 3}, {"no_option": 1}):
+        said = ["wandb can't start a run: ", "change logger.wandb"]
+        refusal(lambda o=strange: begin({"dir": str(tmp_path), "project": "p", **o}), *said)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("logger.wandb.group=3", "logger.wandb.group is 3: expected a text, or null"),
+        ("logger.wandb.tags=abc", "logger.wandb.tags is 'abc': expected a list of texts"),
+        ("logger.wandb.tags=[3]", "logger.wandb.tags is [3]: expected a list of texts"),
+        (f"logger.wandb.tags=[{'a' * 65}]", "expected a list of texts of 1 to 64 letters"),
+        ("logger.wandb.offline=3", "logger.wandb.offline is 3: expected true or false"),
+        ("logger.wandb.id='a/b'", "logger.wandb.id is 'a/b': expected a wandb run's id"),
+    ],
+)
+def test_values_of_the_logger_are_checked(value: str, message: str, tmp_path: Path) -> None:
+    def run() -> None:
+        with plain_errors():  # as the command does
+            train(composed(tmp_path, *SHORT, "logger=wandb", value))
+
+    refusal(run, message)
 
 
 def test_runs_of_tensorboard_have_config_scores_and_the_csv_file(tmp_path: Path) -> None:
