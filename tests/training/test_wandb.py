@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.assembly.train import train
 from src.errors import DenseSiamError, plain_errors
 from src.training.continuation import start_at
+from src.training.loggers import Wandb
 from src.training.wandb_runs import begin, check_id, wandb_closed
 from tests.composing import CONF, TINY_EPOCHS, composed
 from tests.refusals import refusal
@@ -99,9 +100,9 @@ def test_a_resumed_run_goes_on_under_its_id(tmp_path: Path) -> None:
     train(composed(tmp_path / "second", *SHORT, "logger=wandb", *again))
     (second,) = files(tmp_path / "second")
     assert read_run(second).run.run_id == read_run(first).run.run_id == start_at(str(checkpoint)).wandb_id
-    train(composed(tmp_path / "third", *SHORT, "logger=wandb", "logger.wandb.id=mine", *again))
-    (third,) = files(tmp_path / "third")
-    assert read_run(third).run.run_id == "mine"
+    chosen = Wandb(str(tmp_path), id="mine")
+    chosen.go_on_with("another")
+    assert chosen.version == "mine"
 
 
 @pytest.mark.parametrize("strange", ["../elsewhere", "", 3, ["a"], "a" * 65])
