@@ -17,13 +17,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
-from src.run_names import run_id
+from src.run_labels import label
+from src.run_names import job_name, run_id
 
 # For the names of output folders: `first` gives the first value that is not null, `run_id` is different for every run.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
 OURS = "DENSESIAM_SAYS_ERRORS"
 RUN_ID = run_id()
-OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True)
+# Cached, because a job that is started in a process of its own has the id, and so the folder, of its sweep.
+OmegaConf.register_new_resolver("run_id", lambda: RUN_ID, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+OmegaConf.register_new_resolver("label", label, replace=True)
+# Sweepers and launchers of Hydra, and the extra that installs each.
+PLUGINS = {"optuna": "sweep", "joblib": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+NO_TRIALS = "No trials are completed yet."  # what Optuna says at the end of a search without a result
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has it inside the package
 
@@ -58,6 +65,10 @@ def run(main: Callable[[], Any], config_name: str) -> None:
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(str(DenseSiamError(explained(error, arguments, config_name))))
+    except ValueError as error:
+        if str(error) != NO_TRIALS:
+            raise
+        sys.exit(str(DenseSiamError("every trial of the search has failed: correct what each has said above")))
     except OSError as error:
         below = error.__traceback__ and error.__traceback__.tb_next
         if passed_our_code(below):
@@ -113,6 +124,8 @@ def explained(error: Exception, arguments: Sequence[str], config_name: str) -> s
         return unreadable(error.override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if option in PLUGINS:
+            return f"{group}={option} needs a plugin: pip install 'densesiam[{PLUGINS[option]}]'"
         choices = f"choose one of {', '.join(sorted(error.options))}"
         return f"there is no {group}={option}:{meant(option, error.options, f'{group}=')} {choices}"
     said = str(error).splitlines()

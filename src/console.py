@@ -11,6 +11,8 @@ def hush_libraries() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     warnings.filterwarnings("ignore", message=r"The '\w+' does not have many workers")
+    # Each epoch is logged at least once, see `src.training.log_interval`.
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # data without labels
     warnings.filterwarnings("ignore", message="The dirpath has changed")  # resumed elsewhere
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")  # a frozen encoder

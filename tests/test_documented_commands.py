@@ -58,6 +58,7 @@ def first_values(arguments: list[str]) -> list[str]:
     stray = [each for each in arguments if "=" not in each and not each.startswith("-") and each not in after_option]
     assert not stray, f"not part of a command: {stray}"
     kept = [each for each in arguments if "=" in each and not each.startswith("hydra.")]
+    kept = [each for each in kept if not re.search(r"=\w+\(", each)]  # a range of values, which only a sweeper reads
     return [each if set("[{(") & set(each) else each.split(",")[0] for each in kept]
 
 

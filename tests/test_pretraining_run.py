@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from src.assembly.evaluate import evaluate
-from src.assembly.train import check_sweep, train
+from src.assembly.sweeps import check_sweep
+from src.assembly.train import train
 from src.prediction.loading import load
 from tests.composing import TINY, composed
 from tests.refusals import refusal
@@ -92,8 +93,13 @@ def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
 
 def test_a_sweep_over_processes_needs_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    check_sweep(composed(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    arguments = ["-m", "trainer=ddp_cpu", "data.root=a b"]
+    check_sweep(composed(tmp_path), arguments)
     several = composed(tmp_path, "trainer=ddp_cpu")
-    refusal(lambda: check_sweep(several), "needs torchrun", "hydra.sweep.dir=DIR")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    check_sweep(several)
+    command = "--nproc_per_node=2 -m src.train -m trainer=ddp_cpu 'data.root=a b' hydra.sweep.dir=DIR"
+    refusal(lambda: check_sweep(several, arguments), "needs torchrun", command)
+    for name, value in (("LOCAL_RANK", "0"), ("SLURM_NTASKS", "2")):
+        with monkeypatch.context() as started:
+            started.setenv(name, value)
+            check_sweep(several, arguments)

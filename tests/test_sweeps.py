@@ -21,7 +21,7 @@ from src.results.tables.published import read_tables
 from src.results.tables.sorting import departures, unfinished
 from tests.composing import CONF, composed
 
-SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("table*.yaml"))
 PRETRAINING = [name for name in SWEEPS if name.startswith("table4")]
 SEGMENTATION = ("camvid_seg", "coco128_seg", "coco_seg", "demo")
 VALUES = (
@@ -200,7 +200,10 @@ def test_a_sweep_goes_on_without_a_job_that_fails(tmp_path: Path) -> None:
     assert "grid_size is -1: expected" in result.stderr
     assert "Traceback" not in result.stderr
     runs = read_runs(tmp_path / "runs")
-    assert [(run.folder.name, run.values["model.grid_size"]) for run in runs] == [("1", 0), ("2", 2)]
+    assert [(run.folder.name, run.values["model.grid_size"]) for run in runs] == [
+        ("01_model.grid_size-0", 0),
+        ("02_model.grid_size-2", 2),
+    ]
     assert unfinished(tmp_path / "runs") == [
-        f"Failed, stopped or still running, without scores.json: {tmp_path / 'runs' / '0'}."
+        f"Failed, stopped or still running, without scores.json: {tmp_path / 'runs' / '00_model.grid_size--1'}."
     ]

@@ -151,7 +151,7 @@ def test_a_multirun_sweeps_values(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     weights = [
         json.loads((tmp_path / job / "scores.json").read_text())["config"]["task"]["loss_weights"]["region"]
-        for job in ("0", "1")
+        for job in ("00_task.loss_weights.region-0", "01_task.loss_weights.region-0.1")
     ]
     assert weights == [0, 0.1]
 

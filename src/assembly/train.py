@@ -1,7 +1,6 @@
 """Trains a network: cost estimate, scores before and after training, and the reference methods."""
 
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -10,13 +9,13 @@ from typing import Any, cast
 
 import lightning
 import torch
-import wandb
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.assembly.assemble import Run, assemble, task_for
+from src.assembly.sweeps import check_search
 from src.checkpoints.loading import check_fits
 from src.checkpoints.pretrained import load_pretrained
 from src.checkpoints.provenance import origin
@@ -26,34 +25,24 @@ from src.errors import DenseSiamError
 from src.evaluation.scoring import Scored
 from src.monitoring.label_free_monitor import LabelFreeMonitor
 from src.monitoring.throughput import Throughput
-from src.results.scores import print_scores, write_scores
+from src.results.scores import numbers, print_scores, tabulated, write_scores
 from src.tasks.base import Task, score
 from src.training.config_in_checkpoint import ConfigInCheckpoint
 from src.training.continuation import Start, go_on, start_at
 from src.training.cost_estimate import plan_of, print_cost_estimate
-from src.training.loggers import Csv
+from src.training.log_interval import LogEachEpoch
+from src.training.loggers import Csv, Tolerant, Wandb
 from src.training.memory import forget_peak, peak_memory
 from src.training.profiling import measure
 from src.training.run_folder import in_own_folder
 from src.training.trainer import check_loggers, check_trainer, make_trainer
+from src.training.wandb_runs import wandb_closed
 
 MAKE = partial(instantiate, _convert_="all")
 
 
-def check_sweep(config: DictConfig) -> None:
-    """Refuse a sweep whose jobs need several processes: Lightning would start these with the command of the sweep.
-
-    Raises:
-        DenseSiamError: a job uses several devices and was not started by torchrun.
-    """
-    if config.trainer.devices not in (1, "1") and "LOCAL_RANK" not in os.environ:
-        raise DenseSiamError(
-            "a sweep over several processes needs torchrun, or each process would start the sweep anew: expected "
-            "torchrun --standalone --nproc_per_node=N -m src.train -m ... hydra.sweep.dir=DIR, found no LOCAL_RANK"
-        )
-
-
 @in_own_folder(resumes=True)
+@wandb_closed()
 def train(config: DictConfig) -> float:
     """Print the cost estimate, score the untrained network and the reference methods, train, score again, and report.
 
@@ -71,10 +60,11 @@ def train(config: DictConfig) -> float:
     resumed = {} if start is None else go_on(start, plain)
     made_from = origin(plain) | resumed
     lightning.seed_everything(plain["seed"], workers=True, verbose=False)
-    wandb.finish()  # this job must not continue the log of an earlier job of the same sweep
 
     throughput = Throughput()
-    run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", [throughput, ConfigInCheckpoint(plain, made_from)])
+    own = [throughput, ConfigInCheckpoint(plain, made_from), LogEachEpoch()]
+    run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", own)
+    check_search(run.data.val is not None)
     references = references_of(config, run.data)
     remarks = initialise(run, plain, start)
     begin_logs(run, plain, start)
@@ -171,10 +161,15 @@ def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[
 
 
 def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
-    """Write the config to every logger, and drop the rows of a resumed run's csv file that follow its checkpoint."""
+    """Write the config to every logger.
+
+    A resumed run continues its run in wandb, and loses the rows of its csv file that follow its checkpoint.
+    """
     for logger in run.trainer.loggers:
         if start is not None and isinstance(logger, Csv):
             logger.go_on_from(start.step)
+        if start is not None and start.wandb_id is not None and isinstance(logger, Wandb):
+            logger.go_on_with(start.wandb_id)
         logger.log_hyperparams(dict(plain))
 
 
@@ -222,9 +217,23 @@ def report(
     callbacks: list[Callback] = cast(Any, run.trainer).callbacks  # Lightning does not declare them
     label_free = next((each.last for each in callbacks if isinstance(each, LabelFreeMonitor)), None)
     matched = run.task.matched() if rows else None
+    log_scores(run, rows, label_free or {})
     path = output / "scores.json"
     write_scores(path, rows, described, cost, plain, made_from, label_free=label_free, matched=matched)
     print(f"{cost['steps']} steps in {cost['train_seconds']:.0f} s; {left_behind(output)}")
+
+
+def log_scores(run: Run, rows: Mapping[str, Scored], label_free: Mapping[str, float]) -> None:
+    """Give the table of scores to every logger, and as `scores/...` the last row's numbers, by which runs are compared.
+
+    Without labels, runs are compared by the label-free metrics.
+    """
+    columns, cells = tabulated(rows)
+    summary = {f"scores/{name}": value for name, value in numbers(rows["after training"]).items()} if rows else {}
+    summary |= {f"label_free/{name}": value for name, value in label_free.items()}
+    for logger in run.trainer.loggers:
+        if isinstance(logger, Tolerant):
+            logger.log_scores(columns, cells, summary, run.trainer.global_step)
 
 
 def left_behind(output: Path) -> str:

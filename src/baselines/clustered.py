@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from src.baselines.centroids import Centroids
@@ -29,6 +30,7 @@ from src.models.segmentation import CosineHead, SegmentationNetwork
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import PairTask, resolved_weights
+from src.tasks.showing import evaluating
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,15 @@ class ClusteredTask(PairTask):
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
+        self.fit_scored()
+
+    def training_picture(self, count: int) -> Image.Image | None:
+        with evaluating(self):
+            self.fit_scored()
+        return super().training_picture(count)
+
+    def fit_scored(self) -> None:
+        """Fit the clusters that are scored and deployed, unless they were fitted at just these weights."""
         if not self.scored.current:
             settings = self.clustering
             generator = torch.Generator().manual_seed(settings.seed)

@@ -29,8 +29,10 @@ WITHOUT_EFFECT = (
     "callbacks.best_by_labelled_miou",
     "callbacks.checkpoint",
     "callbacks.label_free",
+    "callbacks.optimizer",
     "callbacks.pictures",
     "callbacks.progress",
+    "callbacks.training_pictures",
     "callbacks.unreadable",
 )
 

@@ -1,11 +1,13 @@
 """The base class of all data sets: loaders of pairs of views for training, and of labelled images for scoring."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypedDict, get_args
 
 import lightning
 import torch
+from PIL import Image
 
 from src.checks import check_choice, check_int, check_made, check_seed
 from src.data.eval_datasets import ScoredImages, WholeImages
@@ -16,9 +18,12 @@ from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.views import TwoViews, ViewPairs
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
+from src.images.reading import UnreadableFileError
+from src.images.resizing import to_show
 from src.metrics import Category
 
 MOST_WORKERS = 1024
+TRIED = 5  # images in a row that are tried for one that is shown
 
 
 class Loading(TypedDict):
@@ -91,6 +96,24 @@ class TwoViewData(lightning.LightningDataModule):
     def train_image_name(self, index: int) -> str:
         """The path of a training image, for messages."""
         return self.train.image_name(index)
+
+    def spread_train_images(self, count: int, longer: int) -> list[Image.Image]:
+        """Training images to show, spread evenly over the list, always the same ones.
+
+        In place of an image that can't be read, a following one is shown; if `TRIED` in a row can't be read, none is.
+
+        Args:
+            count: how many images.
+            longer: the longer side of each in pixels, see `src.images.resizing.to_show`.
+        """
+        total, found = len(self.train), []
+        for place in range(min(count, total)):
+            stretch = range(place * total // min(count, total), (place + 1) * total // min(count, total))
+            for index in stretch[len(stretch) // 2 :][:TRIED]:
+                with suppress(UnreadableFileError):
+                    found.append(to_show(self.train.image(index), longer))
+                    break
+        return found
 
     def setup(self, stage: str) -> None:
         """List the training images before training, so that errors show early.

@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 CUT_BEYOND = 8  # an image whose longer side exceeds this multiple of its shorter side is cut before it is resized
+SHOWN_BEYOND = 2  # the same for an image that is shown beside others
 
 
 def centre_square(image: Image.Image) -> tuple[float, float, float]:
@@ -16,7 +17,7 @@ def centre_square(image: Image.Image) -> tuple[float, float, float]:
 
 def evaluation_crop(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     """Resize the shorter side to `size`, then crop the centre square, as the release's `CocoEvalDataset` does."""
-    resized = shorter_side_to(_without_ends(image), size, resample)
+    resized = shorter_side_to(_without_ends(image, CUT_BEYOND), size, resample)
     left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
     return resized.crop((left, top, left + size, top + size))
 
@@ -27,9 +28,19 @@ def shorter_side_to(image: Image.Image, size: int, resample: Image.Resampling) -
     return image.resize((width, height), resample)
 
 
-def _without_ends(image: Image.Image) -> Image.Image:
-    """Cut the ends off a very long image: an image of 1 x 10000 pixels, resized as a whole, would fill the memory."""
-    longest = CUT_BEYOND * min(image.size)
+def to_show(image: Image.Image, longer: int) -> Image.Image:
+    """Resize the longer side to `longer` pixels; an image over twice as long as wide is cut first."""
+    return ImageOps.contain(_without_ends(image, SHOWN_BEYOND), (longer, longer), Image.Resampling.BICUBIC)
+
+
+def _without_ends(image: Image.Image, beyond: int) -> Image.Image:
+    """Cut the ends off a very long image: an image of 1 x 10000 pixels, resized as a whole, would fill the memory.
+
+    Args:
+        image: the image.
+        beyond: the longer side is cut to this multiple of the shorter side.
+    """
+    longest = beyond * min(image.size)
     left, top = (max(0, side - longest) // 2 for side in image.size)
     return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
 

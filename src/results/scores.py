@@ -51,6 +51,33 @@ def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> Non
     console.print(escape(describe(protocol)), highlight=False, soft_wrap=True)
 
 
+def tabulated(rows: Mapping[str, Scored]) -> tuple[list[str], list[list[str | float | None]]]:
+    """The scores with the ends of their intervals as columns and rows, for the tables of loggers.
+
+    Returns:
+        the names of the columns, `scored` first, then each score and, where it has an interval, its two ends; and for
+        each row its label and its cells, None where a score is undefined.
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row.scores))
+    ends = {name for row in rows.values() for name in row.intervals}
+    columns = ["scored", *(part for name in names for part in (parts(name) if name in ends else (name,)))]
+    cells: list[dict[str, str | float]] = [{"scored": label, **numbers(row)} for label, row in rows.items()]
+    return columns, [[one.get(column) for column in columns] for one in cells]
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """The names of a score and of the two ends of its 95 % interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+def numbers(row: Scored) -> dict[str, float]:
+    """The scores of a row and the ends of their intervals by name, without those that are undefined."""
+    found = dict(row.scores)
+    for name, interval in row.intervals.items():
+        found |= dict(zip(parts(name)[1:], (interval.low, interval.high), strict=True))
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
 def print_difference(difference: Mapping[str, Interval]) -> None:
     """Print by how many percentage points the checkpoint is above the baseline, and whether that is significant."""
     for name in COLUMNS:

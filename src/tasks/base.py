@@ -30,6 +30,9 @@ class Data(Protocol):
     def train_image_name(self, index: int) -> str:
         """The path of a training image, for messages."""
 
+    def spread_train_images(self, count: int, longer: int) -> list[Image.Image]:
+        """The same `count` training images at each call, at most, with a longer side of `longer` pixels."""
+
     def pairs_dataloader(self, epoch: int) -> Iterable[dict[str, Any]]:
         """The batches of view pairs that this process trains on in an epoch."""
 
@@ -113,6 +116,13 @@ class Task(lightning.LightningModule):
     @abstractmethod
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         """Draw samples of the last validation; each holds the image, the target and the result of `validation_step`."""
+
+    def training_picture(self, count: int) -> Image.Image | None:
+        """Draw `count` training images, their clusters, and both together; a collective call.
+
+        None if the task predicts no clusters without labels, or no image can be read.
+        """
+        return None
 
     def pretrained_part(self) -> nn.Module:
         """The module that receives pretrained weights, from another run or another program."""

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from src.checkpoints.finite import NotFiniteError
 from src.checks import check_number
+from src.drawing.cluster_sheet import cluster_sheet
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
@@ -17,7 +19,9 @@ from src.losses import valid_mean
 from src.models.dense import DenseFeatures
 from src.tasks.base import Data
 from src.tasks.pixels import PixelTask
+from src.tasks.showing import clusters_of, evaluating
 
+SHOWN_SIDE = 360  # longer side of a training image in a picture, in pixels
 NAMED = 4  # the most images that a message names
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -78,6 +82,12 @@ class PairTask(PixelTask):
         plugin = trainer.precision_plugin
         plugin.convert_module(self)
         plugin.convert_input = lambda batch: batch
+
+    def training_picture(self, count: int) -> Image.Image | None:
+        shown, only = self.given_data().spread_train_images(count, SHOWN_SIDE), self.network.encoder.size
+        with evaluating(self), self.trainer.precision_plugin.forward_context():
+            maps = [clusters_of(image, self, self.protocol, only, self.device) for image in shown]
+        return cluster_sheet(list(zip(shown, maps, strict=True)), self.scoring.num_clusters)
 
     @abstractmethod
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:

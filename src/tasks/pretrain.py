@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from PIL import Image
 from torch import Tensor, nn
 
 from src.checks import check_choice, check_flag, check_made
@@ -110,6 +111,9 @@ class Pretrain(SiameseTask):
             "a pre-training run has learned no segmentation: take its encoder, "
             "python -m src.export ckpt_path=FILE output=encoder.pth"
         )
+
+    def training_picture(self, count: int) -> Image.Image | None:
+        return None  # the channels of pre-training's projector are no segmentation, and probes need labels
 
     def probed_network(self) -> DenseFeatures | None:
         return None

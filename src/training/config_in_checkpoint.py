@@ -1,10 +1,12 @@
-"""Every checkpoint holds the config of the run that wrote it."""
+"""Every checkpoint holds the config of the run that wrote it, and the id of the run in wandb."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+
+from src.training.loggers import Wandb
 
 
 class ConfigInCheckpoint(Callback):
@@ -22,3 +24,5 @@ class ConfigInCheckpoint(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["config"], checkpoint["origin"] = self.config, self.origin
+        ids = [logger.version for logger in trainer.loggers if isinstance(logger, Wandb)]
+        checkpoint["wandb_id"] = next(iter(ids), None)

@@ -13,6 +13,7 @@ from src.checkpoints.reading import StrangeObjectsError, read_checkpoint, read_t
 from src.errors import DenseSiamError
 from src.optim import first_region_epoch
 from src.overrides import flat, override
+from src.training.wandb_runs import check_id
 
 # The values that determine the weights: with another value, the steps before the checkpoint would have given other
 # weights. Everything else may change when a run is resumed: where the data lies and how it is read, the length, the
@@ -58,6 +59,7 @@ class Start(NamedTuple):
         config: the config that the run had, in plain containers.
         resumed: a record of each earlier time that the run was resumed, see `go_on`.
         shapes: the shape of each weight by name.
+        wandb_id: the id of the run in wandb; None if it was not logged there.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Start(NamedTuple):
     config: Mapping[str, Any]
     resumed: list[dict[str, Any]]
     shapes: Mapping[str, Sequence[int]]
+    wandb_id: str | None = None
 
 
 def start_at(path: str) -> Start:
@@ -96,10 +99,12 @@ def start_at(path: str) -> Start:
                 f"{key} in {found} is {type(checkpoint.get(key)).__name__}: expected what a run writes there; start a "
                 f"new run from its weights with {override('weights', found)}"
             )
+    wandb_id = checkpoint.get("wandb_id")
+    if wandb_id is not None:
+        check_id(f"wandb_id in {found}", wandb_id)
     shapes = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-    return Start(
-        found, step, epoch + 1, checkpoint["config"], (checkpoint.get("origin") or {}).get("resumed", []), shapes
-    )
+    resumed = (checkpoint.get("origin") or {}).get("resumed", [])
+    return Start(found, step, epoch + 1, checkpoint["config"], resumed, shapes, wandb_id)
 
 
 def is_damaged(path: str) -> bool:

@@ -1,17 +1,21 @@
 """Lightning's loggers, changed so that a logger that can't write gives one warning and does not end the training."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from wandb.sdk.wandb_run import Run
 
+from src.checks import check_flag
 from src.disk import WarnOnce, cannot_write
-from src.errors import DenseSiamError
 from src.training.csv_rows import CsvRows
+from src.training.wandb_runs import begin, check_id, new_id
+
+Rows = Sequence[Sequence[str | float | None]]
 
 
 class Tolerant(Logger):
@@ -50,6 +54,16 @@ class Tolerant(Logger):
         with self.tolerated:
             super().finalize(status)
 
+    def log_scores(self, columns: Sequence[str], rows: Rows, summary: Mapping[str, float], step: int) -> None:
+        """Log the scores of the whole run if the logger can show tables.
+
+        Args:
+            columns: names of the columns, the label of the row first.
+            rows: cells of each row, None for a score that is undefined; empty without labels.
+            summary: the values by which runs of a sweep are compared.
+            step: number of training steps.
+        """
+
 
 class Csv(Tolerant, CSVLogger):
     """Writes each row to `metrics.csv` when it is logged; a resumed run appends to the rows.
@@ -81,21 +95,78 @@ class Csv(Tolerant, CSVLogger):
 
 
 class TensorBoard(Tolerant, TensorBoardLogger):
-    """Lightning's TensorBoard logger, see `Tolerant`."""
+    """Lightning's TensorBoard logger, see `Tolerant`. The config is shown beside the scores when the run ends.
+
+    Args:
+        save_dir, name, version: the folder is `save_dir/name/version`.
+    """
+
+    def __init__(self, save_dir: str, name: str = "", version: str = "tensorboard", **options: Any) -> None:
+        super().__init__(save_dir=save_dir, name=name, version=version, default_hp_metric=False, **options)
+
+    @rank_zero_only
+    def log_scores(self, columns: Sequence[str], rows: Rows, summary: Mapping[str, float], step: int) -> None:
+        with self.tolerated:
+            if rows:
+                lines = [columns, ["---"] * len(columns), *rows]
+                table = "\n".join(f"| {' | '.join(map(shown, line))} |" for line in lines)
+                self.experiment.add_text("scores", table, step)
+            if summary:
+                self.log_hyperparams(self.hparams, dict(summary), step)
+            self.experiment.flush()
 
 
 class Wandb(Tolerant, WandbLogger):
-    """Lightning's wandb logger, see `Tolerant`.
+    """Lightning's wandb logger, see `Tolerant`. Without a key or a network, the run is kept offline.
+
+    Args:
+        save_dir: folder of wandb's own files.
+        project: the project in wandb.
+        id: the id of the run; None for a new one.
+        offline: whether the run is kept on this machine from the beginning.
+        options: of `wandb.init`, such as `name`, `group`, `job_type`, `tags` and `entity`.
 
     Raises:
-        DenseSiamError: wandb refuses to start a run when hyperparameters are logged, for instance without an API key.
+        DenseSiamError: the id is none; or wandb refuses the options when hyperparameters are logged.
     """
 
-    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
-        try:
-            super().log_hyperparams(*arguments, **options)
-        except wandb.errors.Error as error:
-            said = " ".join(str(error).split())
-            raise DenseSiamError(
-                f"wandb can't start a run: {said} Or set WANDB_MODE=offline, which keeps the run on this machine"
-            ) from None
+    def __init__(
+        self, save_dir: str, project: str = "densesiam", id: str | None = None, offline: bool = False, **options: Any
+    ) -> None:
+        super().__init__(save_dir=save_dir, project=project, id=id)
+        if id is not None:
+            check_id("logger.wandb.id", id)
+        check_flag("logger.wandb.offline", offline)
+        self.given = id is not None
+        self.options = {"dir": save_dir, "project": project, "id": id or new_id(), "resume": "allow", **options}
+        self.options |= {"mode": "offline"} if offline else {}
+        self.run: Run | None = None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run:
+        if self.run is None:
+            self.run = begin(self.options)
+        return self.run
+
+    @property
+    def version(self) -> str:
+        """The id of the run."""
+        return str(self.options["id"])
+
+    def go_on_with(self, id: str) -> None:
+        """Continue the run with this id, unless the user has given another one. Call it before anything is logged."""
+        if not self.given:
+            self.options["id"] = id
+
+    @rank_zero_only
+    def log_scores(self, columns: Sequence[str], rows: Rows, summary: Mapping[str, float], step: int) -> None:
+        with self.tolerated:
+            if rows:
+                self.log_table("scores", list(columns), [list(row) for row in rows], step=step)
+            self.experiment.summary.update(dict(summary))
+
+
+def shown(value: Any) -> str:
+    """A cell of a table as text."""
+    return f"{value:.1f}" if isinstance(value, float) else "-" if value is None else str(value)

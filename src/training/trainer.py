@@ -13,6 +13,7 @@ from src.checks import check_choice, check_flag, check_int, check_number, check_
 from src.errors import DenseSiamError
 
 MOST = {"max_epochs": 1_000_000, "max_steps": 1_000_000_000}
+LONGEST_TAG = 64  # letters of a tag in wandb
 COUNTS = {  # the lowest valid value of each
     "min_epochs": 0,
     "min_steps": 0,
@@ -104,19 +105,27 @@ def check_trainer(values: Mapping[str, Any]) -> None:
 
 
 def check_loggers(loggers: Mapping[str, Any]) -> None:
-    """Refuse names and folders of loggers that are no text; otherwise the loggers would fail when they first log.
+    """Refuse names and folders of loggers that are no text, and tags that are no list of texts.
+
+    Otherwise the loggers would fail when they first log.
 
     Args:
         loggers: configs of `conf/logger/` by name; null for a logger that is switched off.
 
     Raises:
-        DenseSiamError: a name or a folder is no text; the message names the first.
+        DenseSiamError: a value is something else; the message names the first.
     """
     for name, values in loggers.items():
-        for key in ("save_dir", "name", "project"):
+        for key in ("save_dir", "name", "project", "entity", "group", "job_type"):
             value = (values or {}).get(key)
             if value is not None and not isinstance(value, str):
                 check_text(f"logger.{name}.{key}", value, "or null")
+        tags = (values or {}).get("tags")
+        texts = isinstance(tags, list) and all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in tags)
+        if tags is not None and not texts:
+            raise DenseSiamError(
+                f"logger.{name}.tags is {tags!r}: expected a list of texts of 1 to {LONGEST_TAG} letters, [one,two]"
+            )
 
 
 def check_devices(accelerator: Any, devices: Any) -> None:
