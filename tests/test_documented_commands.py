@@ -120,7 +120,7 @@ def test_commands_of_all_kinds_and_pages_are_found() -> None:
     [
         ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder"}),
         ("pretraining.md", "task", {"Pretrain"}),
-        ("experiments.md", "task", {"Segment", "PiCIE", "IIC"}),
+        ("experiments.md", "task", {"Segment", "Pretrain", "PiCIE", "IIC"}),
     ],
 )
 def test_the_training_commands_of_a_page_are_about_its_subject(page: str, group: str, classes: set[str]) -> None:
