@@ -8,6 +8,7 @@ from difflib import get_close_matches
 COMMANDS = {
     "train": "train a network and score it",
     "evaluate": "score a checkpoint",
+    "report": "make an HTML page about a finished run",
     "export": "write the encoder of a checkpoint for use elsewhere",
 }
 LISTED = "\n".join(f"  densesiam {name:10}{what}" for name, what in COMMANDS.items())

@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from src.drawing.colours import palette
+from src.results.pages.gallery import Cluster, Gallery, Shown
+
 NAMES = ("sky", "water", "ball")
 MATCHED = {
     "head": "main",
@@ -67,3 +72,23 @@ def write_sweep(folder: Path, labelled: bool = True) -> Path:
             content["scores"]["after training"] = SCORED | {"mIoU": 10.0 * size + 2 * seed}
         write_run(place, content, overrides)
     return folder
+
+
+def picture(palette: bool = False) -> Image.Image:
+    """A small photograph, or a label map with a palette."""
+    image = Image.new("RGB", (32, 24), (90, 140, 60))
+    return image.quantize(4) if palette else image
+
+
+def gallery(names: tuple[str, ...] = NAMES, images: tuple[str, ...] = ("a.jpg", "b.jpg", "c.jpg")) -> Gallery:
+    """A gallery of classes: image k has the class k and the class 0; its IoU is 60 - 10 k."""
+    pictures = {"image": picture(), "label": picture(True), "prediction": picture(True)}
+    return Gallery(
+        kind="classes",
+        names=names,
+        colours=palette(len(names)),
+        indices=range(len(images)),
+        shown=[Shown(name, 60.0 - 10 * k, sorted({0, k}), pictures) for k, name in enumerate(images)],
+        clusters=[Cluster("cluster 0, matched to water", (1, 2, 3), 80.0, [picture()]), Cluster("1", (0, 0, 0), 0, [])],
+        predicted=9,
+    )

@@ -37,8 +37,11 @@ def test_the_commands_are_shown(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("trian", "there is no densesiam trian: did you mean densesiam train? choose one of train, evaluate, export"),
-        ("x=1", "there is no densesiam x=1: choose one of train, evaluate, export"),
+        (
+            "trian",
+            "there is no densesiam trian: did you mean densesiam train? choose one of train, evaluate, report, export",
+        ),
+        ("x=1", "there is no densesiam x=1: choose one of train, evaluate, report, export"),
     ],
 )
 def test_a_misspelt_command_is_one_line(
@@ -85,7 +88,7 @@ def test_an_installed_wheel_works_elsewhere(tmp_path: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.partition("/")[0] for name in names} == {"src"}
     below = {
-        "src": [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".json", ".gz")],
+        "src": [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".json", ".gz", ".j2")],
         "src/conf": [*(ROOT / "conf").rglob("*.yaml")],
     }
     expected = {
