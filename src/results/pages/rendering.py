@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.results.pages.embedding import address
 from src.results.scores import describe
 
 DASH = "–"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
     """Fill a template, such as `run.html.j2`."""
     environment = Environment(
-        loader=PackageLoader("src.results.pages", "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
