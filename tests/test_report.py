@@ -57,7 +57,7 @@ def test_the_page_of_a_labelled_run(folders: SimpleNamespace, capsys: pytest.Cap
     ious = [float(value) for value in re.findall(r"scene \d+ <span class=\"kind\">IoU ([\d.]+) %", page)]
     assert len(ious) == 3
     assert ious == sorted(ious, reverse=True)
-    assert re.search(r"^report: .*report\.html, 0\.\d MB$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert re.search(r"^report: .*report\.html, 0\.\d\d MB$", capsys.readouterr().out, flags=re.MULTILINE)
 
 
 def test_predictions_are_those_that_were_scored(folders: SimpleNamespace) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.assembly.gallery import labelled_gallery, unlabelled_gallery
 from src.assembly.restoring import restore
 from src.checks import check_int, check_text
-from src.disk import amount, cannot_write, write_whole
+from src.disk import cannot_write, write_whole
 from src.errors import DenseSiamError
 from src.results.pages.compare_page import compare_page
 from src.results.pages.gallery import Gallery
@@ -49,7 +49,7 @@ def report(config: DictConfig) -> Path:
         write_whole(output, lambda file: file.write(content))
     except OSError as error:
         raise cannot_write(output, error, "choose another file with output=FILE") from error
-    print(*filter(None, [remark, f"report: {output}, {amount(len(content))}"]), sep="\n")
+    print(*filter(None, [remark, f"report: {output}, {len(content) / 1e6:.2f} MB"]), sep="\n")
     return output
 
 
