@@ -234,6 +234,22 @@ def test_a_sweep_has_its_table_and_a_plot(tmp_path: Path) -> None:
     assert [one["aria-label"] for one in page.named("svg")] == ["mIoU (%) over model.num_categories: 2: 20; 4: 41"]
 
 
+@pytest.mark.parametrize(("others", "lines"), [(2, 2), (9, 0)])
+def test_other_swept_values_get_lines_of_their_own(others: int, lines: int, tmp_path: Path) -> None:
+    """Unless they are too many for a legend."""
+    for size in (2, 4):
+        for other in range(others):
+            config = {"seed": 0, "model": {"num_categories": size}, "task": {"weight": other}}
+            overrides = [f"model.num_categories={size}", f"task.weight={other}"]
+            write_run(tmp_path / f"{size}_{other}", document(config=config), overrides)
+    drawn = Elements(sweep_page(read_sweep(tmp_path))).named("svg")
+    assert [str(one["aria-label"]).partition(":")[0] for one in drawn] == [
+        "mIoU (%) over model.num_categories",
+        "mIoU (%) over task.weight",
+    ]
+    assert str(drawn[0]["aria-label"]).count("task.weight=") == 2 * lines
+
+
 def test_a_sweep_without_finished_jobs_is_a_table_of_failures(tmp_path: Path) -> None:
     for job in write_sweep(tmp_path).iterdir():
         (job / "scores.json").unlink(missing_ok=True)
