@@ -11,13 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
+from src.assembly import gallery as pictures
 from src.assembly import report as command
+from src.assembly.assemble import Run
 from src.assembly.display import evenly, short_names
-from src.assembly.gallery import Predictor, labelled_gallery, spread_over, unlabelled_gallery
+from src.assembly.gallery import Predictor, labelled_gallery, mapping_of, spread_over, unlabelled_gallery
 from src.assembly.patches import Patches
 from src.assembly.report import report
 from src.assembly.restoring import restore
 from src.assembly.train import train
+from src.evaluation.matched import Matched
 from src.results.pages.sections import matched_of
 from src.results.runs import read_run
 from tests.composing import composed
@@ -60,14 +63,22 @@ def test_the_page_of_a_labelled_run(folders: SimpleNamespace, capsys: pytest.Cap
     assert re.search(r"^report: .*report\.html, 0\.\d\d MB$", capsys.readouterr().out, flags=re.MULTILINE)
 
 
-def test_predictions_are_those_that_were_scored(folders: SimpleNamespace) -> None:
-    """The sum of the matrices behind the IoUs is the matrix in `scores.json`, and so is the share of each cluster."""
+def test_predictions_are_those_that_were_scored(folders: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum of the matrices behind the IoUs is the matrix in `scores.json`."""
+    totals: list[list[list[int]]] = []
+
+    def seen(matched: Matched | None, look: Predictor, total: torch.Tensor, run: Run) -> torch.Tensor:
+        totals.append(total.tolist())
+        return mapping_of(matched, look, total, run)
+
+    monkeypatch.setattr(pictures, "mapping_of", seen)
     run = read_run(folders.labelled)
     matched = matched_of(run)
     assert matched is not None
     restored = restore(folders.labelled / command.CHECKPOINT, composed(folders.labelled, "run=x", name="report"))
     gallery = labelled_gallery(restored, matched, 5)
     again = labelled_gallery(restored, None, 5)
+    assert totals == [matched.confusion] * 2
     assert [one.iou for one in gallery.shown] == [one.iou for one in again.shown]
     assert gallery.predicted == 5
     assert sorted(gallery.indices) == list(range(5))
