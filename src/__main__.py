@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a network and score it",
     "evaluate": "score a checkpoint",
     "predict": "write label maps and overlays of images",
+    "report": "make an HTML page about a finished run",
     "export": "write a checkpoint for use in other programs",
     "app": "segment photographs in the browser",
 }

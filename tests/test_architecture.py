@@ -208,7 +208,7 @@ def test_checker_catches_a_cycle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "evaluate", "export", "__main__"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "export", "report", "__main__"])
 def test_help_needs_no_torch(command: str) -> None:
     """What a command does is imported when it begins, not before: help and misspelt names then answer at once."""
     code = (

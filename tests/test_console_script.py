@@ -85,7 +85,7 @@ def test_an_installed_wheel_works_elsewhere(tmp_path: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.partition("/")[0] for name in names} == {"src"}
     below = {
-        "src": [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".json", ".gz")],
+        "src": [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".json", ".gz", ".j2")],
         "src/conf": [*(ROOT / "conf").rglob("*.yaml")],
     }
     expected = {

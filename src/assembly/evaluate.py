@@ -7,18 +7,18 @@ of scores, from a linear probe on its frozen features, see `LinearlyProbed`.
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.assembly.assemble import Run, assemble, task_for
+from src.assembly.assemble import Run, task_for
+from src.assembly.restoring import assemble_again, command_groups
 from src.checkpoints.loading import fill, part_of, read_rebuildable
 from src.checkpoints.provenance import config_hash, file_record
 from src.checkpoints.reading import check_plain
-from src.checkpoints.rebuilding import rebuild, targets
+from src.checkpoints.rebuilding import targets
 from src.checks import check_filled, check_text
 from src.errors import DenseSiamError
 from src.evaluation.probing import ProbeSettings
@@ -47,15 +47,11 @@ def evaluate(config: DictConfig) -> float:
     started = time.perf_counter()
     paths = checked_paths(config)
     settings: ProbeSettings = instantiate(config.linear_probe, _convert_="all")
-    asked = command_groups(config)
-    named = targets(asked)
+    named = targets(command_groups(config))
     checkpoints = {label: read_rebuildable(path, named) for label, path in paths.items()}
     for each in checkpoints.values():
         check_plain(each.get("origin"))  # the origin is written to scores.json
-    setting = merge_overrides(checkpoints["checkpoint"]["config"], asked, config.ckpt_path)
-    make = partial(rebuild, also=named)
-    own = {"trainer": config.trainer, "callbacks": config.callbacks, "logger": {}}
-    run = assemble({**setting, **own}, make, "validate")
+    run, setting, make = assemble_again(checkpoints["checkpoint"]["config"], config, config.ckpt_path)
     if run.data.val is None:
         raise DenseSiamError(
             "the data has no labels to score: give some that have, such as data=labelled_folder data.root=DIR, or, for "
@@ -117,41 +113,3 @@ def probe_rows(run: Run, task: Task, settings: ProbeSettings) -> Mapping[str, Sc
     probe = LinearlyProbed(network, run.data.classes, settings, run.data.protocol, name=f"{task.name}_linear_probe")
     probe.prepare(run.data)
     return score(run.trainer, probe, run.data, f"{task.name}, linear probe")
-
-
-def command_groups(config: DictConfig) -> dict[str, Any]:
-    """Data, probe and protocol of the command line, unresolved, because they may refer to values of the checkpoint."""
-    unresolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
-    return {group: unresolved[group] for group in ("data", "probe", "protocol")}
-
-
-def merge_overrides(trained: dict[str, Any], asked: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The checkpoint's config with the data, probe and protocol of the command line, resolved.
-
-    Args:
-        trained: the config in the checkpoint.
-        asked: see `command_groups`.
-        path: the path of the checkpoint, for the messages.
-
-    Raises:
-        DenseSiamError: a checkpoint of pre-training gets other data but no probe, or the stored config lacks a group.
-    """
-    stored = {group: part_of(trained, group, path) for group in ("data", "probe", "protocol")}
-    wanted = {group: drop_nulls(values) for group, values in asked.items()}
-    if "_target_" in wanted["data"]:  # the user gives another data set, not other values of the stored one
-        if "_target_" in stored["probe"] and "_target_" not in wanted["probe"]:
-            raise DenseSiamError(
-                "a checkpoint of pre-training is scored on its probe set, not on data: set probe=labelled_folder "
-                "probe.root=DIR, or with data=... probe=own_labels"
-            )
-        views = part_of(stored["data"], "views", path)  # `protocol=paper` takes its size from them
-        stored["data"], wanted["data"] = {**asked["data"], "views": views}, {}
-    if "_target_" in wanted["probe"]:
-        stored["probe"] = asked["probe"]
-    setting = OmegaConf.merge(dict(trained, **stored), wanted)
-    return cast(dict[str, Any], OmegaConf.to_container(setting, resolve=True))
-
-
-def drop_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that are not None."""
-    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,24 @@
+"""The table of a sweep in the terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.results.sweeps import SCORE, Sweep, cell, columns, places
+
+SCORED, LABEL_FREE = "mIoU in percent (95 % interval, or ± over seeds)", "Label-free metrics of the last epoch"
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """Print a table with one line for each setting: its values, its scores or label-free metrics, and its folders."""
+    shown = columns(sweep)
+    table = Table(title=LABEL_FREE if shown and SCORE not in shown else SCORED, title_justify="left")
+    for name in sweep.keys:
+        table.add_column(escape(name))
+    for name in shown:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    table.add_column(f"folder in {escape(str(sweep.folder))}", overflow="fold")
+    for setting in sweep.settings:
+        numbers = [cell(setting, name) for name in shown]
+        table.add_row(*(escape(setting.values[name]) for name in sweep.keys), *numbers, escape(places(setting)))
+    Console(width=max(120, Console().width)).print(table)
