@@ -12,7 +12,7 @@ from src.monitoring.pictures import log_picture
 
 
 class TrainingPictures(Callback):
-    """After each epoch of a run that is not scored, a sheet of training images, clusters and overlays.
+    """After some epochs of a run that is not scored, the last one among them, a sheet of training images, clusters and overlays.
 
     The images are the same ones after every epoch, spread evenly over all training images. The sheet is written as PNG,
     and to the loggers that can show pictures. Methods that predict nothing without labels get no sheet.
@@ -20,18 +20,20 @@ class TrainingPictures(Callback):
     Args:
         folder: folder in which `clusters_stepSTEP.png` is written.
         num_images: how many images are shown; 0 to 1000.
+        num_sheets: how many sheets a run leaves at most; they are spread evenly over its epochs.
     """
 
-    def __init__(self, folder: str, num_images: int) -> None:
+    def __init__(self, folder: str, num_images: int, num_sheets: int) -> None:
         check_text("callbacks.training_pictures.folder", folder)
         check_int("callbacks.training_pictures.num_images", num_images, high=1000)
-        self.folder, self.num_images = Path(folder), num_images
+        check_int("callbacks.training_pictures.num_sheets", num_sheets, low=1)
+        self.folder, self.num_images, self.num_sheets = Path(folder), num_images, num_sheets
         self.tolerated = WarnOnce(f"pictures in {folder}")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # monitoring may not import the tasks; `src.tasks.base.Task` promises `is_scored` and `training_picture`
         task: Any = pl_module
-        if task.is_scored:
+        if task.is_scored or not self.is_due(trainer.current_epoch, trainer.max_epochs):
             return
         sheet = task.training_picture(self.num_images)  # all processes: methods with clusters fit them together
         if sheet is None or not trainer.is_global_zero:
@@ -42,3 +44,9 @@ class TrainingPictures(Callback):
                     log_picture(logger, "pictures/clusters", sheet, trainer.global_step)
             self.folder.mkdir(parents=True, exist_ok=True)
             sheet.save(self.folder / f"clusters_step{trainer.global_step:06d}.png")
+
+    def is_due(self, epoch: int, epochs: int | None) -> bool:
+        """Whether a sheet is drawn after an epoch, counted from 0, of a run of so many epochs (None or -1: endless)."""
+        if epochs is None or epochs <= self.num_sheets:
+            return True
+        return (epoch + 1) * self.num_sheets // epochs > epoch * self.num_sheets // epochs
