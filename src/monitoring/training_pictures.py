@@ -12,9 +12,9 @@ from src.monitoring.pictures import log_picture
 
 
 class TrainingPictures(Callback):
-    """After some epochs of a run that is not scored, the last one among them, a sheet of training images, clusters and overlays.
+    """Sheets of training images, clusters and overlays of a run that is not scored; the last epoch has one.
 
-    The images are the same ones after every epoch, spread evenly over all training images. The sheet is written as PNG,
+    The images are the same ones on every sheet, spread evenly over all training images. A sheet is written as PNG,
     and to the loggers that can show pictures. Methods that predict nothing without labels get no sheet.
 
     Args:

@@ -12,6 +12,7 @@ from src.assembly.train import train
 from src.drawing.cluster_sheet import HEADING, MARGIN, cluster_sheet, legend_entries
 from src.drawing.colours import palette
 from src.images.resizing import to_show
+from src.monitoring.training_pictures import TrainingPictures
 from src.tasks.showing import clusters_of
 from tests.composing import composed
 from tests.factories import noise_image, paper, pretrain_task, segment_task, unlabelled_data
@@ -149,9 +150,7 @@ def test_images_are_predicted_whole_at_the_side_of_the_protocol(
     ("epochs", "due"),
     [(2, [0, 1]), (8, list(range(8))), (16, [1, 3, 5, 7, 9, 11, 13, 15]), (10, [1, 2, 3, 4, 6, 7, 8, 9])],
 )
-def test_sheets_are_spread_over_the_epochs_and_the_last_one_has_one(
-    epochs: int, due: list[int], tmp_path: Path
-) -> None:
+def test_sheets_are_spread_over_the_epochs(epochs: int, due: list[int], tmp_path: Path) -> None:
     pictures = TrainingPictures(str(tmp_path), 8, 8)
     assert [epoch for epoch in range(epochs) if pictures.is_due(epoch, epochs)] == due
     assert all(pictures.is_due(epoch, unlimited) for epoch in range(3) for unlimited in (None, -1))
