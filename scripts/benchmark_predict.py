@@ -10,6 +10,7 @@ import os
 import statistics
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, before torch is imported
@@ -17,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, befor
 import torch
 
 from src.console import hush_libraries
-from src.prediction.files import Files, Loading, predict_files
+from src.prediction.files import Work, predict_files
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
 from src.prediction.results import Results
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a checkpoint of a segmentation run")
     parser.add_argument("folder", help="a folder of images")
     parser.add_argument("--side", type=int, default=None, help="shorter side for the network, in pixels")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--num-threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-overlays", action="store_true", help="write label maps only")
     asked = parser.parse_args()
@@ -47,28 +48,25 @@ def main() -> None:
 
     segmenter = load(asked.checkpoint)
     settings = segmenter.settings(side=asked.side)
-    loading = Loading(asked.batch_size, asked.num_workers)
     with tempfile.TemporaryDirectory() as folder:
         listed = list_inputs(asked.folder, Path(folder))
         paths = {place: listed.root / name for place, name in enumerate(listed.names)}
-        names = result_names(listed.names)
         results = Results(Path(folder), segmenter.clusters[settings.head], not asked.no_overlays, with_arrays=False)
-        prepared: list[torch.Tensor] = []
-        for items in Loading(asked.batch_size, 0).batches(Files(paths, settings)):
-            shapes = {item.prepared.shape for item in items if not item.error}
-            prepared += [
-                torch.stack([item.prepared for item in items if not item.error and item.prepared.shape == shape])
-                for shape in sorted(shapes)
-            ]
-        images = sum(len(batch) for batch in prepared)
+        work = Work(segmenter, settings, paths, result_names(listed.names), results, ())
+        prepared = [work.read(place).prepared for place in paths]
+        prepared.sort(key=lambda image: tuple(image.shape))
+        alike = [list(group) for _, group in groupby(prepared, key=lambda image: image.shape)]
+        size = asked.batch_size
+        batches = [torch.stack(group[start : start + size]) for group in alike for start in range(0, len(group), size)]
+        images = len(prepared)
         alone, whole = [], []
         for _ in range(asked.rounds):
-            alone.append(images / bare(segmenter, prepared))
+            alone.append(images / bare(segmenter, batches))
             started = time.perf_counter()
-            predict_files(segmenter, settings, paths, names, results, (), loading, lambda done: None)
+            predict_files(work, size, asked.num_threads, lambda done: None)
             whole.append(images / (time.perf_counter() - started))
     ratios = [one / other for one, other in zip(whole, alone, strict=True)]
-    threads = f"{torch.get_num_threads()} threads, {asked.num_workers} reading processes"
+    threads = f"{torch.get_num_threads()} threads alone, {asked.num_threads} in src.predict, batches of {size}"
     print(f"{images} images, side {settings.side}, {threads}")
     for name, values in (("network alone, images/s", alone), ("src.predict, images/s", whole), ("ratio", ratios)):
         print(f"{name}: {min(values):.2f} {statistics.median(values):.2f} {max(values):.2f} (minimum, median, maximum)")

@@ -43,7 +43,7 @@ def command(run: Trained, photos: Path, tmp_path: Path) -> Predict:
     """Runs the command on the photos with these values; returns the number of failures."""
 
     def call(*values: str) -> int:
-        fixed = [f"ckpt_path='{run.folder}/checkpoints/last.ckpt'", "num_workers=0"]
+        fixed = [f"ckpt_path='{run.folder}/checkpoints/last.ckpt'", "num_threads=1"]
         fixed += [f"{key}='{path}'" for key, path in (("input", photos), ("output", tmp_path / "out"))]
         given = [value for value in fixed if value.partition("=")[0] not in {one.partition("=")[0] for one in values}]
         return predict(composed(*given, *values))
@@ -120,9 +120,9 @@ def test_results_are_skipped_or_redone(command: Predict, tmp_path: Path, capsys:
     assert command("side=48", "overwrite=true") == 0
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_broken_files_are_named_and_the_others_are_predicted(
-    command: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+    command: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], threads: int
 ) -> None:
     whole = (photos / "a.jpg").read_bytes()
     (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -133,7 +133,7 @@ def test_broken_files_are_named_and_the_others_are_predicted(
     os.mkfifo(photos / "pipe.jpg")
     (photos / "lost.jpg").symlink_to("nowhere")
     broken = {"cut.jpg", "empty.png", "text.jpg", "wide.png", "dot.png", "pipe.jpg", "lost.jpg"}
-    assert command(f"num_workers={workers}") == len(broken)
+    assert command(f"num_threads={threads}") == len(broken)
     assert len(files(tmp_path / "out" / "clusters")) == 3
     listed = (tmp_path / "out" / "failed.txt").read_text(encoding="utf-8").splitlines()
     assert {line.partition("\t")[0] for line in listed} == broken
@@ -159,7 +159,7 @@ def test_one_image_and_a_pattern(command: Predict, photos: Path, tmp_path: Path)
         ("head=third", "head"),
         ("side=huge", "side"),
         ("batch_size=0", "batch_size"),
-        ("num_workers=-1", "num_workers"),
+        ("num_threads=0", "num_threads"),
         ("device=tpu", "device"),
         ("flip=3", "flip"),
         ("overwrite=3", "overwrite"),
@@ -177,10 +177,10 @@ def test_an_output_that_cannot_be_written(command: Predict, tmp_path: Path) -> N
     refusal(lambda: command(f"output='{tmp_path}/file'"), "file")
 
 
-def test_memory_is_bounded_by_the_number_of_pending_results(
+def test_memory_does_not_grow_with_the_number_of_images(
     command: Predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images that wait to be written are counted: never more than two batches and the one at hand."""
+    """Label maps that are not written yet are counted: never more than those of a batch for each thread."""
     alive, most = set(), [0]
     made, write = Result.__new__, Results.write
 
@@ -198,5 +198,5 @@ def test_memory_is_bounded_by_the_number_of_pending_results(
     monkeypatch.setattr(Results, "write", written)
     for place in range(30):
         noise_image(16, 16, place).save(photos / f"{place}.png")
-    command("batch_size=2")
-    assert 0 < most[0] <= 3 * 2 + 1
+    command("batch_size=2", "num_threads=3")
+    assert 0 < most[0] <= 3 * 2

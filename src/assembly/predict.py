@@ -1,10 +1,11 @@
-"""Predicts the files of a folder with a checkpoint: reads in loader processes, predicts here, writes in threads."""
+"""Predicts the files of a folder with a checkpoint: label maps, overlays, a legend and a summary."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,12 +14,13 @@ from src.checkpoints.provenance import file_hash
 from src.checks import check_flag, check_int, check_text
 from src.errors import DenseSiamError
 from src.prediction.devices import device_of
-from src.prediction.files import Loading, predict_files
+from src.prediction.files import Work, predict_files
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
 from src.prediction.results import FAILED, LEGEND, SUMMARY, Results
 
 MOST_COLOURS = 256  # of a PNG with a palette
+MOST_THREADS = 16
 SHOWN = 100  # failures in the terminal
 
 
@@ -54,9 +56,10 @@ def predict(config: DictConfig) -> int:
     there = {place for place, name in enumerate(names) if not config.overwrite and results.exist(name)}
     waiting = [place for place in range(len(names)) if place not in there]
     paths = {place: listed.root / listed.names[place] for place in waiting}
-    loading = Loading(config.batch_size, config.num_workers)
+    work = Work(segmenter, settings, paths, names, results, wanted)
+    num_threads = config.num_threads or min(MOST_THREADS, torch.get_num_threads())
     with shown_progress(len(waiting)) as progress:
-        rows, failed = predict_files(segmenter, settings, paths, names, results, wanted, loading, progress)
+        rows, failed = predict_files(work, config.batch_size, num_threads, progress)
     seconds = time.perf_counter() - started
     rows |= {place: results.written_before(names[place]) for place in there}
     by_name = {listed.names[place]: rows[place] for place in sorted(rows)}
@@ -79,7 +82,8 @@ def check_values(config: DictConfig) -> None:
     for key in ("overlays", "probabilities", "features", "overwrite"):
         check_flag(key, config[key])
     check_int("batch_size", config.batch_size, low=1, high=4096)
-    check_int("num_workers", config.num_workers, high=1024)
+    if config.num_threads is not None:
+        check_int("num_threads", config.num_threads, low=1, high=1024, otherwise="or null for one per core")
 
 
 def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:

@@ -1,17 +1,17 @@
-"""Prediction of many files: they are read in loader processes, predicted in batches, and written in threads."""
+"""Prediction of many files: threads read, predict and write batches of them side by side."""
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from src.errors import DenseSiamError
 from src.images.reading import UnreadableFileError
@@ -21,126 +21,134 @@ from src.prediction.maps import Settings, dense, upsample_labels
 from src.prediction.results import Result, Results, Row
 from src.prediction.segmenter import Segmenter, as_array, prepare
 
-WRITERS = 2  # threads
-
 
 class Item(NamedTuple):
-    """An image as a loader process has read it.
-
-    Attributes:
-        place: its place in the list of names.
-        image: (H, W, 3) uint8.
-        prepared: (3, h, w) uint8, what the network sees.
-        error: why it could not be read; then the others are empty.
-    """
+    """A file that was read: its place in the list, the image, and what the network sees of it, (3, h, w) uint8."""
 
     place: int
-    image: Tensor
+    image: Image.Image
     prepared: Tensor
-    error: str = ""
 
 
-class Files(Dataset[Item]):
-    """Image files, by their places in a list of names."""
+class Done(NamedTuple):
+    """What came of some files, by their places: the row of the summary, or the error."""
 
-    def __init__(self, paths: Mapping[int, Path], settings: Settings) -> None:
-        self.paths, self.places, self.settings = paths, list(paths), settings
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Item:
-        place = self.places[index]
-        try:
-            image = as_image(self.paths[place])
-        except UnreadableFileError as error:  # its message has the path
-            return Item(place, torch.empty(0), torch.empty(0), str(error))
-        except DenseSiamError as error:
-            return Item(place, torch.empty(0), torch.empty(0), f"{self.paths[place]}: {error}")
-        return Item(place, torch.from_numpy(np.array(image)), to_tensor(prepare(image, self.settings)))
+    rows: dict[int, Row]
+    failed: dict[int, str]
 
 
-class Loading(NamedTuple):
-    """How files are read: how many at once, and by how many processes."""
+class Work(NamedTuple):
+    """The prediction of one batch of files, from reading to writing.
 
-    batch_size: int
-    num_workers: int
-
-    def batches(self, files: Files) -> Iterable[list[Item]]:
-        """The files in lists of `batch_size`."""
-        workers = min(self.num_workers, len(files))
-        return DataLoader(files, self.batch_size, num_workers=workers, collate_fn=list) if len(files) else ()
-
-
-def predict_files(
-    segmenter: Segmenter,
-    settings: Settings,
-    paths: Mapping[int, Path],
-    names: Sequence[str],
-    results: Results,
-    wanted: Collection[str],
-    loading: Loading,
-    progress: Callable[[int], None],
-) -> tuple[dict[int, Row], dict[int, str]]:
-    """Predict files and write their results. No file stops the others, and memory does not grow with their number.
-
-    Args:
+    Attributes:
         segmenter, settings: predict.
         paths: the files by their places.
-        names: the name of the results of each place, see `result_names`.
+        names: the name of the results of each place, see `src.prediction.listing.result_names`.
         results: writes the results.
         wanted: what is written besides label maps and overlays: `probabilities`, `features`.
-        loading: how files are read.
-        progress: is told how many further files were done.
+    """
 
-    Returns:
-        The row of the summary of each predicted file, and the error of each other file, by their places.
+    segmenter: Segmenter
+    settings: Settings
+    paths: Mapping[int, Path]
+    names: Sequence[str]
+    results: Results
+    wanted: Collection[str]
+
+    def run(self, places: Sequence[int]) -> Done:
+        """Predict the files at some places. A file that can't be predicted does not stop the others.
+
+        Raises:
+            DenseSiamError: a result can't be written.
+        """
+        done = Done({}, {})
+        items = []
+        for place in places:
+            try:
+                items.append(self.read(place))
+            except UnreadableFileError as error:  # its message has the path
+                done.failed[place] = str(error)
+            except DenseSiamError as error:
+                done.failed[place] = f"{self.paths[place]}: {error}"
+        items.sort(key=lambda item: tuple(item.prepared.shape))
+        for _, group in groupby(items, key=lambda item: item.prepared.shape):
+            alike = list(group)
+            try:
+                found = list(self.predict(alike))
+            except DenseSiamError as error:  # the network takes only other sizes
+                done.failed.update((item.place, f"{self.paths[item.place]}: {error}") for item in alike)
+                continue
+            for item, result in zip(alike, found, strict=True):
+                done.rows[item.place] = self.results.write(self.names[item.place], result)
+        return done
+
+    def read(self, place: int) -> Item:
+        """Read a file.
+
+        Raises:
+            UnreadableFileError, DenseSiamError: see `as_image`.
+        """
+        image = as_image(self.paths[place])
+        return Item(place, image, to_tensor(prepare(image, self.settings)))
+
+    @torch.inference_mode()
+    def predict(self, items: Sequence[Item]) -> Iterator[Result]:
+        """The results of images whose prepared sizes are the same."""
+        batch = torch.stack([item.prepared for item in items]).to(self.segmenter.device)
+        features, logits = dense(self.segmenter.network, batch, self.settings, "features" in self.wanted)
+        for place, item in enumerate(items):
+            clusters = as_array(upsample_labels(logits[place], item.image.size[::-1]), logits.shape[1])
+            arrays: dict[str, Any] = {}
+            if "probabilities" in self.wanted:
+                arrays["probabilities"] = logits[place].float().softmax(0).half().cpu().numpy()
+            if features is not None:
+                arrays["features"] = features[place].half().cpu().numpy()
+            yield Result(item.image, clusters, arrays)
+
+
+def predict_files(work: Work, batch_size: int, num_threads: int, progress: Callable[[int], None]) -> Done:
+    """Predict files and write their results. Memory does not grow with the number of files.
+
+    Each thread reads, predicts and writes batches of its own. On a CPU, this takes less time than a network whose
+    operations are each split among all cores: these wait for the slowest core, which at the same time reads or writes.
+
+    Args:
+        work: see `Work`.
+        batch_size: how many files a thread takes at once.
+        num_threads: number of threads.
+        progress: is told how many further files were done.
 
     Raises:
         DenseSiamError: a result can't be written.
     """
-    rows: dict[int, Row] = {}
-    failed: dict[int, str] = {}
-    pending: deque[tuple[int, Future[Row]]] = deque()
-    with ThreadPoolExecutor(WRITERS) as writers:
-        for items in loading.batches(Files(paths, settings)):
-            for place, found in predicted(segmenter, settings, items, wanted):
-                if isinstance(found, str):
-                    failed[place] = found
-                else:
-                    pending.append((place, writers.submit(results.write, names[place], found)))
-                while len(pending) > 2 * loading.batch_size:  # otherwise images would collect in memory
-                    done, future = pending.popleft()
-                    rows[done] = future.result()
-            progress(len(items))
-        rows |= {place: future.result() for place, future in pending}
-    return rows, failed
+    whole = Done({}, {})
+    pending: deque[Future[Done]] = deque()
+
+    def take() -> None:
+        done = pending.popleft().result()
+        whole.rows.update(done.rows)
+        whole.failed.update(done.failed)
+        progress(len(done.rows) + len(done.failed))
+
+    with shared_cores(num_threads), ThreadPoolExecutor(num_threads) as threads:
+        places = list(work.paths)
+        for start in range(0, len(places), batch_size):
+            pending.append(threads.submit(work.run, places[start : start + batch_size]))
+            if len(pending) > 2 * num_threads:  # batches wait, not their images
+                take()
+        while pending:
+            take()
+    return whole
 
 
-@torch.inference_mode()
-def predicted(
-    segmenter: Segmenter, settings: Settings, items: list[Item], wanted: Collection[str]
-) -> Iterator[tuple[int, Result | str]]:
-    """The result of each item by its place, or the error of an item that can't be predicted.
-
-    Items of the same size are predicted together.
-    """
-    yield from ((item.place, item.error) for item in items if item.error)
-    readable = sorted((item for item in items if not item.error), key=lambda item: tuple(item.prepared.shape))
-    for _, group in groupby(readable, key=lambda item: item.prepared.shape):
-        alike = list(group)
-        batch = torch.stack([item.prepared for item in alike]).to(segmenter.device)
-        try:
-            features, logits = dense(segmenter.network, batch, settings, "features" in wanted)
-        except DenseSiamError as error:  # a network that takes only other sizes
-            yield from ((item.place, str(error)) for item in alike)
-            continue
-        for place, item in enumerate(alike):
-            size = (item.image.shape[0], item.image.shape[1])
-            clusters = as_array(upsample_labels(logits[place], size), logits.shape[1])
-            arrays: dict[str, Any] = {}
-            if "probabilities" in wanted:
-                arrays["probabilities"] = logits[place].float().softmax(0).half().cpu().numpy()
-            if features is not None:
-                arrays["features"] = features[place].half().cpu().numpy()
-            yield item.place, Result(Image.fromarray(item.image.numpy()), clusters, arrays)
+@contextmanager
+def shared_cores(num_threads: int) -> Iterator[None]:
+    """Divide torch's cores among so many threads, and silence warnings in all of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // num_threads))
+    try:
+        with warnings.catch_warnings():  # the filters belong to the process: threads can't each have their own
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_num_threads(before)

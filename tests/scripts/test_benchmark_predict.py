@@ -17,7 +17,7 @@ def test_both_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     for place in range(3):
         noise_image(40, 30 + place, place).save(tmp_path / f"{place}.png")
     checkpoint = str(run.folder / "checkpoints" / "last.ckpt")
-    options = ["--rounds", "2", "--num-workers", "0"]
+    options = ["--rounds", "2", "--num-threads", "1"]
     monkeypatch.setattr(sys, "argv", ["benchmark_predict.py", checkpoint, f"{tmp_path}/*.png", *options])
     capsys.readouterr()
     main()
