@@ -9,7 +9,7 @@ COMMANDS = {
     "train": "train a network and score it",
     "evaluate": "score a checkpoint",
     "predict": "write label maps and overlays of images",
-    "export": "write the encoder of a checkpoint for use elsewhere",
+    "export": "write a checkpoint's encoder or network for other programs",
 }
 LISTED = "\n".join(f"  densesiam {name:10}{what}" for name, what in COMMANDS.items())
 USAGE = f"{LISTED}\n\nWhat can be set: densesiam train --help. An example: densesiam train experiment=demo"

@@ -30,7 +30,9 @@ def resized(images: Tensor, multiple: int) -> Tensor:
     Images whose sides are multiples already are returned unchanged.
     """
     size = (nearest_multiple(images.shape[2], multiple), nearest_multiple(images.shape[3], multiple))
-    if size == tuple(images.shape[2:]):
+    # A graph that is traced for images of all sizes can't have this branch. Resizing to the same size changes nothing.
+    is_symbolic = any(isinstance(side, torch.SymInt) for side in images.shape)
+    if not is_symbolic and size == tuple(images.shape[2:]):
         return images
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 

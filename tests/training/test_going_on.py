@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 from src.assembly.evaluate import evaluate
@@ -142,6 +141,6 @@ def test_a_damaged_checkpoint_is_refused_with_the_one_before(what: str, straight
     commands = {
         "load": lambda: load(last),
         "evaluate": lambda: evaluate(composed(tmp_path / "out", f"ckpt_path={last}", name="evaluate")),
-        "export": lambda: export(OmegaConf.create({"ckpt_path": str(last), "output": "e.pth", "overwrite": False})),
+        "export": lambda: export(composed(tmp_path, f"ckpt_path={last}", "output=e.pth", name="export")),
     }
     refusal(commands[what], f"{last} is damaged", f"the checkpoint before it is {tmp_path / 'previous.ckpt'}")
