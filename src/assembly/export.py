@@ -31,7 +31,7 @@ from src.overrides import override, spelled
 from src.results.scores import environment
 
 PREFIX = "network.encoder.backbone."
-OF_BACKBONE = {"torchvision": to_torchvision.write, "timm": to_timm.write, "detectron2": to_detectron2.write}
+OF_BACKBONE = {"torchvision": to_torchvision.write, "detectron2": to_detectron2.write}
 
 
 def export(config: DictConfig) -> None:
@@ -46,6 +46,7 @@ def export(config: DictConfig) -> None:
             or is the checkpoint itself.
     """
     check_flag("overwrite", config.overwrite)
+    check_flag("whole_model", config.whole_model)
     check_text("ckpt_path", config.ckpt_path)
     check_text("output", config.output, "the path of a file, such as encoder.pth")
     if config.head is not None:
@@ -58,7 +59,7 @@ def export(config: DictConfig) -> None:
     if chosen in OF_NETWORK:
         record, written, title = of_network(chosen, source, output, config.head)
     else:
-        record, written, title = of_backbone(chosen, source, output, config.head)
+        record, written, title = of_backbone(chosen, source, output, config.head, config.whole_model)
     record |= {"sha256": sha256(written.content).hexdigest(), "versions": environment()["packages"]}
     described = json.dumps(record, indent=2) + "\n"
     write(dict(zip(paths, (written.content, described.encode()), strict=True)), source, config.overwrite)
@@ -78,7 +79,7 @@ def of_network(chosen: str, source: Path, output: Path, head: str | None) -> tup
 
 
 def of_backbone(
-    chosen: str | None, source: Path, output: Path, head: str | None
+    chosen: str | None, source: Path, output: Path, head: str | None, whole_model: bool
 ) -> tuple[dict[str, Any], Written, str]:
     """The encoder's weights in a format: its record, the file, and what it is in words."""
     checkpoint = read_rebuildable(source)
@@ -91,7 +92,11 @@ def of_backbone(
             "torch_export for the segmentation network"
         )
     record = record_of(checkpoint, source, encoder, chosen)
-    written = OF_BACKBONE[chosen](backbone, output, as_texts(metadata_of(checkpoint, source, encoder)))
+    metadata = as_texts(metadata_of(checkpoint, source, encoder))
+    if chosen == "timm":
+        written = to_timm.write(backbone, output, metadata, whole_model)
+    else:
+        written = OF_BACKBONE[chosen](backbone, output, metadata)
     settings = [f"{key}={spelled(value)}" for key, value in backbone.settings.items()]
     lines = [f"trained with {' '.join(settings)}: set that again, no file of weights holds it"] if settings else []
     if chosen != "detectron2":

@@ -1,9 +1,6 @@
 """The segmentation network as one ONNX file, whose graph holds the resizing and the normalisation."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from src.errors import DenseSiamError
 from src.formats.agreement import loaded, readable
 from src.formats.backbone import Written
 from src.formats.graph import Logits, check_graph, chosen_heads, smallest_side, traced
+from src.formats.quiet import quiet
 from src.models.segmentation import SegmentationNetwork
 
 OPSET = 20  # the first version has been in onnxruntime since 1.17
@@ -39,7 +37,7 @@ def write(network: SegmentationNetwork, head: str | None, output: Path, metadata
         raise DenseSiamError("format=onnx needs packages: pip install 'densesiam[onnx]'") from error
     heads = chosen_heads(network, head)
     program = traced(Logits(network, heads), network.encoder)
-    with hushed():
+    with quiet():
         made = loaded(
             lambda: torch.onnx.export(
                 program,
@@ -87,18 +85,3 @@ def strip(model: Any) -> None:
     for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Leave out what torch.onnx says about its own deprecated functions, which a user can't change."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch|onnxscript|onnx_ir")
-            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch|copyreg|onnxscript|onnx_ir")
-            yield
-    finally:
-        logger.setLevel(level)
