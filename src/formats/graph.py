@@ -72,8 +72,8 @@ def traced(model: Logits, encoder: Encoder) -> ExportedProgram:
             )
     except Exception as error:  # torch raises many kinds for a network that it can't trace
         raise DenseSiamError(
-            f"torch.export can't trace this network ({first_line(error)}): choose another encoder, or export its "
-            "encoder with format=safetensors"
+            f"torch.export can't trace this network for all sizes of images ({first_line(error)}): choose another "
+            "encoder, or export the encoder alone with format=safetensors"
         ) from error
 
 

@@ -36,12 +36,10 @@ def write(backbone: Backbone, output: Path, metadata: Mapping[str, str], whole_m
         import timm
     except ImportError as error:
         raise DenseSiamError("format=timm needs timm: pip install 'densesiam[timm]'") from error
-    options, trained, untrained = options_of(backbone), backbone.state, []
+    trained, untrained = backbone.state, []
     state: Mapping[str, Tensor] = trained
     if whole_model:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            initial: dict[str, Tensor] = timm.create_model(backbone.name, **options).state_dict()
+        initial = initial_values(backbone.name, options_of(backbone))
         names = names_in_model(trained.keys(), initial.keys())
         trained = {names[name]: value for name, value in trained.items()}
         untrained = [name for name in initial if name not in trained]
@@ -53,6 +51,16 @@ def write(backbone: Backbone, output: Path, metadata: Mapping[str, str], whole_m
     missing = [name for name in default if name not in backbone.state]
     record = {"library": "timm", "missing": missing, "untrained": untrained}
     return Written(content, record, lines(backbone, output, untrained, whole_model))
+
+
+def initial_values(name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights with which timm makes a model, always the same."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state: dict[str, Tensor] = timm.create_model(name, **options).state_dict()
+    return state
 
 
 def options_of(backbone: Backbone) -> dict[str, Any]:
