@@ -173,6 +173,7 @@ def test_what_cannot_be_written_leaves_the_old_files(tmp_path: Path, monkeypatch
             "encoder.pth': expected the path of a file that ends in .onnx for format=onnx",
         ),
         ("encoder.pth", ["format=caffe"], "format is 'caffe': choose one of torchvision, timm, detectron2"),
+        ("encoder.pth", ["whole_model=false"], "whole_model is false, but format=torchvision has no other form"),
         ("encoder.pth", ["head=main"], "head is 'main', but format=torchvision holds only the encoder"),
         ("encoder", [], "/encoder': expected the path of a file that ends in .pth, .pt, "),
         ("last.ckpt/encoder.pth", [], "File exists: "),

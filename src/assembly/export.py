@@ -91,6 +91,10 @@ def of_backbone(
             f"head is {head!r}, but format={chosen} holds only the encoder: leave head=null, or choose format=onnx or "
             "torch_export for the segmentation network"
         )
+    if not whole_model and chosen != "timm":
+        raise DenseSiamError(
+            f"whole_model is false, but format={chosen} has no other form: leave it, or set format=timm"
+        )
     record = record_of(checkpoint, source, encoder, chosen)
     metadata = as_texts(metadata_of(checkpoint, source, encoder))
     if chosen == "timm":
