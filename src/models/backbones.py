@@ -14,6 +14,7 @@ from src.checks import check_choice, check_flag, check_int
 from src.errors import DenseSiamError
 from src.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from src.models.sizes import only_size
+from src.models.timm_names import entries_of_backbone
 from src.models.weights import check_source, load_weights, state_file, torchvision_state
 
 
@@ -49,12 +50,7 @@ def resnet(
     if type(output_stride) is not int or output_stride not in (4, 8, 16, 32):
         raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 4, 8, 16 or 32")
     model = torchvision.models.get_model(name, weights=None)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.padding_mode = padding
-    for stage, stride in ((model.layer2, 8), (model.layer3, 16), (model.layer4, 32)):
-        if stride > output_stride:
-            _dilate(stage, stride // output_stride)
+    arrange(model, padding, output_stride)
     channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
     strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
     backbone = create_feature_extractor(model, [f"layer{stage + 1}" for stage in range(stages)])
@@ -63,6 +59,21 @@ def resnet(
         state = {entry: value for entry, value in torchvision_state(name, weights).items() if entry not in cut}
         load_weights(backbone, state, weights, head="fc.")
     return Encoder(backbone, channels[:stages], strides[:stages], IMAGENET_MEAN, IMAGENET_STD, frozen)
+
+
+def arrange(model: nn.Module, padding: Literal["zeros", "reflect"], output_stride: int) -> None:
+    """Give a ResNet another padding and another output stride, see `resnet`; its weights do not change.
+
+    Args:
+        model: a ResNet of torchvision, or one of timm with the same names of modules.
+        padding, output_stride: see `resnet`.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = padding
+    for name, stride in (("layer2", 8), ("layer3", 16), ("layer4", 32)):
+        if stride > output_stride:
+            _dilate(model.get_submodule(name), stride // output_stride)
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:
@@ -110,14 +121,17 @@ def timm_features(
             raise DenseSiamError(
                 f"model.encoder.out_indices is {out_indices}: expected numbers of maps, such as [1, 2, 3, 4], or null"
             )
-        options["out_indices"] = tuple(out_indices)
+    maps: dict[str, Any] = {} if out_indices is None else {"out_indices": tuple(out_indices)}
     try:
-        backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **options)
+        backbone = timm.create_model(name, pretrained=weights == "timm", features_only=True, **maps, **options)
     except Exception as error:  # timm's models check their options in different ways, or not at all
-        told = "".join(f", {key}={value}" for key, value in options.items())
+        told = "".join(f", {key}={value}" for key, value in {**options, **maps}.items())
         raise DenseSiamError(f"timm can't make {name!r} with weights={weights}{told}: {first_line(error)}") from error
     if weights not in (None, "timm"):
-        load_weights(backbone, state_file(weights), weights)
+        state, own = state_file(weights), backbone.state_dict().keys()
+        if state.keys() - own:  # a file may hold the whole model
+            state = entries_of_backbone(own, timm.create_model(name, **options).state_dict().keys(), state)
+        load_weights(backbone, state, weights)
     info: Any = backbone.feature_info
     config: Any = backbone.pretrained_cfg
     order = info.get("index")

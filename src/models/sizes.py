@@ -30,9 +30,28 @@ def resized(images: Tensor, multiple: int) -> Tensor:
     Images whose sides are multiples already are returned unchanged.
     """
     size = (nearest_multiple(images.shape[2], multiple), nearest_multiple(images.shape[3], multiple))
+    if any(isinstance(side, torch.SymInt) for side in images.shape):  # a graph is traced for images of all sizes
+        rows, columns = (
+            interpolation(side, target, images.device) for side, target in zip(images.shape[2:], size, strict=True)
+        )
+        return F.linear(F.linear(images, columns).transpose(2, 3), rows).transpose(2, 3)
     if size == tuple(images.shape[2:]):
         return images
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def interpolation(side: int, target: int, device: torch.device) -> Tensor:
+    """The matrix (target, side) that resizes one side of an image, bilinearly with antialiasing.
+
+    An exported graph has it in place of torch's function: that of onnxruntime differs by more than 1e-4. As in torch,
+    all numbers are float32. For the same size it is the identity.
+    """
+    scale = torch.scalar_tensor(side, device=device) / torch.scalar_tensor(target, device=device)
+    centres = (torch.arange(target, dtype=torch.float32, device=device) + 0.5) * scale
+    positions = torch.arange(side, dtype=torch.float32, device=device)
+    distances = (positions - centres[:, None] + 0.5) * (1 / scale.clamp(min=1))
+    weights = (1 - distances.abs()).clamp(min=0)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def maps_of(backbone: nn.Module, images: Tensor, channels_last: bool) -> list[Tensor]:

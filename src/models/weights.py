@@ -6,6 +6,8 @@ from typing import Any
 from urllib.error import URLError
 
 import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from src.checkpoints.reading import first_line, read_tensors
@@ -56,7 +58,18 @@ def torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
 
 
 def state_file(path: str | Path, alternatives: str = "") -> dict[str, Tensor]:
-    state = read_tensors(path, f"a file with a state dict{alternatives}")
+    """Read a state dict that `torch.save` or, in a file that ends in .safetensors, safetensors wrote.
+
+    Raises:
+        DenseSiamError: the file can't be read, or holds something else.
+    """
+    expected = f"a file with a state dict{alternatives}"
+    if str(path).endswith(".safetensors") and Path(path).is_file():
+        try:
+            return load_file(path)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise DenseSiamError(f"can't read {path} ({first_line(error)}): expected {expected}, complete") from error
+    state = read_tensors(path, expected)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DenseSiamError(f"{path} does not hold a plain state dict: save model.state_dict() into it")
     return state

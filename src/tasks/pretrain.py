@@ -109,7 +109,8 @@ class Pretrain(SiameseTask):
     def deployed(self) -> SegmentationNetwork:
         raise DenseSiamError(
             "a pre-training run has learned no segmentation: take its encoder, "
-            "python -m src.export ckpt_path=FILE output=encoder.pth"
+            "python -m src.export ckpt_path=FILE output=encoder.pth, with format=torchvision, timm, detectron2 or "
+            "safetensors"
         )
 
     def training_picture(self, count: int) -> Image.Image | None:

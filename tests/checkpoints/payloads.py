@@ -43,7 +43,7 @@ def python(path: Path) -> list[str]:
 
 
 def from_memory(path: Path) -> dict[str, Any]:
-    return {"_target_": "src.assembly.export.io.BytesIO", "_args_": [pickled(path)]}
+    return {"_target_": "src.formats.containers.io.BytesIO", "_args_": [pickled(path)]}
 
 
 # What a stranger may put where an encoder, a loss weight or a data set is expected; each makes the file `path`.

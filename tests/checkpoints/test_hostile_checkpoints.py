@@ -16,13 +16,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from src.assembly.evaluate import evaluate
-from src.assembly.export import export
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import CONSTRUCTORS, constructor, rebuild, targets
 from src.errors import DenseSiamError
 from src.prediction.loading import load
 from tests.checkpoints.payloads import PAYLOADS
 from tests.composing import CONF, composed
+from tests.exporting import exported
 from tests.refusals import refusal
 
 TINY = [
@@ -101,11 +101,7 @@ def use_by_evaluate(path: Path, output: Path) -> None:
 
 
 def use_by_export(path: Path, output: Path) -> None:
-    export(composed_export(path, output))
-
-
-def composed_export(path: Path, output: Path) -> Any:
-    return OmegaConf.create({"ckpt_path": str(path), "output": str(output / "encoder.pth"), "overwrite": False})
+    exported(path, output / "encoder.pth")
 
 
 USES: dict[str, Callable[[Path, Path], Any]] = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from src.models.backbones import efficientnet_lite0, resnet, timm_features
 from src.models.encoder import Encoder
-from src.models.sizes import nearest_multiple
+from src.models.sizes import interpolation, nearest_multiple, resized
 from tests.factories import images
 from tests.refusals import refusal
 
@@ -208,3 +208,16 @@ def test_a_backbone_of_one_size_says_which(name: str, options: dict[str, Any], s
 )
 def test_what_is_no_pyramid_of_an_image_is_refused(name: Any, options: dict[str, Any], parts: tuple[str, ...]) -> None:
     refusal(lambda: timm_features(name, None, frozen=True, **options), *parts)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (49, 101), (300, 20), (7, 1000), (16, 16)])
+def test_matrices_resize_as_torch_does(size: tuple[int, int]) -> None:
+    given = images(2, 3, *size)
+    expected = resized(given, 16)
+    rows, columns = (
+        interpolation(side, target, given.device) for side, target in zip(size, expected.shape[2:], strict=True)
+    )
+    found = rows @ given @ columns.T
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    if size == (48, 64):
+        assert torch.equal(rows, torch.eye(48))

@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 from src.assembly.evaluate import evaluate
-from src.assembly.export import export
 from src.assembly.train import train
 from src.prediction.loading import load
 from src.tasks.pairs import PairTask
 from tests.comparing import differences
 from tests.composing import TINY_EPOCHS, composed
+from tests.exporting import exported
 from tests.refusals import refusal
 
 TINY = (
@@ -142,6 +141,6 @@ def test_a_damaged_checkpoint_is_refused_with_the_one_before(what: str, straight
     commands = {
         "load": lambda: load(last),
         "evaluate": lambda: evaluate(composed(tmp_path / "out", f"ckpt_path={last}", name="evaluate")),
-        "export": lambda: export(OmegaConf.create({"ckpt_path": str(last), "output": "e.pth", "overwrite": False})),
+        "export": lambda: exported(last, tmp_path / "e.pth"),
     }
     refusal(commands[what], f"{last} is damaged", f"the checkpoint before it is {tmp_path / 'previous.ckpt'}")
