@@ -10,9 +10,9 @@ from src.errors import plain_errors
 
 @hydra.main(config_path=str(CONF), config_name="export", version_base="1.3")
 def main(config: DictConfig) -> None:
+    hush_libraries()  # before the import, which may make matplotlib report that it lists the fonts
     from src.assembly.export import export  # late: help and misspelt names need no torch
 
-    hush_libraries()
     with plain_errors():
         export(config)
 
