@@ -38,7 +38,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], keep: Callable[
     part = Path(f"{path}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # a link of this name, which a stranger may have left, is not followed
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -88,7 +88,7 @@ def gallery(names: tuple[str, ...] = NAMES, images: tuple[str, ...] = ("a.jpg", 
         names=names,
         colours=palette(len(names)),
         indices=range(len(images)),
-        shown=[Shown(name, 60.0 - 10 * k, sorted({0, k}), pictures) for k, name in enumerate(images)],
+        shown=[Shown(name, 60.0 - 10 * k, sorted({0, k}), pictures, name) for k, name in enumerate(images)],
         clusters=[Cluster("cluster 0, matched to water", (1, 2, 3), 80.0, [picture()]), Cluster("1", (0, 0, 0), 0, [])],
         predicted=9,
     )

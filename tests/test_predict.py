@@ -200,3 +200,73 @@ def test_memory_does_not_grow_with_the_number_of_images(
         noise_image(16, 16, place).save(photos / f"{place}.png")
     command("batch_size=2", "num_threads=3")
     assert 0 < most[0] <= 3 * 2
+
+
+def test_results_of_other_images_are_not_taken_for_these(command: Predict, photos: Path, tmp_path: Path) -> None:
+    command()
+    other = tmp_path / "others"
+    other.mkdir()
+    noise_image(48, 40, 9).save(other / "a.png")
+    refusal(lambda: command(f"input='{other}'"), "results of other images")
+
+
+def test_a_changed_image_is_predicted_again(command: Predict, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command()
+    noise_image(48, 40, 9).save(photos / "new.png")
+    os.utime(photos / "new.png", (0, 0))  # a copy may keep an old time
+    (photos / "new.png").replace(photos / "a.png")
+    command()
+    assert "1 images in" in capsys.readouterr().out
+
+
+def test_results_that_are_older_than_the_record_are_predicted_again(
+    command: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`overwrite=true` with other settings, interrupted: what the first settings left is not taken over later."""
+    command()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("src.assembly.predict.predict_files", interrupted)
+        command("side=48", "overwrite=true")
+    capsys.readouterr()
+    command("side=48")
+    assert "3 images in" in capsys.readouterr().out
+
+
+def interrupted(*_: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_a_damaged_result_is_predicted_again(
+    command: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("overlays=false")
+    (tmp_path / "out" / "clusters" / "a.png.png").write_bytes(b"damaged")
+    capsys.readouterr()
+    assert command("overlays=false") == 0
+    assert "1 images in" in capsys.readouterr().out
+
+
+def test_strange_names(command: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is not UTF-8, one with a control code, one that is too long for a result, and a folder in its place."""
+    image = (photos / "a.png").read_bytes()
+    (photos / os.fsdecode(b"gr\xfcn.png")).write_bytes(image)
+    (photos / "x\x1b[31m\n.png").write_text("no image")
+    long = f"{'l' * 250}.png"
+    (photos / long).write_bytes(image)
+    (photos / "f.png").mkdir()
+    (photos / "f.png" / "inner.jpg").write_bytes(image)
+    (photos / "f.jpg").write_bytes(image)
+    assert command("overlays=false") in (2, 3)  # the folder or the file of that name is written first
+    assert "gr\\udcfcn.png" in (tmp_path / "out" / "summary.csv").read_text(encoding="utf-8")
+    listed = (tmp_path / "out" / "failed.txt").read_text(encoding="utf-8").splitlines()
+    assert all(line.isprintable() for text in listed for line in text.split("\t"))
+    assert any(line.startswith(long) for line in listed)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_link_in_place_of_a_part_is_not_followed(command: Predict, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "victim").write_text("kept")
+    (tmp_path / "out" / "summary.csv.part").symlink_to(tmp_path / "victim")
+    assert command() == 0
+    assert (tmp_path / "victim").read_text() == "kept"

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from src.prediction.segmenter import Segmenter
 
 BUTTONS = ["download", "fullscreen"]  # without the one that sends pictures elsewhere
 LARGEST_FILE = "200mb"
+KEPT = 3600  # seconds for which a label map can be downloaded
 
 
 class Shown(NamedTuple):
@@ -136,6 +138,9 @@ def segmented(segmenter: Segmenter, path: Path, folder: Path, head: str, side: i
     shares = np.bincount(labels.ravel(), minlength=len(found.names)) / labels.size
     present = [place for place in np.argsort(-shares, kind="stable") if shares[place]]
     lines = [found.line(int(place), shares[place]) for place in present]
+    for old in folder.iterdir():
+        if old.stat().st_mtime < time.time() - KEPT:
+            old.unlink(missing_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix="clusters_", suffix=".png", delete=False) as file:
         indices.save(file, "PNG")
     drawn = legend(found.palette[present], lines, found.note)

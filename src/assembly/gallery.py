@@ -99,7 +99,7 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
         maps = {"label": sample["label"], "prediction": mapping[clusters]}
         pictures = {"image": photo} | {key: picture(value, colours, photo) for key, value in maps.items()}
         present = matrices[index].sum(dim=1).nonzero().flatten().tolist()
-        return Shown(name, ious[index], present, pictures)
+        return Shown(name, ious[index], present, pictures, run.data.val.image_name(index))
 
     names = short_names([run.data.val.image_name(index) for index in shown_indices])
     return Gallery(
@@ -144,7 +144,8 @@ def unlabelled_gallery(run: Run, count: int, sample: int) -> Gallery:
         share = torch.bincount(clusters.flatten(), minlength=look.num_clusters) / clusters.numel()
         drawn = picture(clusters, colours, photo)
         pictures = {"image": photo, "clusters": drawn, "overlay": overlay(photo, drawn)}
-        return Shown(name, None, (share >= VISIBLE).nonzero().flatten().tolist(), pictures)
+        visible = (share >= VISIBLE).nonzero().flatten().tolist()
+        return Shown(name, None, visible, pictures, images.image_name(index))
 
     indices = evenly(found, count)
     names = short_names([images.image_name(index) for index in indices])

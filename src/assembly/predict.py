@@ -49,19 +49,27 @@ def predict(config: DictConfig) -> int:
     wanted = [kind for kind in ("probabilities", "features") if config[kind]]
     results = Results(output, segmenter.clusters[settings.head], config.overlays, bool(wanted))
     named = segmenter.clusters[settings.head].names
-    record = {"checkpoint": file_hash(config.ckpt_path), "names": named, **settings._asdict(), "arrays": wanted}
+    record = {"input": str(listed.root.resolve()), "checkpoint": file_hash(config.ckpt_path), "names": named}
+    record |= {**settings._asdict(), "arrays": wanted}
     results.begin(record, config.overwrite)
 
     started = time.perf_counter()
-    there = {place for place, name in enumerate(names) if not config.overwrite and results.exist(name)}
+    sources = [listed.root / name for name in listed.names]
+    there = {}
+    for place, source in enumerate(sources):
+        before = None
+        if not config.overwrite and results.exist(names[place], source):
+            before = results.written_before(names[place])
+        if before is not None:
+            there[place] = before
     waiting = [place for place in range(len(names)) if place not in there]
-    paths = {place: listed.root / listed.names[place] for place in waiting}
-    work = Work(segmenter, settings, paths, names, results, wanted)
-    num_threads = config.num_threads or min(MOST_THREADS, torch.get_num_threads())
+    work = Work(segmenter, settings, {place: sources[place] for place in waiting}, names, results, wanted)
+    most = MOST_THREADS if segmenter.device.type == "cpu" else 4  # on a GPU, they only read and write side by side
+    num_threads = config.num_threads or min(most, torch.get_num_threads())
     with shown_progress(len(waiting)) as progress:
         rows, failed = predict_files(work, config.batch_size, num_threads, progress)
     seconds = time.perf_counter() - started
-    rows |= {place: results.written_before(names[place]) for place in there}
+    rows |= there
     by_name = {listed.names[place]: rows[place] for place in sorted(rows)}
     errors = {listed.names[place]: failed[place] for place in sorted(failed)}
     results.finish(by_name, errors)

@@ -15,8 +15,8 @@ from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
 from src.images.reading import open_image, open_label
-from src.images.regular import files_in
 from src.metrics import Category
+from src.regular import files_in
 
 LAYOUT = (
     "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, as "

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from src.data.images import IGNORE_INDEX
 from src.errors import DenseSiamError
-from src.images.regular import read_text
 from src.metrics import Category
+from src.regular import read_text
 
 EXPECTED = (
     'expected a list of {"id": 0, "name": "sky", "kind": "stuff" or "thing"}, ids from 0 without a gap, each name once'

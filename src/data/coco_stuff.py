@@ -18,8 +18,8 @@ from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
 from src.images.listing import read_list
 from src.images.reading import open_image, open_label
-from src.images.regular import files_in
 from src.metrics import Category
+from src.regular import files_in
 
 LAYOUT = (
     "train2017/, val2017/ and stuffthingmaps/val2017/ (stuffthingmaps_trainval2017.zip unpacked in stuffthingmaps/)"

@@ -14,7 +14,7 @@ from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
 from src.images.formats import SUFFIXES
 from src.images.reading import open_image, open_label
-from src.images.regular import files_in
+from src.regular import files_in
 
 LAYOUT = "images/<split>/NAME.jpg|png, labels/<split>/NAME.png and classes.json"
 

@@ -17,8 +17,8 @@ from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
 from src.images.listing import read_list
 from src.images.reading import UnreadableFileError
-from src.images.regular import open_regular
 from src.metrics import Category
+from src.regular import open_regular
 
 LAYOUT = (
     "imgs/ID.mat, gt/ID.mat, unlabelled_train.txt, labelled_train.txt and labelled_test.txt, as Potsdam.tar.gz unpacks "

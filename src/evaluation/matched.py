@@ -8,6 +8,8 @@ from src.evaluation.protocol import Head
 from src.evaluation.scoring import Scoring
 from src.metrics import AnyMatching, Category, Matching
 
+LONGEST_NAME = 200  # letters
+
 
 class Matched(NamedTuple):
     """Clusters that were matched to classes. Labels were used for this and for nothing else.
@@ -65,7 +67,8 @@ def _checks(found: Matched) -> Iterator[bool]:
     clusters, classes = found.class_of_cluster, found.classes
     yield str(found.head) in get_args(Head)
     yield str(found.method) in (*get_args(Matching), "identity")
+    yield bool(classes) and bool(clusters) and all(len(one.name) <= LONGEST_NAME for one in classes)
     yield {type(one.name) for one in classes} <= {str} and {one.kind for one in classes} <= {"stuff", "thing"}
     yield all(type(one) is int and -1 <= one < len(classes) for one in clusters)
     yield len(found.confusion) == len(classes) and all(len(row) == len(clusters) for row in found.confusion)
-    yield all(type(one) is int and one >= 0 for row in found.confusion for one in row)
+    yield all(type(one) is int and 0 <= one < 2**53 for row in found.confusion for one in row)

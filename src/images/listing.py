@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from src.errors import DenseSiamError
 from src.images.file_list import FileList
 from src.images.formats import SUFFIXES
-from src.images.regular import read_text
+from src.regular import read_text
 
 
 def list_images(root: Path) -> FileList:

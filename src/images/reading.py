@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from src.errors import DenseSiamError
 from src.images.formats import FORMATS
-from src.images.regular import open_regular
+from src.regular import open_regular
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 DIM = 4096  # a 16-bit file whose values are all smaller holds 12-bit values, and would look nearly black
@@ -35,7 +35,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with _opened(path) as file:
             upright = ImageOps.exif_transpose(file)
-            return _rgb(upright, file.format)
+            return to_rgb(upright, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise UnreadableFileError(
             f"can't read the image {path} ({_said(error)}): replace or remove the file"
@@ -73,7 +73,12 @@ def _ends_in_zeros(content: BinaryIO) -> bool:
         content.seek(here)  # Pillow continues to read from here
 
 
-def _rgb(image: Image.Image, format: str | None) -> Image.Image:
+def to_rgb(image: Image.Image, format: str | None) -> Image.Image:
+    """An image of any mode as 8-bit RGB, see `open_image`.
+
+    Raises:
+        ValueError: the range of its values is unknown.
+    """
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and format == "PNG"):
         values = np.asarray(image, dtype=np.float64)
         if values.max() < DIM:

@@ -18,7 +18,7 @@ from src.images.reading import UnreadableFileError
 from src.images.resizing import to_tensor
 from src.prediction.inputs import as_image
 from src.prediction.maps import Settings, dense, upsample_labels
-from src.prediction.results import Result, Results, Row
+from src.prediction.results import Result, Results, Row, UnwritableNameError
 from src.prediction.segmenter import Segmenter, as_array, prepare
 
 
@@ -69,18 +69,29 @@ class Work(NamedTuple):
             except UnreadableFileError as error:  # its message has the path
                 done.failed[place] = str(error)
             except DenseSiamError as error:
-                done.failed[place] = f"{self.paths[place]}: {error}"
+                done.failed[place] = self.said(place, error)
         items.sort(key=lambda item: tuple(item.prepared.shape))
         for _, group in groupby(items, key=lambda item: item.prepared.shape):
             alike = list(group)
             try:
                 found = list(self.predict(alike))
             except DenseSiamError as error:  # the network takes only other sizes
-                done.failed.update((item.place, f"{self.paths[item.place]}: {error}") for item in alike)
+                done.failed.update((item.place, self.said(item.place, error)) for item in alike)
+                continue
+            except torch.OutOfMemoryError:
+                advice = "the memory of the device is too small for it: lower window, side, batch_size or num_threads"
+                done.failed.update((item.place, self.said(item.place, advice)) for item in alike)
                 continue
             for item, result in zip(alike, found, strict=True):
-                done.rows[item.place] = self.results.write(self.names[item.place], result)
+                try:
+                    done.rows[item.place] = self.results.write(self.names[item.place], result)
+                except UnwritableNameError as error:
+                    done.failed[item.place] = str(error)
         return done
+
+    def said(self, place: int, error: object) -> str:
+        """An error about a file with the file's path, on one line."""
+        return str(DenseSiamError(f"{self.paths[place]}: {error}"))
 
     def read(self, place: int) -> Item:
         """Read a file.
@@ -107,7 +118,7 @@ class Work(NamedTuple):
 
 
 def predict_files(work: Work, batch_size: int, num_threads: int, progress: Callable[[int], None]) -> Done:
-    """Predict files and write their results. Memory does not grow with the number of files.
+    """Predict files and write their results. Of each file, only a row of numbers stays in memory.
 
     Each thread reads, predicts and writes batches of its own. On a CPU, this takes less time than a network whose
     operations are each split among all cores: these wait for the slowest core, which at the same time reads or writes.

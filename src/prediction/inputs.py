@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from src.errors import DenseSiamError
-from src.images.reading import open_image
+from src.images.reading import open_image, to_rgb
 
 MOST_ELONGATED = 32  # longer side / shorter side
 SMALLEST = 8  # pixels of the shorter side
@@ -39,7 +39,7 @@ def as_image(given: Any) -> Image.Image:
     if isinstance(given, str | os.PathLike):
         image = open_image(Path(given))
     elif isinstance(given, Image.Image):
-        image = given.convert("RGB")
+        image = _of_pil(given)
     elif isinstance(given, Tensor):
         values = given.detach().cpu()
         if values.ndim != 3 or values.shape[0] not in (1, 3):
@@ -69,6 +69,14 @@ def check_shape(size: tuple[int, int]) -> None:
         raise DenseSiamError(
             f"it has {width} x {height} pixels: expected a longer side of at most {MOST_ELONGATED} times the shorter"
         )
+
+
+def _of_pil(given: Image.Image) -> Image.Image:
+    """As `open_image` reads the file of such an image."""
+    try:
+        return to_rgb(ImageOps.exif_transpose(given), given.format)
+    except (ValueError, OSError) as error:
+        raise DenseSiamError(f"can't use the image ({error}): expected 8-bit values") from error
 
 
 def _of_array(values: NDArray[Any]) -> Image.Image:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from src.errors import DenseSiamError
 from src.images.formats import SUFFIXES
 
+OWN = ("clusters", "overlays", "arrays", "legend.png")  # what `src.prediction.results` writes
+
 
 class Listed(NamedTuple):
     """Files to predict.
@@ -31,10 +33,10 @@ def list_inputs(given: str, output: Path) -> Listed:
 
     Args:
         given: a file, a folder, or a pattern with `*`, `?` and `**`.
-        output: the folder of the results; files in it are left out.
+        output: the folder of the results; the results themselves are left out.
 
     Raises:
-        DenseSiamError: nothing is found.
+        DenseSiamError: nothing is found, or a pattern leads out of its folder.
     """
     path = Path(given)
     if path.is_dir():
@@ -43,14 +45,16 @@ def list_inputs(given: str, output: Path) -> Listed:
         return Listed(path.parent, [path.name])
     elif glob.has_magic(given):
         root = _fixed_part(path)
-        found = (Path(one) for one in glob.iglob(given, recursive=True))
+        if ".." in path.relative_to(root).parts:
+            raise DenseSiamError(f"input={given} has .. after a wildcard: expected a pattern of names below a folder")
+        found = {Path(one) for one in glob.iglob(given, recursive=True)}
         names = sorted(one.relative_to(root).as_posix() for one in found if _is_image(one.name) and not one.is_dir())
     else:
         raise DenseSiamError(
             f"there is no {given}: expected input to be an image, a folder or a pattern such as DIR/*.jpg"
         )
-    inside = output.resolve()
-    names = [name for name in names if not (root / name).absolute().resolve().is_relative_to(inside)]
+    own = [(output / name).resolve() for name in OWN]
+    names = [name for name in names if not any((root / name).resolve().is_relative_to(place) for place in own)]
     if not names:
         raise DenseSiamError(f"input={given} has no images: their names end in {' '.join(SUFFIXES)}")
     return Listed(root, names)
@@ -78,6 +82,10 @@ def _fixed_part(pattern: Path) -> Path:
 
 def result_names(names: list[str]) -> list[str]:
     """The name of each file's results: the file's name without its suffix, or with it if two would be the same."""
-    stems = [name.rpartition(".")[0] for name in names]
-    several = {stem for stem, count in Counter(stem.casefold() for stem in stems).items() if count > 1}
-    return [name if stem.casefold() in several else stem for name, stem in zip(names, stems, strict=True)]
+    found = [name.rpartition(".")[0] for name in names]
+    while True:
+        counts = Counter(one.casefold() for one in found)
+        longer = [name if counts[one.casefold()] > 1 else one for name, one in zip(names, found, strict=True)]
+        if longer == found:
+            return found
+        found = longer

@@ -7,10 +7,12 @@ from typing import Any
 from src.checkpoints.loading import load_deployed, part_of
 from src.checkpoints.provenance import file_hash
 from src.checkpoints.reading import check_plain
+from src.checks import check_int
 from src.errors import DenseSiamError
 from src.evaluation.matched import Matched, read_matched
-from src.images.regular import read_text
+from src.evaluation.protocol import LARGEST
 from src.prediction.segmenter import Segmenter
+from src.regular import read_text
 
 
 def load(path: str | Path, gradients: bool = False, scores: str | Path | None = None) -> Segmenter:
@@ -37,9 +39,10 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
             raise DenseSiamError(f"the matching in {source} does not fit the network: expected one class per cluster")
     network.requires_grad_(gradients)
     config = checkpoint["config"]
-    side = part_of(config, "protocol", path).get("side")
+    side: Any = part_of(config, "protocol", path).get("side")
     if not isinstance(side, int):  # `own`
-        side = part_of(part_of(config, "data", path), "views", path)["size"]
+        side = part_of(part_of(config, "data", path), "views", path).get("size")
+        check_int(f"data.views.size in {path}", side, 1, LARGEST)
     return Segmenter(network, side, matched)
 
 
@@ -53,7 +56,7 @@ def matching_in(scores: Path, checkpoint: str | Path) -> Any:
     try:
         document = json.loads(read_text(scores))
         content, scored = document["matched"], document["origin"]["checkpoint"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DenseSiamError(f"can't read {scores} ({type(error).__name__}): {expected}") from error
     if scored != file_hash(checkpoint):
         raise DenseSiamError(f"{scores} is about another checkpoint: {expected}")

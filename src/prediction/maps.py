@@ -77,7 +77,8 @@ def dense(network: SegmentationNetwork, images: Tensor, settings: Settings, with
     def averaged(part: Tensor) -> Tensor:
         return mirror_averaged(both, part) if settings.flip else both(part)
 
-    if max(images.shape[2] - window[0], images.shape[3] - window[1]) > 0:
+    spare = (images.shape[2] - window[0], images.shape[3] - window[1])
+    if min(spare) >= 0 and max(spare) > 0:
         images = resized(images.float() / 255, multiple)
         window = only or (min(side, images.shape[2]), min(side, images.shape[3]))
         found = windowed(averaged, images, window, settings.overlap, multiple)

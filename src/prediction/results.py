@@ -1,9 +1,10 @@
 """What a prediction on files leaves: label maps, overlays, arrays, a summary, a legend and a record."""
 
 import csv
+import errno
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,16 @@ from src.drawing.colours import index_image, overlay
 from src.drawing.legend import legend
 from src.errors import DenseSiamError
 from src.prediction.clusters import Clusters
+from src.regular import open_regular, read_text
 
 RECORD, SUMMARY, FAILED, LEGEND = "predict.json", "summary.csv", "failed.txt", "legend.png"
 FORMULA = ("=", "+", "-", "@")  # with these, a spreadsheet takes a cell for a formula
+
+ABOUT_THE_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EILSEQ)
+
+
+class UnwritableNameError(DenseSiamError):
+    """A result can't be written because of its name; other results can."""
 
 
 class Result(NamedTuple):
@@ -40,7 +48,7 @@ class Row(NamedTuple):
 
     width: int
     height: int
-    pixels: Sequence[int]
+    pixels: NDArray[np.int64]
 
 
 class Results:
@@ -61,18 +69,20 @@ class Results:
         """Make the folder and write the record of the checkpoint and the settings.
 
         Raises:
-            DenseSiamError: the folder holds results of another checkpoint or other settings, and `overwrite` is false;
-                or it can't be written.
+            DenseSiamError: the folder holds results of other images, another checkpoint or other settings, and
+                `overwrite` is false; or it can't be written.
         """
         path = self.folder / RECORD
         text = json.dumps(record, indent=2) + "\n"
         try:
-            if not overwrite and path.exists() and path.read_text(encoding="utf-8") != text:
+            same = path.exists() and read_text(path) == text
+            if path.exists() and not same and not overwrite:
                 raise DenseSiamError(
-                    f"{self.folder} holds results of another checkpoint or of other settings, see {RECORD}: choose "
-                    "another output, or replace them with overwrite=true"
+                    f"{self.folder} holds results of other images, of another checkpoint or of other settings, see "
+                    f"{RECORD}: choose another output, or replace them with overwrite=true"
                 )
-            self._write(path, text.encode())
+            if not same:  # results that are older than their record are not taken for its results
+                self._write(path, text.encode())
         except (OSError, UnicodeDecodeError) as error:
             raise DenseSiamError(f"can't use the folder {self.folder} ({error}): choose another output") from error
 
@@ -80,14 +90,20 @@ class Results:
         """The path of a result of an image; `name` is one of `result_names`."""
         return self.folder / kind / f"{name}{self.suffixes[kind]}"
 
-    def exist(self, name: str) -> bool:
-        """Whether all results of an image exist."""
-        return all(self.path(kind, name).is_file() for kind in self.suffixes)
+    def exist(self, name: str, source: Path) -> bool:
+        """Whether all results of an image exist, and are newer than the image and than the record of the settings."""
+        try:
+            changed = source.stat()
+            since = max(changed.st_mtime, changed.st_ctime, (self.folder / RECORD).stat().st_mtime)
+            return all(self.path(kind, name).stat().st_mtime >= since for kind in self.suffixes)
+        except OSError:
+            return False
 
     def write(self, name: str, result: Result) -> Row:
         """Write the results of an image; each file is complete or does not exist.
 
         Raises:
+            UnwritableNameError: the name of the image can't be that of a result.
             DenseSiamError: a file can't be written.
         """
         indices = index_image(result.clusters, self.clusters.palette)
@@ -105,22 +121,17 @@ class Results:
             self._write(self.path("arrays", name), content.getvalue())
         return self._row(result.clusters)
 
-    def written_before(self, name: str) -> Row:
-        """The row of an image whose results exist.
-
-        Raises:
-            DenseSiamError: its label map can't be read.
-        """
-        path = self.path("clusters", name)
+    def written_before(self, name: str) -> Row | None:
+        """The row of an image whose results exist; None if its label map can't be read."""
         try:
-            with Image.open(path, formats=("PNG",)) as image:
-                return self._row(np.asarray(image))
-        except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-            raise DenseSiamError(f"can't read the result {path}: remove it, or set overwrite=true") from error
+            with open_regular(self.path("clusters", name)) as file, Image.open(file, formats=("PNG",)) as image:
+                return self._row(np.asarray(image)) if image.mode == "P" else None
+        except Exception:  # damaged bytes make Pillow's decoders raise nearly anything
+            return None
 
     def _row(self, clusters: NDArray[Any]) -> Row:
         counts = np.bincount(clusters.ravel(), minlength=len(self.clusters.names))
-        return Row(clusters.shape[1], clusters.shape[0], counts.tolist())
+        return Row(clusters.shape[1], clusters.shape[0], counts)
 
     def finish(self, rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
         """Write the summary, the legend and the list of failures.
@@ -139,20 +150,22 @@ class Results:
         for name, row in rows.items():
             safe = f"./{name}" if name.startswith(FORMULA) else name
             table.writerow([safe, row.width, row.height, *(f"{share:.4f}" for share in _shares([row]))])
-        self._write(self.folder / SUMMARY, content.getvalue().encode())
+        self._write(self.folder / SUMMARY, content.getvalue().encode(errors="backslashreplace"))
         lines = [self.clusters.line(place, share) for place, share in enumerate(_shares(rows.values()))]
         picture = io.BytesIO()
         legend(self.clusters.palette, lines, self.clusters.note).save(picture, "PNG")
         self._write(self.folder / LEGEND, picture.getvalue())
         (self.folder / FAILED).unlink(missing_ok=True)
         if failed:
-            text = "".join(f"{name}\t{error}\n" for name, error in failed.items())
-            self._write(self.folder / FAILED, text.encode(errors="backslashreplace"))
+            text = "".join(f"{DenseSiamError(name)}\t{error}\n" for name, error in failed.items())  # on one line each
+            self._write(self.folder / FAILED, text.encode())
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
             write_whole(path, lambda file: file.write(content))
         except OSError as error:
+            if error.errno in ABOUT_THE_NAME:
+                raise UnwritableNameError(f"can't write {path} ({error.strerror}): rename the image") from error
             raise cannot_write(path, error, "make room, or choose another output") from error
 
 

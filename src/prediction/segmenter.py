@@ -74,7 +74,9 @@ class Segmenter:
         Raises:
             DenseSiamError: see `Settings.check`.
         """
-        chosen = Settings(head or self.network.default, side or self.recommended_side, flip, window, overlap)
+        head = self.network.default if head is None else head
+        side = self.recommended_side if side is None else side
+        chosen = Settings(head, side, flip, window, overlap)
         return chosen.check(self.heads)
 
     def predict(self, images: Any, **settings: Any) -> Any:

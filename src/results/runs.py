@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from src.errors import DenseSiamError
 from src.overrides import flat
+from src.regular import read_text
 
 SCORES = "scores.json"
 PARTS = ("scores", "intervals", "protocol", "cost", "environment", "config")  # what every `scores.json` holds
@@ -41,13 +42,14 @@ def read_run(folder: Path) -> Run:
     """
     path = folder / SCORES
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise DenseSiamError(f"{folder} has no {SCORES}: expected the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DenseSiamError(f"can't read {path} ({type(error).__name__}): expected the file of a run") from error
     held = document if isinstance(document, dict) else {}
     missing = [part for part in PARTS if not isinstance(held.get(part), dict)]
+    missing += [part for part in ("label_free",) if not isinstance(held.get(part) or {}, dict)]
     missing += [row for part in ("scores", "intervals") for row in held.get(part, {}) if not _is_row(held, part, row)]
     if missing:
         raise DenseSiamError(f"{path} has no readable {missing[0]}: expected what src.train or src.evaluate writes")

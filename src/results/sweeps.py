@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 
 from src.errors import DenseSiamError
 from src.overrides import spelled
+from src.regular import read_text
 from src.results.runs import SCORES, Run, main_row, read_run
 from src.results.tables.cells import spread
 
@@ -103,7 +104,7 @@ def read_jobs(folder: Path) -> list[Job]:
 def read_overrides(folder: Path) -> dict[str, str]:
     """The overrides that Hydra has recorded for a job, spelled as `spelled` does; empty if there is no record."""
     try:
-        lines = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        lines = yaml.safe_load(read_text(folder / ".hydra" / "overrides.yaml"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return dict(read_override(str(line)) for line in lines) if isinstance(lines, list) else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.disk import write_whole
+from src.regular import open_regular
 from src.training.lightning_internals import AppendingWriter
 
 
@@ -82,8 +83,12 @@ def as_csv(columns: list[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns of a file, and its complete rows that have a number as their `step`."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    with open_regular(path) as file:
+        text = file.read().decode(errors="replace")
     whole = text[: text.rfind("\n") + 1].replace("\0", "")  # a crash of the machine may leave zero bytes
     reader = csv.DictReader(io.StringIO(whole, newline=""), restval="")
-    rows = [row for row in reader if row.get("step", "").isdecimal() and None not in row]
+    try:
+        rows = [row for row in reader if row.get("step", "").isdecimal() and None not in row]
+    except csv.Error:  # a cell of more than 131,072 letters, which no run writes
+        return [], []
     return list(reader.fieldnames or []), rows

@@ -47,6 +47,10 @@ def test_it_is_read_back(matched: Matched) -> None:
         {"confusion": [[1, 2, 3, 4]]},
         {"confusion": [[-1, 0, 0, 0]] * 3},
         {"more": 1},
+        {"classes": [], "confusion": [], "class_of_cluster": [-1] * 4},
+        {"class_of_cluster": [], "confusion": [[]] * 3},
+        {"classes": [{"name": "x" * 1000, "kind": "stuff"}] * 3},
+        {"confusion": [[10**30, 0, 0, 0]] * 3},
     ],
 )
 def test_other_values_are_refused(matched: Matched, change: dict[str, Any]) -> None:

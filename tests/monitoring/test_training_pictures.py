@@ -1,6 +1,8 @@
 """Sheets of training images and their clusters, for runs without labels."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import lightning
 import numpy as np
@@ -154,3 +156,22 @@ def test_sheets_are_spread_over_the_epochs(epochs: int, due: list[int], tmp_path
     pictures = TrainingPictures(str(tmp_path), 8, 8)
     assert [epoch for epoch in range(epochs) if pictures.is_due(epoch, epochs)] == due
     assert all(pictures.is_due(epoch, unlimited) for epoch in range(3) for unlimited in (None, -1))
+
+
+def test_a_run_that_ends_before_its_last_epoch_has_a_sheet(tmp_path: Path) -> None:
+    drawn = []
+
+    class Task:
+        is_scored = False
+
+        def training_picture(self, count: int) -> None:
+            drawn.append(count)
+
+    trainer: Any = SimpleNamespace(global_step=5, current_epoch=2, max_epochs=40, is_global_zero=True, loggers=[])
+    task: Any = Task()
+    pictures = TrainingPictures(str(tmp_path), 8, 8)
+    pictures.on_train_epoch_end(trainer, task)
+    assert drawn == []
+    pictures.on_train_end(trainer, task)
+    pictures.on_train_end(trainer, task)
+    assert drawn == [8]

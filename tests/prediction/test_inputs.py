@@ -75,3 +75,14 @@ def test_lists_and_batches_are_several_images() -> None:
     several, is_one = as_list(torch.zeros(2, 3, 9, 9))
     assert not is_one
     assert [tuple(one.shape) for one in several] == [(3, 9, 9)] * 2
+
+
+def test_a_pil_image_is_read_as_its_file_is(tmp_path: Path) -> None:
+    deep = Image.fromarray((np.arange(400, dtype=np.uint16) * 160).reshape(20, 20))
+    clear = Image.new("RGBA", (10, 10), (200, 0, 0, 0))
+    for place, image in enumerate((deep, clear)):
+        path = tmp_path / f"{place}.png"
+        image.save(path)
+        with Image.open(path) as opened:
+            assert np.array_equal(as_image(opened), as_image(path))
+    refusal(lambda: as_image(Image.fromarray(np.full((9, 9), 0.5, np.float32))), "expected 8-bit values")

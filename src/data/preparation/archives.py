@@ -21,7 +21,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from src.errors import DenseSiamError
-from src.images.regular import open_regular
+from src.regular import open_regular
 
 CHUNK = 1 << 20
 DAMAGED = (  # raised for damaged bytes; RuntimeError also for unknown encryption and compression methods

@@ -66,7 +66,7 @@ def side_by_side(names: Sequence[str], galleries: Sequence[Gallery | None]) -> l
     known = [(name, gallery) for name, gallery in zip(names, galleries, strict=True) if gallery is not None]
     if len(known) < 2:
         return []
-    shown = {name: {one.name: one for one in gallery.shown} for name, gallery in known}
+    shown = {name: {one.source: one for one in gallery.shown} for name, gallery in known}
     first = known[0][0]
     rows: list[tuple[str, dict[str, object]]] = []
     for image, one in shown[first].items():
@@ -77,5 +77,5 @@ def side_by_side(names: Sequence[str], galleries: Sequence[Gallery | None]) -> l
                 iou = others[image].iou
                 score = "" if iou is None else f", IoU {iou:.1f} %"
                 pictures[f"{name}{score}"] = others[image].pictures[last]
-            rows.append((image, pictures))
+            rows.append((one.name, pictures))
     return rows

@@ -16,12 +16,14 @@ class Shown(NamedTuple):
         iou: the mean IoU of its classes in percent; None without labels.
         groups: what the filter finds it by: the classes in its label, or, without labels, its clusters.
         pictures: by their headings, such as `image`, `label` and `prediction`; all of one size.
+        source: what tells the image from all others, such as its path.
     """
 
     name: str
     iou: float | None
     groups: Sequence[int]
     pictures: dict[str, Image.Image]
+    source: str
 
 
 class Cluster(NamedTuple):

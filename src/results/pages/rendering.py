@@ -31,8 +31,12 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 def number(value: Any, digits: int = 1) -> str:
     """A number as text; a dash for everything else."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return f"{value:,.{digits}f}" if known else DASH
+    return f"{value:,.{digits}f}" if is_number(value) else DASH
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that can be shown: finite, and within the range of floats."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def percent(value: float) -> str:

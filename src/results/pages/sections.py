@@ -1,6 +1,5 @@
 """Tables of a page, from the content of `scores.json`."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from src.disk import amount
 from src.evaluation.matched import Matched, read_matched
 from src.metrics import class_iou, matched_matrix
 from src.overrides import flat, spelled
+from src.results.pages.rendering import is_number
 from src.results.runs import Run, main_row
 from src.results.scores import COLUMNS
 
@@ -97,4 +97,4 @@ def details(document: Mapping[str, Any], part: str) -> list[tuple[str, Any]]:
 
 def finite(value: Any) -> float | None:
     """A number that is finite; None for everything else."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if is_number(value) else None

@@ -22,7 +22,7 @@ from src.data.preparation.downloads import Part
 from src.errors import DenseSiamError
 from src.images.listing import list_images, listed_images, read_list
 from src.images.reading import UnreadableFileError, open_image, open_label
-from src.images.regular import files_in, open_regular
+from src.regular import files_in, open_regular
 from tests.data.trees import cityscapes_tree, potsdam_tree
 from tests.factories import labelled_data as data_of
 from tests.refusals import refusal
