@@ -12,6 +12,7 @@ from PIL import Image
 
 from src.api import Trained, train
 from src.assembly.predict import predict
+from src.drawing.colours import index_image
 from src.prediction.results import Result, Results
 from tests.composing import CONF, TINY_EPOCHS
 from tests.factories import noise_image
@@ -106,9 +107,10 @@ def test_results_are_skipped_or_redone(command: Predict, tmp_path: Path, capsys:
     command()
     paths = [tmp_path / "out" / "clusters" / name for name in ("a.jpg.png", "a.png.png")]
     summary = (tmp_path / "out" / "summary.csv").read_text(encoding="utf-8")
-    Image.fromarray(np.zeros((40, 48), np.uint8)).save(paths[0])
+    index_image(np.zeros((40, 48), np.uint8), np.zeros((8, 3), np.uint8)).save(paths[0])
     (tmp_path / "out" / "overlays" / "a.png.png").unlink()
     paths[1].write_bytes(b"old")
+    capsys.readouterr()
     assert command() == 0
     assert "1 images in" in capsys.readouterr().out
     with Image.open(paths[0]) as kept, Image.open(paths[1]) as redone:
@@ -224,9 +226,10 @@ def test_results_that_are_older_than_the_record_are_predicted_again(
 ) -> None:
     """`overwrite=true` with other settings, interrupted: what the first settings left is not taken over later."""
     command()
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("src.assembly.predict.predict_files", interrupted)
-        command("side=48", "overwrite=true")
+        with pytest.raises(KeyboardInterrupt):
+            command("side=48", "overwrite=true")
     capsys.readouterr()
     command("side=48")
     assert "3 images in" in capsys.readouterr().out
@@ -247,7 +250,7 @@ def test_a_damaged_result_is_predicted_again(
 
 
 def test_strange_names(command: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that is not UTF-8, one with a control code, one that is too long for a result, and a folder in its place."""
+    """Not UTF-8, with a control code, too long for a result, and a folder in the place of a result."""
     image = (photos / "a.png").read_bytes()
     (photos / os.fsdecode(b"gr\xfcn.png")).write_bytes(image)
     (photos / "x\x1b[31m\n.png").write_text("no image")
