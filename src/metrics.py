@@ -87,7 +87,7 @@ def match(confusion: Tensor, method: AnyMatching) -> Tensor:
     if num_clusters < num_classes:
         raise DenseSiamError(
             f"expected at least as many clusters as classes for hungarian matching, found {num_clusters} clusters and "
-            f"{num_classes} classes: set model.num_categories to at least that, or protocol.matching=majority"
+            f"{num_classes} classes: train with at least that model.num_categories, or set protocol.matching=majority"
         )
     mapping = torch.full((num_clusters,), -1, dtype=torch.int64)
     classes, clusters = linear_sum_assignment((confusion.max() - confusion).numpy())

@@ -76,6 +76,12 @@ def test_names_of_an_evaluation(run: Trained, tmp_path: Path) -> None:
     refusal(lambda: load(path, scores=tmp_path / "absent.json"), "can't read")
 
 
+def test_what_is_no_checkpoint(run: Trained) -> None:
+    refusal(lambda: load(None), "expected the path of a file")  # type: ignore[arg-type]
+    refusal(lambda: load(run.folder), "is a folder", "checkpoints/last.ckpt")
+    assert repr(run.load()).startswith("Segmenter(main: 8 clusters, aux: ")
+
+
 def test_mistakes_are_explained(tmp_path: Path) -> None:
     refusal(lambda: train("experiment=demos", output=tmp_path), "there is no experiment=demos", "demo")
     refusal(lambda: train("experiment=demo", "modle.grid_size=7", output=tmp_path), "did you mean model.grid_size")

@@ -112,7 +112,7 @@ def test_results_are_skipped_or_redone(command: Predict, tmp_path: Path, capsys:
     paths[1].write_bytes(b"old")
     capsys.readouterr()
     assert command() == 0
-    assert "1 images in" in capsys.readouterr().out
+    assert "1 image in" in capsys.readouterr().out
     with Image.open(paths[0]) as kept, Image.open(paths[1]) as redone:
         assert not np.asarray(kept).any()
         assert redone.size == (48, 40)
@@ -176,7 +176,7 @@ def test_values_are_checked(command: Predict, value: str, message: str) -> None:
 
 def test_an_output_that_cannot_be_written(command: Predict, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refusal(lambda: command(f"output='{tmp_path}/file'"), "file")
+    refusal(lambda: command(f"output='{tmp_path}/file'"), "is a file: expected a folder")
 
 
 def test_memory_does_not_grow_with_the_number_of_images(
@@ -218,7 +218,7 @@ def test_a_changed_image_is_predicted_again(command: Predict, photos: Path, caps
     os.utime(photos / "new.png", (0, 0))  # a copy may keep an old time
     (photos / "new.png").replace(photos / "a.png")
     command()
-    assert "1 images in" in capsys.readouterr().out
+    assert "1 image in" in capsys.readouterr().out
 
 
 def test_results_that_are_older_than_the_record_are_predicted_again(
@@ -246,7 +246,7 @@ def test_a_damaged_result_is_predicted_again(
     (tmp_path / "out" / "clusters" / "a.png.png").write_bytes(b"damaged")
     capsys.readouterr()
     assert command("overlays=false") == 0
-    assert "1 images in" in capsys.readouterr().out
+    assert "1 image in" in capsys.readouterr().out
 
 
 def test_strange_names(command: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,3 +273,9 @@ def test_a_link_in_place_of_a_part_is_not_followed(command: Predict, tmp_path: P
     (tmp_path / "out" / "summary.csv.part").symlink_to(tmp_path / "victim")
     assert command() == 0
     assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_only_broken_files(command: Predict, photos: Path, tmp_path: Path) -> None:
+    (photos / "text.jpg").write_text("no image")
+    assert command(f"input='{photos}/text.jpg'") == 1
+    assert files(tmp_path / "out") == ["failed.txt", "legend.png", "predict.json", "summary.csv"]

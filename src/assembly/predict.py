@@ -44,6 +44,8 @@ def predict(config: DictConfig) -> int:
             "other head, or use src.api.load in Python"
         )
     output = Path(config.output)
+    if output.exists() and not output.is_dir():
+        raise DenseSiamError(f"output={output} is a file: expected a folder, which is made if it does not exist")
     listed = list_inputs(config.input, output)
     names = result_names(listed.names)
     wanted = [kind for kind in ("probabilities", "features") if config[kind]]
@@ -99,13 +101,18 @@ def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mappi
     before = f", {skipped} were there before" if skipped else ""
     speed = new / max(seconds, 1e-9)
     files = ", ".join([*(f"{kind}/" for kind in results.suffixes), SUMMARY, LEGEND])
-    print(f"{new} images in {seconds:.1f} s ({speed:.1f} per second){before}: {files} in {results.folder}")
+    print(f"{new} {images(new)} in {seconds:.1f} s ({speed:.1f} per second){before}: {files} in {results.folder}")
     print(results.clusters.note)
     if errors:
-        print(f"{len(errors)} images could not be predicted, they are in {results.folder / FAILED}:")
+        print(f"{len(errors)} {images(len(errors))} could not be predicted, see {results.folder / FAILED}:")
         print(*(f"  {error}" for error in list(errors.values())[:SHOWN]), sep="\n")
         if len(errors) > SHOWN:
             print(f"  and {len(errors) - SHOWN} more")
+
+
+def images(number: int) -> str:
+    """The word after a number of images."""
+    return "image" if number == 1 else "images"
 
 
 @contextmanager

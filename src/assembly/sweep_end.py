@@ -32,7 +32,9 @@ class SweepTable(Callback):
     def show(self) -> None:
         """Print the table once; a table that can't be made is one line of warning."""
         folder, self.folder = self.folder, None
-        if folder is None or not folder.is_dir():  # a sweep whose values are refused makes no folder
+        if folder is None or not folder.is_dir():
+            return
+        if [path.name for path in folder.iterdir()] == ["multirun.yaml"]:  # the values were refused before any job
             return
         try:
             from src.results.sweep_table import print_sweep  # late: help and misspelt names need no torch

@@ -38,7 +38,7 @@ def write(backbone: Backbone, output: Path, metadata: Mapping[str, str]) -> Writ
     if backbone.config.get("padding", "zeros") != "zeros":
         raise DenseSiamError(
             f"detectron2's ResNets pad with zeros, this one with padding={backbone.config['padding']}: choose "
-            "format=torchvision"
+            "format=torchvision with an output in .pth, or train with model.encoder.padding=zeros"
         )
     state = {
         renamed(name): value.contiguous()

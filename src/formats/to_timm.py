@@ -86,19 +86,19 @@ def lines(backbone: Backbone, output: Path, untrained: list[str], whole_model: b
     found = []
     if backbone.settings.get("padding", "zeros") != "zeros":
         found.append(
-            "set padding: for module in model.modules(): "
+            "then set padding: for module in model.modules(): "
             "isinstance(module, torch.nn.Conv2d) and setattr(module, 'padding_mode', 'reflect')"
         )
     if not whole_model:
-        return [*found, f"elsewhere: {made}, checkpoint_path={file!r}{features})"]
+        return [f"elsewhere: {made}, checkpoint_path={file!r}{features})", *found]
     parts = ", ".join(sorted({name.partition(".")[0] for name in untrained}))
     overlay = f"pretrained=True, pretrained_cfg_overlay={overlay_of(file)!r}"
     return [
         f"not trained, with timm's initial values: {parts} ({len(untrained)} entries)",
-        *found,
         f"the whole model: {made}, checkpoint_path={file!r}{options})",
         f"with own classes: {made}, {overlay}, num_classes=10{options})",
         f"elsewhere: {made}, {overlay}{features})",
+        *found,
     ]
 
 

@@ -36,8 +36,8 @@ def write(backbone: Backbone, output: Path, metadata: Mapping[str, str]) -> Writ
     parts = ", ".join(sorted({name.partition(".")[0] for name in missing}))
     lines = [
         f"missing: {parts} ({len(missing)} entries of the whole {backbone.name})",
-        *settings_lines(backbone),
         f"elsewhere: {code}",
+        *settings_lines(backbone),
     ]
     return Written(content, {"library": "torchvision", "missing": missing}, lines)
 
@@ -47,7 +47,7 @@ def settings_lines(backbone: Backbone) -> list[str]:
     lines = []
     if backbone.settings.get("padding", "zeros") != "zeros":
         lines.append(
-            "set padding: for module in model.modules(): "
+            "then set padding: for module in model.modules(): "
             "isinstance(module, torch.nn.Conv2d) and setattr(module, 'padding_mode', 'reflect')"
         )
     stride = backbone.settings.get("output_stride", 32)

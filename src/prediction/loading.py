@@ -1,6 +1,7 @@
 """Loads a trained network for use."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
     Raises:
         DenseSiamError: see `load_deployed`; or a matching is damaged or is that of another checkpoint.
     """
+    check_path(path)
     network, checkpoint = load_deployed(path)
     source, content = path, checkpoint.get("matched")
     if scores is not None:
@@ -44,6 +46,19 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
         side = part_of(part_of(config, "data", path), "views", path).get("size")
         check_int(f"data.views.size in {path}", side, 1, LARGEST)
     return Segmenter(network, side, matched)
+
+
+def check_path(path: Any) -> None:
+    """Refuse what can't be the path of a checkpoint.
+
+    Raises:
+        DenseSiamError: it is no path, or that of a folder.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise DenseSiamError(f"found {type(path).__name__} in place of a checkpoint: expected the path of a file")
+    if Path(path).is_dir():
+        inside = Path(path, "checkpoints", "last.ckpt")
+        raise DenseSiamError(f"{path} is a folder: expected a checkpoint, such as {inside}")
 
 
 def matching_in(scores: Path, checkpoint: str | Path) -> Any:

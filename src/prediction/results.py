@@ -149,9 +149,9 @@ class Results:
         table.writerow(["file", "width", "height", *(f"{place} {name}" for place, name in enumerate(names))])
         for name, row in rows.items():
             safe = f"./{name}" if name.startswith(FORMULA) else name
-            table.writerow([safe, row.width, row.height, *(f"{share:.4f}" for share in _shares([row]))])
+            table.writerow([safe, row.width, row.height, *(f"{share:.4f}" for share in _shares([row], len(names)))])
         self._write(self.folder / SUMMARY, content.getvalue().encode(errors="backslashreplace"))
-        lines = [self.clusters.line(place, share) for place, share in enumerate(_shares(rows.values()))]
+        lines = [self.clusters.line(place, share) for place, share in enumerate(_shares(rows.values(), len(names)))]
         picture = io.BytesIO()
         legend(self.clusters.palette, lines, self.clusters.note).save(picture, "PNG")
         self._write(self.folder / LEGEND, picture.getvalue())
@@ -169,7 +169,8 @@ class Results:
             raise cannot_write(path, error, "make room, or choose another output") from error
 
 
-def _shares(rows: Iterable[Row]) -> list[float]:
-    """The share of each cluster in the pixels of some images; zeros without images."""
-    counts = np.array([row.pixels for row in rows], dtype=np.float64).sum(0)
-    return (counts / max(counts.sum(), 1)).tolist() if counts.ndim else []
+def _shares(rows: Iterable[Row], number: int) -> list[float]:
+    """The share of each of so many clusters in the pixels of some images; zeros without images."""
+    counts = sum((row.pixels for row in rows), np.zeros(number, np.int64))
+    shares: list[float] = (counts / max(int(counts.sum()), 1)).tolist()
+    return shares

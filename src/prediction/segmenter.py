@@ -41,6 +41,10 @@ class Segmenter:
             head: clusters_of(head, number, matched) for head, number in network.num_categories.items()
         }
 
+    def __repr__(self) -> str:
+        clusters = ", ".join(f"{head}: {len(found.names)} clusters" for head, found in self.clusters.items())
+        return f"Segmenter({clusters}, recommended_side={self.recommended_side}, device={self.device})"
+
     @property
     def names(self) -> list[str]:
         """The names of the clusters of the default head, by their numbers."""

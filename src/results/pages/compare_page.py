@@ -42,7 +42,9 @@ def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequen
             "columns": COLUMNS,
             "scores": [score_rows(run) for run in runs],
             "main_rows": [main_row(run) for run in runs],
-            "protocols": list(dict.fromkeys(describe(run.document["protocol"]) for run in runs)),
+            "protocols": list(
+                dict.fromkeys(describe(run.document["protocol"]) for run in runs if run.document["scores"])
+            ),
             "label_free": [run.document.get("label_free") or {} for run in runs],
             "classes": [(name, [one.get(name) for one in bars]) for name in classes],
             "charts": drawn(together(found), label),
