@@ -31,6 +31,7 @@ def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequen
     found = {name: curve_groups(run, rows) for name, run, rows in zip(names, runs, metrics, strict=True)}
     label = axis(runs[0]) if len({axis(run) for run in runs}) == 1 else "epoch or step"
     costs = [dict(details(run.document, "cost")) for run in runs]
+    protocols = [describe(run.document["protocol"]) for run in runs if run.document["scores"]]
     entries = list(dict.fromkeys(entry for cost in costs for entry in cost))
     return render(
         "compare.html.j2",
@@ -42,9 +43,7 @@ def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequen
             "columns": COLUMNS,
             "scores": [score_rows(run) for run in runs],
             "main_rows": [main_row(run) for run in runs],
-            "protocols": list(
-                dict.fromkeys(describe(run.document["protocol"]) for run in runs if run.document["scores"])
-            ),
+            "protocols": list(dict.fromkeys(protocols)),
             "label_free": [run.document.get("label_free") or {} for run in runs],
             "classes": [(name, [one.get(name) for one in bars]) for name in classes],
             "charts": drawn(together(found), label),
