@@ -77,7 +77,7 @@ def test_names_of_an_evaluation(run: Trained, tmp_path: Path) -> None:
 
 
 def test_what_is_no_checkpoint(run: Trained) -> None:
-    refusal(lambda: load(None), "expected the path of a file")  # type: ignore[arg-type]
+    refusal(lambda: load(None), "expected the path of a file")
     refusal(lambda: load(run.folder), "is a folder", "checkpoints/last.ckpt")
     assert repr(run.load()).startswith("Segmenter(main: 8 clusters, aux: ")
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,10 +222,12 @@ def test_patches_are_the_most_certain_places_of_different_images() -> None:
 
 
 def test_a_predictor_averages_mirror_images_as_the_protocol_says() -> None:
-    network = SimpleNamespace(features=lambda x: x, logits=lambda x, head: x.cumsum(-1), num_categories={"main": 3})
+    network: Any = SimpleNamespace(
+        features=lambda x: x, logits=lambda x, head: x.cumsum(-1), num_categories={"main": 3}
+    )
     images, device = noise(2, 3, 4, 4), torch.device("cpu")
-    plain = Predictor(network, "main", False, device).logits(images)  # type: ignore[arg-type]
-    mirrored = Predictor(network, "main", True, device).logits(images)  # type: ignore[arg-type]
+    plain = Predictor(network, "main", False, device).logits(images)
+    mirrored = Predictor(network, "main", True, device).logits(images)
     assert torch.allclose(mirrored, (plain + images.flip(-1).cumsum(-1).flip(-1)) / 2)
 
 

@@ -108,7 +108,7 @@ def fix_padding(model: nn.Module) -> None:
 def _with_fixed_padding(computed: nn.Conv2d) -> nn.Sequential:
     sizes = zip(computed.kernel_size, computed.dilation, computed.stride, strict=True)
     high, wide = (max((size - 1) * dilation + 1 - stride, 0) for size, dilation, stride in sizes)
-    fixed = nn.Conv2d(
+    fixed = nn.Conv2d(  # torch declares the sizes of a convolution as tuples of any length, and expects pairs here
         computed.in_channels,
         computed.out_channels,
         computed.kernel_size,  # type: ignore[arg-type]

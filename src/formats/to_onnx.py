@@ -30,7 +30,7 @@ def write(network: SegmentationNetwork, head: str | None, output: Path, metadata
         DenseSiamError: a package is missing, the network can't be traced, or the logits differ.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx  # noqa: F401  # torch's exporter needs these two, and would fail with a traceback
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
