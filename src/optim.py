@@ -1,7 +1,7 @@
-"""Optimisers and learning rate schedules of the paper (5.1)."""
+"""Optimisers (paper 5.1), and the epoch in which RegionSim begins."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -14,18 +14,21 @@ Groups = Iterable[Mapping[str, Any]]  # parameter groups of `torch.optim`: param
 MakeOptimizer = Callable[[Groups], torch.optim.Optimizer]
 
 
-def scaled_lr(base_lr: float, batch_size: int) -> float:
-    """Linear scaling of the learning rate: `base_lr` x global batch size / 256 (5.1)."""
-    return base_lr * batch_size / 256
+def scaled_lr(base_lr: float, batch_size: int, base_batch_size: int = 256) -> float:
+    """Linear scaling of the learning rate: `base_lr` x global batch size / 256 (5.1), or another base."""
+    return base_lr * batch_size / base_batch_size
 
 
-def sgd(base_lr: float, batch_size: int, momentum: float, weight_decay: float) -> MakeOptimizer:
+def sgd(
+    base_lr: float, batch_size: int, momentum: float, weight_decay: float, base_batch_size: int = 256
+) -> MakeOptimizer:
     """SGD with the scaled learning rate and weight decay on all trained parameters, as in the release and in SimSiam.
 
     Args:
-        base_lr: learning rate for a global batch size of 256.
+        base_lr: learning rate for a global batch size of `base_batch_size`.
         batch_size: global batch size.
         momentum, weight_decay: see `torch.optim.SGD`.
+        base_batch_size: the batch size that `base_lr` is meant for.
 
     Returns:
         A function that makes the optimiser from groups of parameters; parameters without gradient are left out.
@@ -35,9 +38,10 @@ def sgd(base_lr: float, batch_size: int, momentum: float, weight_decay: float) -
     """
     check_number("optimizer.base_lr", base_lr, low=0)
     check_int("optimizer.batch_size", batch_size, low=1)
+    check_int("optimizer.base_batch_size", base_batch_size, low=1)
     check_number("optimizer.momentum", momentum, low=0, below=1)
     check_number("optimizer.weight_decay", weight_decay, low=0)
-    lr = scaled_lr(base_lr, batch_size)
+    lr = scaled_lr(base_lr, batch_size, base_batch_size)
     return partial(of_groups, torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
@@ -65,27 +69,6 @@ def check_optimizer(value: Any) -> None:
 def learning(groups: Groups) -> list[dict[str, Any]]:
     """The groups with only those parameters that need a gradient."""
     return [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
-
-
-def cosine(optimizer: torch.optim.Optimizer, steps: int, constant: Sequence[bool]) -> torch.optim.lr_scheduler.LambdaLR:
-    """Cosine decay of the learning rate to 0, without restarts, updated after each training step (5.1).
-
-    SimSiam's code updates it once per epoch, on the same curve.
-
-    Args:
-        optimizer: the optimiser.
-        steps: number of training steps of the whole run.
-        constant: for each group of parameters, whether its learning rate stays constant. SimSiam has an option to keep
-            that of the predictor constant.
-    """
-
-    def share(step: int) -> float:
-        return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
-
-    def whole(step: int) -> float:
-        return 1.0
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, [whole if stays else share for stays in constant])
 
 
 def first_region_epoch(region_start: float, epochs: int) -> int:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor, nn
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.metrics import Category
 from src.monitoring.throughput import Throughput
 from src.monitoring.unreadable import Unreadable
@@ -143,7 +143,7 @@ def run(
     labels = np.zeros((3, 20, 20), np.uint8)
     train, val = Arrays(list(pixels), broken=broken), Arrays(list(pixels[:3]), list(labels))
     classes = [Category("all", "stuff")]
-    data = TwoViewData(lambda: train, val, classes, VIEWS, paper(side=16), batch_size, num_workers, seed, on_corrupt)
+    data = ImageData(lambda: train, val, classes, VIEWS, paper(side=16), batch_size, num_workers, seed, on_corrupt)
     module, seen, rows, speed = Small(at_step), Seen(), Rows(), Throughput()
     trainer = lightning.Trainer(
         callbacks=[

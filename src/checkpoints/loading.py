@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from src.checkpoints.reading import read_checkpoint
 from src.checkpoints.rebuilding import check_parts, rebuild
 from src.errors import DenseSiamError
+from src.stored_classes import read_plain_classes
 
 REBUILT = ("data", "model", "probe", "protocol", "task")  # the only groups of a stored config that are built
 
@@ -38,7 +39,9 @@ def load_deployed(path: str | Path) -> Loaded:
     checkpoint = read_rebuildable(path)
     config = checkpoint["config"]
     protocol = rebuild(part_of(config, "protocol", path))
-    task = rebuild(part_of(config, "task", path), classes=(), protocol=protocol)  # see `src.tasks.base.Task`
+    stored = checkpoint.get("classes")  # of a network that predicts classes, not clusters
+    classes = () if stored is None else read_plain_classes(stored, str(path))
+    task = rebuild(part_of(config, "task", path), classes=classes, protocol=protocol)  # see `src.tasks.base.Task`
     fill(task, checkpoint["state_dict"], path)
     try:
         network = task.deployed()

@@ -45,6 +45,8 @@ CONSTRUCTORS = frozenset(
         "src.models.siamese.DenseSiam",
         "src.optim.adam",
         "src.optim.sgd",
+        "src.schedules.drops",
+        "src.schedules.poly",
         "src.evaluation.probing.ProbeSettings",
         "src.evaluation.protocol.EvaluationProtocol",
         "src.tasks.criterion.Criterion",

@@ -1,10 +1,11 @@
 """Checks of the arguments of data sets, and of the files that they list."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.checks import check_text
-from src.data.images import LabelledImages
+from src.data.images import Images, LabelledImages
 from src.errors import DenseSiamError
 from src.overrides import override
 
@@ -78,3 +79,28 @@ def require_own_labels(images: LabelledImages) -> None:
                 f"{images.image_name(first)} and {images.image_name(index)} share the labels "
                 f"{images.label_name(index)}: expected one image for each label file; remove or rename one of them"
             )
+
+
+def with_labels(images: Images, wanted_by: str, remedy: str) -> LabelledImages:
+    """The same images, once it is sure that each has labels of its own.
+
+    Args:
+        images: the images.
+        wanted_by: what needs the labels, in words for messages.
+        remedy: what the user can do, in words for messages.
+
+    Raises:
+        DenseSiamError: there are no labels, some are missing, or two images share them.
+    """
+    if not isinstance(images, LabelledImages):
+        raise DenseSiamError(f"{wanted_by}, but the training images have no labels: {remedy}")
+    # Labels that are generated, as those of scenes, are not files; their names have no suffix.
+    names = map(images.label_name, range(len(images)))
+    missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
+    if missing:
+        raise DenseSiamError(
+            f"{wanted_by}, but {len(missing)} of {len(images)} training images have no labels, such as {missing[0]}: "
+            f"{remedy}; train_splits have to be splits with labels"
+        )
+    require_own_labels(images)
+    return images

@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.data.images import IGNORE_INDEX
 from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
@@ -112,7 +112,7 @@ class CityscapesImages:
         return f"Cityscapes, {self.num_classes} classes, {'+'.join(self.splits)} of {self.root}"
 
 
-class Cityscapes(TwoViewData):
+class Cityscapes(ImageData):
     """`data=cityscapes`: trains on the images of some splits and scores on the fine labels of one.
 
     Args:
@@ -120,7 +120,7 @@ class Cityscapes(TwoViewData):
         num_classes: 19 or 27, see `scheme`.
         train_splits: splits to train on, without labels: some of `train`, `train_extra`, `val`, `test`.
         val_split: split to score: `val` or `train`.
-        loading: see `TwoViewData`.
+        loading: see `ImageData`.
 
     Raises:
         DenseSiamError: the root, a split, or the labels of the split to score are missing.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from src.checks import check_text
 from src.data.checks import existing_root, require_files
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.data.images import IGNORE_INDEX
 from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
@@ -152,14 +152,14 @@ class CocoImages:
         return f"COCO-Stuff-{self.num_classes}, {self.what} in {self.folder}"
 
 
-class CocoStuff(TwoViewData):
+class CocoStuff(ImageData):
     """`data=coco_stuff27` and `data=coco_stuff171`: trains on images of train2017, scores on those of val2017.
 
     Args:
         root: holds `train2017`, `val2017` and `stuffthingmaps/val2017`; training needs no labels.
         num_classes: 27 or 171, see `scheme`.
         train_list, val_list: `curated`, `all` or a file, see `chosen_ids`.
-        loading: see `TwoViewData`.
+        loading: see `ImageData`.
 
     Raises:
         DenseSiamError: the root, a list, its images, or the labels of the images to score are missing.

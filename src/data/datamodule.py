@@ -1,4 +1,4 @@
-"""The base class of all data sets: loaders of pairs of views for training, and of labelled images for scoring."""
+"""The base class of all data sets: loaders of views for training, and of labelled images for scoring."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -8,6 +8,7 @@ from typing import Any, TypedDict, get_args
 import lightning
 import torch
 from PIL import Image
+from torch.utils.data import Dataset, default_collate
 
 from src.checks import check_choice, check_int, check_made, check_seed
 from src.data.eval_datasets import ScoredImages, WholeImages
@@ -15,7 +16,7 @@ from src.data.images import Images, LabelledImages
 from src.data.occurrence import warn_of_absent_classes
 from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
-from src.data.views import TwoViews, ViewPairs
+from src.data.training_views import TrainingViews
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.images.reading import UnreadableFileError
@@ -27,9 +28,9 @@ TRIED = 5  # images in a row that are tried for one that is shown
 
 
 class Loading(TypedDict):
-    """The arguments that every data set has besides its location; see `TwoViewData`."""
+    """The arguments that every data set has besides its location; see `ImageData`."""
 
-    views: TwoViews
+    views: TrainingViews
     protocol: EvaluationProtocol
     batch_size: int
     num_workers: int
@@ -37,14 +38,14 @@ class Loading(TypedDict):
     on_corrupt: OnCorrupt
 
 
-class TwoViewData(lightning.LightningDataModule):
+class ImageData(lightning.LightningDataModule):
     """Images to train on, and labelled images to score. A subclass chooses both.
 
     Args:
-        train: function that lists the images to train on. Their labels are never read.
+        train: function that lists the images to train on. Only views that need labels read these.
         val: the images to score; None if there are no labels, and then nothing is scored.
         classes: the classes of the labels.
-        views: makes the two views of a training image.
+        views: makes the samples to train on.
         protocol: defines how the images to score are prepared.
         batch_size: global batch size, over all processes. Scoring uses it too if all prepared images have one size.
         num_workers: number of loader processes of each training process.
@@ -58,12 +59,14 @@ class TwoViewData(lightning.LightningDataModule):
             batch size or the seed has changed.
     """
 
+    collate: Callable[[list[Any]], Any] = staticmethod(default_collate)  # makes a batch of samples
+
     def __init__(
         self,
         train: Callable[[], Images],
         val: LabelledImages | None,
         classes: Sequence[Category],
-        views: TwoViews,
+        views: TrainingViews,
         protocol: EvaluationProtocol,
         batch_size: int,
         num_workers: int,
@@ -72,7 +75,7 @@ class TwoViewData(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         check_choice("data.on_corrupt", on_corrupt, get_args(OnCorrupt))
-        check_made("data.views", views, callable, "data/views=crop_and_whole")
+        check_made("data.views", views, TrainingViews, "data/views=crop_and_whole")
         check_int("data.batch_size", batch_size, low=1)
         check_int("data.num_workers", num_workers, high=MOST_WORKERS)
         check_seed("data.seed", seed)
@@ -124,6 +127,11 @@ class TwoViewData(lightning.LightningDataModule):
             _ = self.train
         if self.val is not None and not self.labels_checked:
             self.labels_checked = True
+            self.check_labels()
+
+    def check_labels(self) -> None:
+        """Warn of faults of the labels to score, see `warn_of_absent_classes`; called once, before anything runs."""
+        if self.val is not None:
             warn_of_absent_classes(self.val, self.classes)
 
     def describe(self) -> dict[str, Any]:
@@ -135,8 +143,7 @@ class TwoViewData(lightning.LightningDataModule):
     def train_dataloader(self) -> Loader:
         rank, processes = self._place()
         sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes, self.done_before)
-        reader = self._reader(self.train)
-        return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
+        return self._training_loader(sampler)
 
     def pairs_dataloader(self, epoch: int) -> Loader:
         """The pairs of views that this process trains on in an epoch, with the same draws in the same order.
@@ -146,8 +153,7 @@ class TwoViewData(lightning.LightningDataModule):
         rank, processes = self._place()
         sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
         sampler.set_epoch(epoch)
-        reader = self._reader(self.train)
-        return self._loader(ViewPairs(reader, self.views, self.seed), reader, sampler=sampler, drop_last=True)
+        return self._training_loader(sampler)
 
     def state_dict(self) -> dict[str, int]:
         """The values that determine the order of the training images."""
@@ -194,16 +200,22 @@ class TwoViewData(lightning.LightningDataModule):
         """
         chosen = torch.randperm(len(self.train), generator=generator)[:max_images].tolist()
         reader = self._reader(self.train)
-        return self._loader(WholeImages(reader, self.protocol), reader, sampler=chosen)
+        return self._loader(WholeImages(reader, self.protocol), reader, self._whole_share(), sampler=chosen)
 
     def labelled_dataloader(self) -> Loader | None:
         """Labelled images to fit probes on; None where `probe=` has given none."""
         return None
 
+    def _training_loader(self, sampler: ShuffledSampler) -> Loader:
+        reader = self._reader(self.train)
+        samples = self.views.samples(reader, len(self.classes), self.seed)
+        return self._loader(samples, reader, self._share(), sampler=sampler, drop_last=True)
+
     def _labelled_loader(self, images: LabelledImages, order: Iterable[int]) -> Loader:
         names = [category.name for category in self.classes]
         reader = self._reader(images)
-        return self._loader(ScoredImages(images, reader, self.protocol, names), reader, sampler=order)
+        samples = ScoredImages(images, reader, self.protocol, names)
+        return self._loader(samples, reader, self._whole_share(), sampler=order)
 
     def _reader(self, images: Images) -> Reader:
         return Reader(images, self.on_corrupt, self.num_workers)
@@ -211,18 +223,30 @@ class TwoViewData(lightning.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: ViewPairs | ScoredImages | WholeImages, reader: Reader, **options: Any) -> Loader:
+    def _share(self) -> int:
+        """The part of a global batch that each process gets.
+
+        Raises:
+            DenseSiamError: the batch can't be divided among the processes.
+        """
         _, processes = self._place()
         if self.batch_size % processes:
             raise DenseSiamError(
                 f"batch_size is {self.batch_size}, which {processes} processes can't share equally: "
                 f"it is the global batch; choose a multiple of {processes}"
             )
-        together = isinstance(dataset, ViewPairs) or self.protocol.one_size
+        return self.batch_size // processes
+
+    def _whole_share(self) -> int:
+        """The batch size of whole images in each process: 1 if they have different sizes."""
+        return self._share() if self.protocol.one_size else 1
+
+    def _loader(self, dataset: Dataset[Any], reader: Reader, batch_size: int, **options: Any) -> Loader:
         return Loader(
             dataset,
             reader,
-            batch_size=self.batch_size // processes if together else 1,
+            batch_size=batch_size,
+            collate_fn=self.collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

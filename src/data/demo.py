@@ -5,7 +5,7 @@ from typing import Unpack
 from PIL import Image
 
 from src.checks import check_int
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.data.drawn_scenes import cache_folder, drawn_scenes
 from src.data.scenes import CLASSES
 
@@ -43,13 +43,13 @@ class SceneImages:
         return f"of scene {index}"
 
 
-class Scenes(TwoViewData):
+class Scenes(ImageData):
     """`data=scenes`: trains and scores on different generated scenes, the same ones in every run.
 
     Args:
         train_scenes, val_scenes: numbers of scenes for training and for scoring.
         scene_size: side at which the scenes are drawn, in pixels.
-        loading: see `TwoViewData`; its seed does not change the scenes.
+        loading: see `ImageData`; its seed does not change the scenes.
 
     Raises:
         DenseSiamError: a value is out of its range.

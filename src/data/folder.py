@@ -6,7 +6,7 @@ from typing import Unpack
 from PIL import Image
 
 from src.checks import check_text
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.errors import DenseSiamError
 from src.images.file_list import FileList
 from src.images.listing import list_images, listed_images, read_list
@@ -29,7 +29,7 @@ class FileImages:
         return str(self.files[index])
 
 
-class Folder(TwoViewData):
+class Folder(ImageData):
     """`data=folder`, `data=imagenet`, `data=coco`: trains on all images below a folder, at any depth.
 
     Args:
@@ -38,7 +38,7 @@ class Folder(TwoViewData):
         layout: the expected content of the root, in words for messages.
         list: a file with one path relative to `images` per line, see `src.images.listing.read_list`; None for
             all images.
-        loading: see `TwoViewData`.
+        loading: see `ImageData`.
 
     Raises:
         DenseSiamError: there is no such folder, or, when the images are listed, no image in it.

@@ -9,7 +9,7 @@ from PIL import Image
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list, require_own_labels
 from src.data.classes import read_classes
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
 from src.images.formats import SUFFIXES
@@ -61,7 +61,7 @@ class FolderImages:
         return str(self.label_path(index))
 
 
-class LabelledFolder(TwoViewData):
+class LabelledFolder(ImageData):
     """`data=labelled_folder`: trains on the images of some splits and scores on the labels of one.
 
     Args:
@@ -69,7 +69,7 @@ class LabelledFolder(TwoViewData):
             list of {id, name, kind}). Label files have 8 bit: one of these ids per pixel, 255 for no class.
         train_splits: splits to train on, without labels.
         val_split: split to score.
-        loading: see `TwoViewData`.
+        loading: see `ImageData`.
 
     Raises:
         DenseSiamError: the root or a part of its layout is missing, or `classes.json` is not as expected.

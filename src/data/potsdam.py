@@ -11,7 +11,7 @@ from scipy.io import loadmat
 
 from src.checks import check_text
 from src.data.checks import existing_root, require_files, require_list
-from src.data.datamodule import Loading, TwoViewData
+from src.data.datamodule import ImageData, Loading
 from src.data.metadata import mapped, metadata
 from src.data.overlap import shared_files, warn_of_overlap
 from src.errors import DenseSiamError
@@ -115,7 +115,7 @@ def _form(array: NDArray[Any]) -> str:
     return f"{array.dtype}, {' x '.join(map(str, array.shape))}"
 
 
-class Potsdam(TwoViewData):
+class Potsdam(ImageData):
     """`data=potsdam`: trains on the images of some lists and scores on the labels of one.
 
     Args:
@@ -123,7 +123,7 @@ class Potsdam(TwoViewData):
         train_lists: lists of images to train on, without labels: some of `unlabelled_train`, `labelled_train`,
             `labelled_test`.
         val_list: list of images to score: `labelled_test` or `labelled_train`.
-        loading: see `TwoViewData`.
+        loading: see `ImageData`.
 
     Raises:
         DenseSiamError: the root, a list, or an image or label file of a list is missing.

@@ -1,15 +1,14 @@
 """Training on one data set, with probes that are fitted on some labelled images and scored on others."""
 
-import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any
 
 from src.checks import check_text
-from src.data.checks import existing_root, require_list, require_own_labels
+from src.data.checks import existing_root, require_list, with_labels
 from src.data.classes import read_classes
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.images import Images, LabelledImages
 from src.data.labelled_folder import LAYOUT, FolderImages
 from src.data.occurrence import warn_of_absent_classes
@@ -19,7 +18,7 @@ from src.errors import DenseSiamError
 from src.metrics import Category
 
 
-class Probed(TwoViewData):
+class Probed(ImageData):
     """Data to train on, with labelled images to fit probes on and other labelled images to score the probes on.
 
     Views, batch size, loader processes and `on_corrupt` are those of `data`. An unreadable image that is skipped counts
@@ -35,7 +34,7 @@ class Probed(TwoViewData):
 
     def __init__(
         self,
-        data: TwoViewData,
+        data: ImageData,
         train: Callable[[], Images],
         fitted_on: Callable[[], LabelledImages],
         val: LabelledImages,
@@ -76,7 +75,7 @@ class Probed(TwoViewData):
         return self._labelled_loader(self.fitted_on, range(len(self.fitted_on)))
 
 
-def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], val_split: str) -> Probed:
+def labelled_folder(data: ImageData, root: str, train_splits: Sequence[str], val_split: str) -> Probed:
     """`probe=labelled_folder`: probes are fitted and scored on a labelled folder; the labels of `data` are never used.
 
     Args:
@@ -107,7 +106,7 @@ def labelled_folder(data: TwoViewData, root: str, train_splits: Sequence[str], v
     return Probed(data, train, lambda: fitted_on, val, read_classes(folder / "classes.json"))
 
 
-def own_labels(data: TwoViewData) -> Probed:
+def own_labels(data: ImageData) -> Probed:
     """`probe=own_labels`: probes are fitted on the labels of the training images, and scored on `data.val`.
 
     Raises:
@@ -117,25 +116,12 @@ def own_labels(data: TwoViewData) -> Probed:
         raise DenseSiamError("probe=own_labels, but the data has no labels: set probe=labelled_folder probe.root=DIR")
 
     def fitted_on() -> LabelledImages:
-        if not isinstance(data.train, LabelledImages):
-            raise DenseSiamError(
-                "probe=own_labels, but the training images have no labels: set probe=labelled_folder probe.root=DIR"
-            )
-        # Labels that are generated, as those of scenes, are not files; their names have no suffix.
-        names = map(data.train.label_name, range(len(data.train)))
-        missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
-        if missing:
-            raise DenseSiamError(
-                f"probe=own_labels, but {len(missing)} of {len(data.train)} training images have no labels, such as "
-                f"{missing[0]}: set probe=labelled_folder probe.root=DIR, with probe.train_splits those that have them"
-            )
-        require_own_labels(data.train)
-        return data.train
+        return with_labels(data.train, "probe=own_labels", "set probe=labelled_folder probe.root=DIR")
 
     return Probed(data, lambda: data.train, fitted_on, data.val, data.classes)
 
 
-def unscored(data: TwoViewData) -> TwoViewData:
+def unscored(data: ImageData) -> ImageData:
     """`probe=unscored`: the same data without its labels, so that nothing is scored."""
     hidden = copy(data)
     hidden.val, hidden.classes = None, ()

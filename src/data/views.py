@@ -1,8 +1,9 @@
 """Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,20 +14,28 @@ from torchvision.transforms import v2
 from src.checks import check_int, check_made, check_number, check_span
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
+from src.data.training_views import TrainingViews, seeded
 from src.errors import DenseSiamError
 from src.evaluation.protocol import LARGEST
 from src.geometry import Crop, overlap_boxes
 from src.images.resizing import centre_square, to_tensor
 
 
-class TwoViews(Protocol):
-    """Makes two views of an image, with random numbers from torch's default generator.
+class TwoViews(TrainingViews):
+    """Makes two views of an image, with random numbers from torch's default generator."""
 
-    Returns {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`
-    for boxes and valid; redrawn counts how often the pair was drawn again because its views overlapped too little.
-    """
+    @abstractmethod
+    def __call__(self, image: Image.Image) -> dict[str, Any]:
+        """Two views of an image.
 
-    def __call__(self, image: Image.Image) -> dict[str, Any]: ...
+        Returns:
+            {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`
+            for boxes and valid; redrawn counts how often the pair was drawn again because its views overlapped too
+            little.
+        """
+
+    def samples(self, reader: Reader, num_classes: int, seed: int) -> "ViewPairs":
+        return ViewPairs(reader, self, seed)
 
 
 def colour_augmentation(
@@ -109,7 +118,7 @@ def within(transform: Any) -> Iterator[Any]:
         yield from within(inner)
 
 
-class CropAndWhole:
+class CropAndWhole(TwoViews):
     """The views for segmentation: a random square crop, mirrored at random, and the whole square of the image's centre.
 
     Both are cut directly from the source image, with boxes that are not rounded. Each view then gets colours of its
@@ -144,7 +153,7 @@ class CropAndWhole:
         return {"views": views, "boxes": boxes, "valid": valid, "redrawn": 0}
 
 
-class TwoCrops:
+class TwoCrops(TwoViews):
     """The views for pre-training: two independent random resized crops, each mirrored at random (paper 3.1, 5.1).
 
     Crops are drawn like those of torchvision's `RandomResizedCrop`, in whole pixels. Where a pair overlaps too little,
@@ -218,6 +227,5 @@ class ViewPairs(Dataset[dict[str, Any]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         seed = key.seed(self.seed)
         image, fault = self.reader.image_or_other(key.index, seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             return {**self.views(image), "index": key.index, "unreadable": fault}

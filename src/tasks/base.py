@@ -19,7 +19,7 @@ from src.models.segmentation import SegmentationNetwork
 
 
 class Data(Protocol):
-    """What a task may use of the data that it is trained and scored on; `src.data.datamodule.TwoViewData` offers it.
+    """What a task may use of the data that it is trained and scored on; `src.data.datamodule.ImageData` offers it.
 
     Attributes:
         val: the labelled images that are scored; None if there are no labels.

@@ -19,7 +19,8 @@ from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
-from src.optim import MakeOptimizer, cosine
+from src.optim import MakeOptimizer
+from src.schedules import cosine
 from src.tasks.criterion import Criterion
 from src.tasks.pairs import checked_weight
 from src.tasks.probes import fit_chosen, frozen_features, labelled_cells

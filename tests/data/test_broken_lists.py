@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from src.data.coco_stuff import CocoStuff
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
 from src.data.views import CropAndWhole
@@ -28,7 +28,7 @@ LOADING = {
 }
 
 
-def listed(content: bytes | None) -> Callable[[Path], TwoViewData]:
+def listed(content: bytes | None) -> Callable[[Path], ImageData]:
     """`data=folder` with two images, and a list."""
 
     def make(root: Path) -> Folder:
@@ -50,7 +50,7 @@ def folder(root: Path, **options: str) -> Folder:
     return Folder(str(root), **{"images": ".", "layout": "images", "list": None, **options}, **LOADING)
 
 
-def holding(*names: str) -> Callable[[Path], TwoViewData]:
+def holding(*names: str) -> Callable[[Path], ImageData]:
     """`data=folder` with files of these names."""
 
     def make(root: Path) -> Folder:
@@ -77,7 +77,7 @@ def absent(root: Path) -> Folder:
     return folder(root / "absent")
 
 
-def coco(train_list: str, val_list: str = "all", train: str = "139", val: str = "139") -> Callable[[Path], TwoViewData]:
+def coco(train_list: str, val_list: str = "all", train: str = "139", val: str = "139") -> Callable[[Path], ImageData]:
     """`data=coco_stuff27` with an image 139 in each split but for other ones here, and the text of lists."""
 
     def make(root: Path) -> CocoStuff:
@@ -92,7 +92,7 @@ def coco(train_list: str, val_list: str = "all", train: str = "139", val: str = 
     return make
 
 
-def splits(*train: str, val: str = "val", batch_size: int = 1) -> Callable[[Path], TwoViewData]:
+def splits(*train: str, val: str = "val", batch_size: int = 1) -> Callable[[Path], ImageData]:
     """`data=labelled_folder` with an image in each of `train` and `val`."""
 
     def make(root: Path) -> LabelledFolder:
@@ -108,7 +108,7 @@ def without_labels(root: Path) -> LabelledFolder:
     return LabelledFolder(str(root), ["train"], "val", **LOADING)
 
 
-def sharing(split: str) -> Callable[[Path], TwoViewData]:
+def sharing(split: str) -> Callable[[Path], ImageData]:
     def make(root: Path) -> LabelledFolder:
         folder_of(root, [])
         pictures(root, f"images/{split}/good.jpg")
@@ -126,7 +126,7 @@ def linked_split(root: Path) -> LabelledFolder:
 
 
 # What each of them is, and how many images there are to train on afterwards, None where it stops.
-KINDS: dict[str, tuple[Callable[[Path], TwoViewData], int | None]] = {
+KINDS: dict[str, tuple[Callable[[Path], ImageData], int | None]] = {
     "`list` with Windows line ends": (listed(b"a.jpg\r\nin/b.jpg\r\n"), 2),
     "`list` with a byte order mark": (listed("\ufeffa.jpg\nin/b.jpg\n".encode()), 2),
     "`list` with blank lines and blanks around names": (listed(b"\n a.jpg \n\nin/b.jpg"), 2),

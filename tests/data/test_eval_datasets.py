@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.eval_datasets import ScoredImages, WholeImages
 from src.data.reading import Reader
 from src.errors import DenseSiamError
@@ -86,7 +86,7 @@ def test_images_of_different_sizes_come_one_by_one(protocol: EvaluationProtocol,
     shapes, indices = [], []
     for rank in range(processes):
         arrays = images()
-        data = TwoViewData(lambda a=arrays: a, arrays, THREE, VIEWS, protocol, 4, 0, 0, "raise")
+        data = ImageData(lambda a=arrays: a, arrays, THREE, VIEWS, protocol, 4, 0, 0, "raise")
         data.trainer = SimpleNamespace(global_rank=rank, world_size=processes, training=False)
         for batch in data.val_dataloader():
             assert len(batch["image"]) == len(batch["label"]) == len(batch["index"]) == 1
@@ -105,7 +105,7 @@ def test_skip_leaves_an_image_out_of_the_scores(
     broken: Collection[int], unlabelled: Collection[int], said: str, num_workers: int
 ) -> None:
     arrays = images(broken, unlabelled)
-    data = TwoViewData(lambda: arrays, arrays, THREE, VIEWS, paper(), 5, num_workers, 0, "skip")
+    data = ImageData(lambda: arrays, arrays, THREE, VIEWS, paper(), 5, num_workers, 0, "skip")
     (batch,) = data.val_dataloader()
     assert batch["unreadable"] == ["", f"can't read {said}", "", "", ""]
     assert batch["index"].tolist() == [0, 1, 2, 3, 4]

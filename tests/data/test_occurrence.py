@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from src.data import occurrence
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.occurrence import warn_of_absent_classes
 from src.data.probe_data import labelled_folder
 from src.metrics import Category
@@ -101,7 +101,7 @@ def test_other_processes_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("stage", ["fit", "validate"])
 def test_it_is_said_once_before_training_or_scoring(stage: str) -> None:
     images = labels([0, 255], [0])
-    data = TwoViewData(lambda: images, images, TWO, VIEWS, paper(), 2, 0, 0, "raise")
+    data = ImageData(lambda: images, images, TWO, VIEWS, paper(), 2, 0, 0, "raise")
     assert "1 of 2 classes never occur in the 2 label maps of arrays: cell; 255" in warned(lambda: data.setup(stage))[0]
     assert warned(lambda: data.setup(stage)) == []
 
@@ -120,7 +120,7 @@ def test_labels_that_probes_are_fitted_on(labelled_root: Path) -> None:
 
 
 def test_unlabelled_data_has_nothing_to_check() -> None:
-    data = TwoViewData(lambda: labels([0], [0]), None, (), VIEWS, paper(), 2, 0, 0, "raise")
+    data = ImageData(lambda: labels([0], [0]), None, (), VIEWS, paper(), 2, 0, 0, "raise")
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -10,7 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.labelled_folder import LabelledFolder
 from src.data.probe_data import Probed, labelled_folder, own_labels, unscored
 from tests.composing import CONF
@@ -29,7 +29,7 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-def probed(data: TwoViewData, root: Path, train_splits: list[str] | str = ("train",), val_split: str = "val") -> Probed:
+def probed(data: ImageData, root: Path, train_splits: list[str] | str = ("train",), val_split: str = "val") -> Probed:
     return labelled_folder(data, str(root), train_splits, val_split)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.reading import Loader, Reader
 from src.images.reading import UnreadableFileError
 from src.metrics import Category
@@ -79,9 +79,9 @@ def test_other_errors_are_not_skipped() -> None:
         Reader(images, "skip", 0).image_or_other(3, seed=0)
 
 
-def view_data(images: Arrays, num_workers: int, on_corrupt: str) -> TwoViewData:
+def view_data(images: Arrays, num_workers: int, on_corrupt: str) -> ImageData:
     classes = [Category("all", "stuff")]
-    return TwoViewData(lambda: images, images, classes, VIEWS, paper(side=16), 4, num_workers, 0, on_corrupt)
+    return ImageData(lambda: images, images, classes, VIEWS, paper(side=16), 4, num_workers, 0, on_corrupt)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # three workers on two cores are meant

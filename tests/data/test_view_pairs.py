@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data.datamodule import TwoViewData
+from src.data.datamodule import ImageData
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.views import ViewPairs
@@ -76,7 +76,7 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
 def epoch_of_batches(num_workers: int, epoch: int = 0, seed: int = 0) -> list[dict[str, Any]]:
     images = NoiseImages(14)
     classes = [Category("all", "stuff")]
-    data = TwoViewData(lambda: images, images, classes, VIEWS, paper(), 4, num_workers, seed, "raise")
+    data = ImageData(lambda: images, images, classes, VIEWS, paper(), 4, num_workers, seed, "raise")
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
     return list(loader)
@@ -107,7 +107,7 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_clustering_sees_the_pairs_that_the_epoch_trains_on() -> None:
-    data = TwoViewData(
+    data = ImageData(
         lambda: NoiseImages(6), None, (), VIEWS, paper(), batch_size=2, num_workers=0, seed=3, on_corrupt="raise"
     )
     trained, seen = data.train_dataloader(), data.pairs_dataloader(4)

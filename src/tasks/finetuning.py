@@ -1,0 +1,84 @@
+"""What the tasks that learn from labels share: optimiser and schedule, classes in the checkpoint, remarks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+
+from src.checks import check_made
+from src.errors import DenseSiamError
+from src.metrics import Category
+from src.optim import MakeOptimizer, check_optimizer
+from src.schedules import MakeSchedule
+from src.stored_classes import plain_classes
+from src.tasks.base import Task
+
+
+class FineTuning(Task):
+    """A task that trains a network on labels; a mixin, which comes first among the bases.
+
+    Attributes:
+        network: the network that is trained.
+        classes: the classes of the labels; the network has an output for each.
+        optimizer: makes the optimiser from groups of parameters.
+        schedule: makes the schedule of the learning rate, which is updated after each step; None for constant rates.
+    """
+
+    network: nn.Module
+    classes: Sequence[Category]
+    optimizer: MakeOptimizer
+    schedule: MakeSchedule | None
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return optimizer_and_schedule(self.trainer, self.network, self.optimizer, self.schedule)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["classes"] = plain_classes(self.classes)
+
+    def remarks(self) -> list[str]:
+        return [*super().remarks(), *accumulation_remark(self.trainer, self.network)]
+
+
+def check_learning(optimizer: Any, schedule: Any) -> None:
+    """Refuse values of `task.optimizer` and `task.schedule` that do not make an optimiser and a schedule.
+
+    Raises:
+        DenseSiamError: a value is something else.
+    """
+    check_optimizer(optimizer)
+    if schedule is not None:
+        check_made("task.schedule", schedule, callable, "schedule=poly, or null for constant rates")
+
+
+def optimizer_and_schedule(
+    trainer: lightning.Trainer, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule | None
+) -> OptimizerLRScheduler:
+    """The optimiser of all parameters of a network that learn, and its schedule over the whole run.
+
+    Raises:
+        DenseSiamError: there is a schedule, but the run has no end.
+    """
+    made = optimizer([{"params": network.parameters()}])
+    if schedule is None:
+        return made
+    steps = trainer.estimated_stepping_batches
+    if steps == float("inf"):
+        raise DenseSiamError("the schedule needs an end: set trainer.max_steps or trainer.max_epochs")
+    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule(made, int(steps)), "interval": "step"}}
+
+
+def accumulation_remark(trainer: lightning.Trainer, network: nn.Module) -> list[str]:
+    """A remark if gradients are accumulated over batches while batch norm computes statistics of each of them."""
+    batches = trainer.accumulate_grad_batches
+    learns = any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in network.modules()
+    )
+    if batches == 1 or not learns:
+        return []
+    return [
+        f"trainer.accumulate_grad_batches={batches}: the gradients are those of {batches} batches, but batch norm "
+        "computes its statistics on each batch alone, so this is not the same as one larger batch"
+    ]
