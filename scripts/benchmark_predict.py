@@ -21,7 +21,8 @@ from src.console import hush_libraries
 from src.prediction.files import Work, predict_files
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
-from src.prediction.results import Results
+from src.prediction.map_files import MapJob
+from src.prediction.map_results import MapResults
 from src.prediction.segmenter import Segmenter
 
 
@@ -51,8 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         listed = list_inputs(asked.folder, Path(folder))
         paths = {place: listed.root / name for place, name in enumerate(listed.names)}
-        results = Results(Path(folder), segmenter.clusters[settings.head], not asked.no_overlays, with_arrays=False)
-        work = Work(segmenter, settings, paths, result_names(listed.names), results, ())
+        results = MapResults(Path(folder), segmenter.clusters[settings.head], not asked.no_overlays, with_arrays=False)
+        work = Work(MapJob(segmenter, settings, results, ()), paths, result_names(listed.names))
         prepared = [work.read(place).prepared for place in paths]
         prepared.sort(key=lambda image: tuple(image.shape))
         alike = [list(group) for _, group in groupby(prepared, key=lambda image: image.shape)]

@@ -13,7 +13,7 @@ from PIL import Image
 from src.api import Trained, train
 from src.assembly.predict import predict
 from src.drawing.colours import index_image
-from src.prediction.results import Result, Results
+from src.prediction.map_results import LabelMap, MapResults
 from tests.composing import CONF, TINY_EPOCHS
 from tests.factories import noise_image
 from tests.refusals import refusal
@@ -184,20 +184,20 @@ def test_memory_does_not_grow_with_the_number_of_images(
 ) -> None:
     """Label maps that are not written yet are counted: never more than those of a batch for each thread."""
     alive, most = set(), [0]
-    made, write = Result.__new__, Results.write
+    made, write = LabelMap.__new__, MapResults.write
 
     def counted(cls: Any, *values: Any) -> Any:
         alive.add(id(values[1]))
         most[0] = max(most[0], len(alive))
         return made(cls, *values)
 
-    def written(self: Results, name: str, result: Result) -> Any:
+    def written(self: MapResults, name: str, result: LabelMap) -> Any:
         row = write(self, name, result)
         alive.discard(id(result.clusters))
         return row
 
-    monkeypatch.setattr(Result, "__new__", counted)
-    monkeypatch.setattr(Results, "write", written)
+    monkeypatch.setattr(LabelMap, "__new__", counted)
+    monkeypatch.setattr(MapResults, "write", written)
     for place in range(30):
         noise_image(16, 16, place).save(photos / f"{place}.png")
     command("batch_size=2", "num_threads=3")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -14,10 +15,13 @@ from src.checkpoints.provenance import file_hash
 from src.checks import check_flag, check_int, check_text
 from src.errors import DenseSiamError
 from src.prediction.devices import device_of
-from src.prediction.files import Work, predict_files
+from src.prediction.files import Job, Work, predict_files
 from src.prediction.listing import list_inputs, result_names
 from src.prediction.loading import load
+from src.prediction.map_files import MapJob
+from src.prediction.map_results import MapResults
 from src.prediction.results import FAILED, LEGEND, SUMMARY, Results
+from src.prediction.segmenter import Segmenter
 
 MOST_COLOURS = 256  # of a PNG with a palette
 MOST_THREADS = 16
@@ -35,25 +39,15 @@ def predict(config: DictConfig) -> int:
             written.
     """
     check_values(config)
-    segmenter = load(config.ckpt_path, scores=config.scores).to(device_of(config.device))
-    settings = segmenter.settings(config.head, config.side, config.flip, config.window, config.overlap)
-    number = segmenter.network.num_categories[settings.head]
-    if number > MOST_COLOURS:
-        raise DenseSiamError(
-            f"head={settings.head} has {number} clusters, and an index PNG holds at most {MOST_COLOURS}: choose the "
-            "other head, or use src.api.load in Python"
-        )
+    model = load(config.ckpt_path, scores=config.scores).to(device_of(config.device))
     output = Path(config.output)
+    job, settings = job_of(model, config, output)
     if output.exists() and not output.is_dir():
         raise DenseSiamError(f"output={output} is a file: expected a folder, which is made if it does not exist")
     listed = list_inputs(config.input, output)
-    names = result_names(listed.names)
-    wanted = [kind for kind in ("probabilities", "features") if config[kind]]
-    results = Results(output, segmenter.clusters[settings.head], config.overlays, bool(wanted))
-    named = segmenter.clusters[settings.head].names
-    record = {"input": str(listed.root.resolve()), "checkpoint": file_hash(config.ckpt_path), "names": named}
-    record |= {**settings._asdict(), "arrays": wanted}
-    results.begin(record, config.overwrite)
+    names, results = result_names(listed.names), job.results
+    record = {"input": str(listed.root.resolve()), "checkpoint": file_hash(config.ckpt_path), "names": results.names}
+    results.begin(record | settings, config.overwrite)
 
     started = time.perf_counter()
     sources = [listed.root / name for name in listed.names]
@@ -65,8 +59,8 @@ def predict(config: DictConfig) -> int:
         if before is not None:
             there[place] = before
     waiting = [place for place in range(len(names)) if place not in there]
-    work = Work(segmenter, settings, {place: sources[place] for place in waiting}, names, results, wanted)
-    most = MOST_THREADS if segmenter.device.type == "cpu" else 4  # on a GPU, they only read and write side by side
+    work = Work(job, {place: sources[place] for place in waiting}, names)
+    most = MOST_THREADS if model.device.type == "cpu" else 4  # on a GPU, they only read and write side by side
     num_threads = config.num_threads or min(most, torch.get_num_threads())
     with shown_progress(len(waiting)) as progress:
         rows, failed = predict_files(work, config.batch_size, num_threads, progress)
@@ -77,6 +71,24 @@ def predict(config: DictConfig) -> int:
     results.finish(by_name, errors)
     tell(results, len(rows) - len(there), len(there), seconds, errors)
     return len(failed)
+
+
+def job_of(model: Segmenter, config: DictConfig, output: Path) -> tuple[Job, dict[str, Any]]:
+    """How the files are predicted, and the settings that decide the results, for the record.
+
+    Raises:
+        DenseSiamError: a value is out of its range.
+    """
+    settings = model.settings(config.head, config.side, config.flip, config.window, config.overlap)
+    number = model.network.num_categories[settings.head]
+    if number > MOST_COLOURS:
+        raise DenseSiamError(
+            f"head={settings.head} has {number} clusters, and an index PNG holds at most {MOST_COLOURS}: choose the "
+            "other head, or use src.api.load in Python"
+        )
+    wanted = [kind for kind in ("probabilities", "features") if config[kind]]
+    results = MapResults(output, model.clusters[settings.head], config.overlays, bool(wanted))
+    return MapJob(model, settings, results, wanted), {**settings._asdict(), "arrays": wanted}
 
 
 def check_values(config: DictConfig) -> None:
@@ -96,13 +108,13 @@ def check_values(config: DictConfig) -> None:
         check_int("num_threads", config.num_threads, low=1, high=1024, otherwise="or null for one per core")
 
 
-def tell(results: Results, new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:
+def tell(results: Results[Any], new: int, skipped: int, seconds: float, errors: Mapping[str, str]) -> None:
     """Print what was written, and which images could not be predicted and why."""
     before = f", {skipped} were there before" if skipped else ""
     speed = new / max(seconds, 1e-9)
     files = ", ".join([*(f"{kind}/" for kind in results.suffixes), SUMMARY, LEGEND])
     print(f"{new} {images(new)} in {seconds:.1f} s ({speed:.1f} per second){before}: {files} in {results.folder}")
-    print(results.clusters.note)
+    print(results.note)
     if errors:
         print(f"{len(errors)} {images(len(errors))} could not be predicted, see {results.folder / FAILED}:")
         print(*(f"  {error}" for error in list(errors.values())[:SHOWN]), sep="\n")

@@ -2,12 +2,12 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -15,11 +15,30 @@ from torch import Tensor
 
 from src.errors import DenseSiamError
 from src.images.reading import UnreadableFileError
-from src.images.resizing import to_tensor
 from src.prediction.inputs import as_image
-from src.prediction.maps import Settings, dense, upsample_labels
-from src.prediction.results import Result, Results, Row, UnwritableNameError
-from src.prediction.segmenter import Segmenter, as_array, prepare
+from src.prediction.results import Results, Row, UnwritableNameError
+
+
+class Job(Protocol):
+    """How images are predicted, and where the results go; `MapJob` and `DetectionJob` are such."""
+
+    @property
+    def results(self) -> Results[Any]:
+        """Writes the results."""
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """What the network sees of an image, (3, h, w) uint8."""
+
+    def predict(self, images: Sequence[Image.Image], prepared: Tensor) -> Iterator[Any]:
+        """The results of images whose prepared sizes are the same.
+
+        Args:
+            images: the images.
+            prepared: (B, 3, h, w) uint8.
+
+        Raises:
+            DenseSiamError: the network takes only other sizes.
+        """
 
 
 class Item(NamedTuple):
@@ -41,19 +60,14 @@ class Work(NamedTuple):
     """The prediction of one batch of files, from reading to writing.
 
     Attributes:
-        segmenter, settings: predict.
+        job: predicts and writes.
         paths: the files by their places.
         names: the name of the results of each place, see `src.prediction.listing.result_names`.
-        results: writes the results.
-        wanted: what is written besides label maps and overlays: `probabilities`, `features`.
     """
 
-    segmenter: Segmenter
-    settings: Settings
+    job: Job
     paths: Mapping[int, Path]
     names: Sequence[str]
-    results: Results
-    wanted: Collection[str]
 
     def run(self, places: Sequence[int]) -> Done:
         """Predict the files at some places. A file that can't be predicted does not stop the others.
@@ -74,7 +88,8 @@ class Work(NamedTuple):
         for _, group in groupby(items, key=lambda item: item.prepared.shape):
             alike = list(group)
             try:
-                found = list(self.predict(alike))
+                prepared = torch.stack([item.prepared for item in alike])
+                found = list(self.job.predict([item.image for item in alike], prepared))
             except DenseSiamError as error:  # the network takes only other sizes
                 done.failed.update((item.place, self.said(item.place, error)) for item in alike)
                 continue
@@ -84,7 +99,7 @@ class Work(NamedTuple):
                 continue
             for item, result in zip(alike, found, strict=True):
                 try:
-                    done.rows[item.place] = self.results.write(self.names[item.place], result)
+                    done.rows[item.place] = self.job.results.write(self.names[item.place], result)
                 except UnwritableNameError as error:
                     done.failed[item.place] = str(error)
         return done
@@ -100,21 +115,7 @@ class Work(NamedTuple):
             UnreadableFileError, DenseSiamError: see `as_image`.
         """
         image = as_image(self.paths[place])
-        return Item(place, image, to_tensor(prepare(image, self.settings)))
-
-    @torch.inference_mode()
-    def predict(self, items: Sequence[Item]) -> Iterator[Result]:
-        """The results of images whose prepared sizes are the same."""
-        batch = torch.stack([item.prepared for item in items]).to(self.segmenter.device)
-        features, logits = dense(self.segmenter.network, batch, self.settings, "features" in self.wanted)
-        for place, item in enumerate(items):
-            clusters = as_array(upsample_labels(logits[place], item.image.size[::-1]), logits.shape[1])
-            arrays: dict[str, Any] = {}
-            if "probabilities" in self.wanted:
-                arrays["probabilities"] = logits[place].float().softmax(0).half().cpu().numpy()
-            if features is not None:
-                arrays["features"] = features[place].half().cpu().numpy()
-            yield Result(item.image, clusters, arrays)
+        return Item(place, image, self.job.prepare(image))
 
 
 def predict_files(work: Work, batch_size: int, num_threads: int, progress: Callable[[int], None]) -> Done:

@@ -1,69 +1,77 @@
-"""What a prediction on files leaves: label maps, overlays, arrays, a summary, a legend and a record."""
+"""What a prediction on files leaves: a file of each kind for each image, a summary, a legend and a record."""
 
 import csv
 import errno
 import io
 import json
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from src.disk import cannot_write, write_whole
-from src.drawing.colours import index_image, overlay
-from src.drawing.legend import legend
 from src.errors import DenseSiamError
-from src.prediction.clusters import Clusters
-from src.regular import open_regular, read_text
+from src.regular import read_text
 
 RECORD, SUMMARY, FAILED, LEGEND = "predict.json", "summary.csv", "failed.txt", "legend.png"
 FORMULA = ("=", "+", "-", "@")  # with these, a spreadsheet takes a cell for a formula
 
 ABOUT_THE_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EILSEQ)
+Result = TypeVar("Result")
 
 
 class UnwritableNameError(DenseSiamError):
     """A result can't be written because of its name; other results can."""
 
 
-class Result(NamedTuple):
-    """The prediction for an image.
-
-    Attributes:
-        image: the image, RGB.
-        clusters: (H, W) uint8.
-        arrays: further arrays by name; empty if none were asked for.
-    """
-
-    image: Image.Image
-    clusters: NDArray[np.uint8]
-    arrays: Mapping[str, NDArray[Any]]
-
-
 class Row(NamedTuple):
-    """A row of the summary: width and height of an image in pixels, and the number of pixels of each cluster."""
+    """A row of the summary: width and height of an image in pixels, and for each cluster its pixels, or its objects."""
 
     width: int
     height: int
-    pixels: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
-class Results:
+class Results(ABC, Generic[Result]):
     """The folder of the results.
 
     Args:
         folder: the folder.
-        clusters: names and colours of the clusters.
-        with_overlays, with_arrays: which files there are for each image besides its label map.
+        names: the names of the clusters or classes.
+        suffixes: the kinds of files that there are for each image, such as `overlays`, with their suffixes.
+        note: how the names came about, for people.
     """
 
-    def __init__(self, folder: Path, clusters: Clusters, with_overlays: bool, with_arrays: bool) -> None:
-        self.folder, self.clusters = folder, clusters
-        kinds = {"clusters": ".png", "overlays": ".png" * with_overlays, "arrays": ".npz" * with_arrays}
-        self.suffixes = {kind: suffix for kind, suffix in kinds.items() if suffix}
+    def __init__(self, folder: Path, names: Sequence[str], suffixes: Mapping[str, str], note: str) -> None:
+        self.folder, self.names, self.suffixes, self.note = folder, names, dict(suffixes), note
+
+    @abstractmethod
+    def contents(self, result: Result) -> Iterator[tuple[str, bytes]]:
+        """The files of an image: their kinds, which are those of `suffixes`, and their contents."""
+
+    @abstractmethod
+    def row(self, result: Result) -> Row:
+        """The row of an image in the summary."""
+
+    @abstractmethod
+    def written_before(self, name: str) -> Row | None:
+        """The row of an image whose results exist; None if they can't be read."""
+
+    @abstractmethod
+    def headings(self) -> list[str]:
+        """The headings of the summary after those of the file and its size."""
+
+    @abstractmethod
+    def cells(self, row: Row) -> list[str]:
+        """What stands below `headings` for an image."""
+
+    @abstractmethod
+    def drawn_legend(self, total: NDArray[np.int64]) -> Image.Image:
+        """The legend, given the counts of all images together."""
 
     def begin(self, record: Mapping[str, Any], overwrite: bool) -> None:
         """Make the folder and write the record of the checkpoint and the settings.
@@ -106,32 +114,9 @@ class Results:
             UnwritableNameError: the name of the image can't be that of a result.
             DenseSiamError: a file can't be written.
         """
-        indices = index_image(result.clusters, self.clusters.palette)
-        # Level 1 takes a third of the time of Pillow's default, for a file that is a few percent larger.
-        pictures = {"clusters": indices}
-        if "overlays" in self.suffixes:
-            pictures["overlays"] = overlay(result.image, indices)
-        for kind, picture in pictures.items():
-            content = io.BytesIO()
-            picture.save(content, "PNG", compress_level=1)
-            self._write(self.path(kind, name), content.getvalue())
-        if "arrays" in self.suffixes:
-            content = io.BytesIO()
-            np.savez(content, allow_pickle=False, names=np.array(self.clusters.names), **dict(result.arrays))
-            self._write(self.path("arrays", name), content.getvalue())
-        return self._row(result.clusters)
-
-    def written_before(self, name: str) -> Row | None:
-        """The row of an image whose results exist; None if its label map can't be read."""
-        try:
-            with open_regular(self.path("clusters", name)) as file, Image.open(file, formats=("PNG",)) as image:
-                return self._row(np.asarray(image)) if image.mode == "P" else None
-        except Exception:  # damaged bytes make Pillow's decoders raise nearly anything
-            return None
-
-    def _row(self, clusters: NDArray[Any]) -> Row:
-        counts = np.bincount(clusters.ravel(), minlength=len(self.clusters.names))
-        return Row(clusters.shape[1], clusters.shape[0], counts)
+        for kind, content in self.contents(result):
+            self._write(self.path(kind, name), content)
+        return self.row(result)
 
     def finish(self, rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
         """Write the summary, the legend and the list of failures.
@@ -143,17 +128,16 @@ class Results:
         Raises:
             DenseSiamError: a file can't be written.
         """
-        names = self.clusters.names
         content = io.StringIO()
         table = csv.writer(content)
-        table.writerow(["file", "width", "height", *(f"{place} {name}" for place, name in enumerate(names))])
+        table.writerow(["file", "width", "height", *self.headings()])
         for name, row in rows.items():
             safe = f"./{name}" if name.startswith(FORMULA) else name
-            table.writerow([safe, row.width, row.height, *(f"{share:.4f}" for share in _shares([row], len(names)))])
+            table.writerow([safe, row.width, row.height, *self.cells(row)])
         self._write(self.folder / SUMMARY, content.getvalue().encode(errors="backslashreplace"))
-        lines = [self.clusters.line(place, share) for place, share in enumerate(_shares(rows.values(), len(names)))]
         picture = io.BytesIO()
-        legend(self.clusters.palette, lines, self.clusters.note).save(picture, "PNG")
+        total = sum((row.counts for row in rows.values()), np.zeros(len(self.names), np.int64))
+        self.drawn_legend(total).save(picture, "PNG")
         self._write(self.folder / LEGEND, picture.getvalue())
         (self.folder / FAILED).unlink(missing_ok=True)
         if failed:
@@ -167,10 +151,3 @@ class Results:
             if error.errno in ABOUT_THE_NAME:
                 raise UnwritableNameError(f"can't write {path} ({error.strerror}): rename the image") from error
             raise cannot_write(path, error, "make room, or choose another output") from error
-
-
-def _shares(rows: Iterable[Row], number: int) -> list[float]:
-    """The share of each of so many clusters in the pixels of some images; zeros without images."""
-    counts = sum((row.pixels for row in rows), np.zeros(number, np.int64))
-    shares: list[float] = (counts / max(int(counts.sum()), 1)).tolist()
-    return shares
