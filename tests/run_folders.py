@@ -85,6 +85,7 @@ def gallery(names: tuple[str, ...] = NAMES, images: tuple[str, ...] = ("a.jpg", 
     pictures = {"image": picture(), "label": picture(True), "prediction": picture(True)}
     return Gallery(
         kind="classes",
+        note="images, from the best IoU to the worst.",
         names=names,
         colours=palette(len(names)),
         indices=range(len(images)),

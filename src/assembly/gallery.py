@@ -26,6 +26,10 @@ from src.results.pages.gallery import Cluster, Gallery, Shown
 
 LARGEST = 640  # shorter side of a predicted training image whose protocol says `own`
 MOST_CLUSTERS = 255
+RANKED = (
+    "images, from the best IoU to the worst. The IoU of an image is the mean over its classes; each cluster has the class that it "
+    "was matched to."
+)
 VISIBLE = 0.05  # an image is found by a cluster that has at least this share of it
 
 
@@ -104,6 +108,7 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
     names = short_names([run.data.val.image_name(index) for index in shown_indices])
     return Gallery(
         kind="classes",
+        note=RANKED,
         names=[category.name for category in classes],
         colours=colours,
         indices=shown_indices,
@@ -151,6 +156,7 @@ def unlabelled_gallery(run: Run, count: int, sample: int) -> Gallery:
     names = short_names([images.image_name(index) for index in indices])
     return Gallery(
         kind="clusters",
+        note="training images that were predicted, spread over the data set. A colour is a cluster.",
         names=[f"cluster {number}" for number in range(look.num_clusters)],
         colours=colours,
         indices=indices,

@@ -47,18 +47,25 @@ class Gallery(NamedTuple):
 
     Attributes:
         kind: the plural of what the filter chooses between: `classes` or `clusters`.
+        note: which images are shown and what their pictures mean; it goes on after "3 of 9".
         names: the names of the classes or clusters.
         colours: (N + 1, 3) their colours; the last is for pixels without a class.
         indices: the numbers of the shown images in the data set.
         shown: the images, the best first if they have an IoU.
-        clusters: all clusters.
+        clusters: all clusters; empty if the network predicts none.
         predicted: how many images were predicted; the shown ones and the patches are chosen from them.
     """
 
     kind: str
+    note: str
     names: Sequence[str]
     colours: NDArray[np.uint8]
     indices: Sequence[int]
     shown: Sequence[Shown]
     clusters: Sequence[Cluster]
     predicted: int
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the shown images are in the order of their IoU."""
+        return any(one.iou is not None for one in self.shown)
