@@ -27,8 +27,8 @@ from src.results.pages.gallery import Cluster, Gallery, Shown
 LARGEST = 640  # shorter side of a predicted training image whose protocol says `own`
 MOST_CLUSTERS = 255
 RANKED = (
-    "images, from the best IoU to the worst. The IoU of an image is the mean over its classes; each cluster has the class that it "
-    "was matched to."
+    "images, from the best IoU to the worst. The IoU of an image is the mean over its classes; each cluster has the "
+    "class that it was matched to."
 )
 VISIBLE = 0.05  # an image is found by a cluster that has at least this share of it
 
