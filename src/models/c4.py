@@ -12,14 +12,13 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from src.checks import check_made
+from src.checks import check_int, check_made
 from src.models.backbones import efficientnet_lite0, resnet
 from src.models.detection import DetectionNetwork, Prepared
 from src.models.encoder import Encoder
 from src.models.rcnn import AlignedPool, Maps, Proposals, Regions, check_settings
 
 STRIDE = 16  # of the trunk's last map
-POOLED = 14  # rows and columns of a region that enter the last stage, which halves them
 
 
 class C4(nn.Module):
@@ -92,12 +91,13 @@ class LastStage(nn.Module):
 
 
 def faster_rcnn(
-    encoder: C4, proposals: Proposals, regions: Regions, num_classes: int, side: int, longest: int
+    encoder: C4, pooled: int, proposals: Proposals, regions: Regions, num_classes: int, side: int, longest: int
 ) -> DetectionNetwork:
     """Faster R-CNN on a backbone that is cut at stride 16.
 
     Args:
         encoder: the backbone.
+        pooled: rows and columns of a region that enter the last stage, which halves them; 14 in detectron2.
         proposals, regions: see there.
         num_classes: number of classes, without the background.
         side, longest: see `src.models.detection.Prepared`.
@@ -107,8 +107,9 @@ def faster_rcnn(
     """
     check_made("model.encoder", encoder, C4, "model/encoder=resnet50_c4")
     check_settings(proposals, regions)
+    check_int("model.pooled", pooled, low=2)
     trunk, channels = encoder.trunk, encoder.trunk.channels[-1]
-    pool, head = AlignedPool([STRIDE], POOLED, regions.sampling), LastStage(encoder.last, encoder.channels)
+    pool, head = AlignedPool([STRIDE], pooled, regions.sampling), LastStage(encoder.last, encoder.channels)
     rcnn = GeneralizedRCNN(
         Maps(trunk),
         proposals.network(channels, maps=1),

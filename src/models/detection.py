@@ -74,9 +74,15 @@ class DetectionNetwork(nn.Module):
             labels: for each image `boxes` (n, 4), `labels` (n,) from 0, and `masks` (n, h, w) uint8 if these are
                 learned. An image may have no objects.
         """
-        targets = [{**{key: one[key] for key in one if key in ("boxes", "masks")}, "labels": one["labels"] + 1} for one in labels]
+        learned = ("boxes", "masks") if self.has_masks else ("boxes",)
+        targets = [{**{key: one[key] for key in learned}, "labels": one["labels"] + 1} for one in labels]
         found: dict[str, Tensor] = self.rcnn(images, targets)
         return {name.removeprefix("loss_"): value for name, value in found.items()}
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network predicts masks."""
+        return bool(self.rcnn.roi_heads.has_mask())
 
     def backbone(self) -> nn.Module:
         """The whole backbone under its own names, which shares its weights with this network; it has no `forward`."""

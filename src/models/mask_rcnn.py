@@ -8,6 +8,7 @@ backbone, in the pyramid (`FPN.NORM`), in the head of boxes with four convolutio
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
@@ -31,6 +32,27 @@ class Float32MaskPredictor(MaskRCNNPredictor):
     def forward(self, regions: Tensor) -> Tensor:
         logits: Tensor = super().forward(regions)
         return logits.float()
+
+
+class MaskHead(MaskRCNNHeads):
+    """torchvision's convolutions on regions with batch norm, which also train on a batch without objects.
+
+    Such a batch has no regions, and the statistics of batch norm would become nan. Synchronised batch norm leaves them
+    out itself, but all processes have to call it, and it needs one region among them: it gets a blank one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, [channels] * CONVOLUTIONS, 1, nn.BatchNorm2d)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Map regions (R, C, s, s) to (R, C, s, s); R may be 0."""
+        if len(regions) or not self.training:
+            found: Tensor = super().forward(regions)
+            return found
+        if any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
+            blank: Tensor = super().forward(regions.new_zeros(1, *regions.shape[1:]))
+            return blank[:0]
+        return regions + 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
 
 class Pyramid(FeaturePyramidNetwork):
@@ -91,7 +113,7 @@ def mask_rcnn(
         box_features,
         num_classes,
         mask_roi_pool=AlignedPool(STRIDES, MASK_POOLED, regions.sampling),
-        mask_head=MaskRCNNHeads(channels, [channels] * CONVOLUTIONS, 1, nn.BatchNorm2d),
+        mask_head=MaskHead(channels),
         mask_predictor=Float32MaskPredictor(channels, channels, num_classes + 1),
     )
     rcnn = GeneralizedRCNN(
