@@ -94,10 +94,7 @@ class Detect(FineTuning, Task):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Count a batch; returns the detections of its images, see `DetectionNetwork.forward`."""
         found = self.network(batch["image"])
-        read = [place for place, reason in enumerate(batch["unreadable"]) if not reason]
-        if read:
-            labels = batch["label"]
-            self.scoring.update([found[one] for one in read], [labels[one] for one in read], batch["index"][read])
+        self.scoring.update(found, batch["label"], batch["index"])
         return found
 
     def on_validation_epoch_end(self) -> None:
@@ -108,10 +105,12 @@ class Detect(FineTuning, Task):
         return {"": self.scoring.scored(self.protocol.resamples)}
 
     def scored_on(self) -> dict[str, Any]:
-        return dict(self.protocol.describe())
+        return {**self.scoring.counted(), **self.protocol.describe()}
 
     def difference(self, other: Task) -> dict[str, Interval]:
-        raise DenseSiamError(f"{self.name} and {other.name}: differences of AP have no intervals here; compare seeds")
+        if not isinstance(other, Detect):
+            raise DenseSiamError(f"{self.name} and {other.name} have different scores: expected two detectors")
+        return self.scoring.difference(other.scoring, self.protocol.resamples)
 
     def picture(self, samples: Sequence[tuple[Any, ...]]) -> Image.Image:
         return detection_sheet(samples, [category.name for category in self.classes])
