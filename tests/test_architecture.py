@@ -23,7 +23,7 @@ ARROWS = {
     "drawing": {"drawing", "leaf"},
     "models": {"models", "checkpoints", "leaf"},
     "evaluation": {"evaluation", "models", "leaf"},
-    "data": {"data", "images", "leaf"},  # and src.evaluation.protocol, see EXCEPTIONS
+    "data": {"data", "images", "leaf"},  # and the protocols of src.evaluation, see EXCEPTIONS
     "results": {"results", "evaluation", "drawing", "leaf"},
     "tasks": {"tasks", "evaluation", "drawing", "models", *BELOW_MODELS},
     "baselines": {"baselines", "tasks", "evaluation", "models", *BELOW_MODELS},
@@ -37,7 +37,11 @@ ARROWS = {
     "command": {"assembly", "leaf"},  # and assembly inside of functions only, see `test_help_needs_no_torch`
     "src": set(),  # src/__init__.py runs before every other module, so it imports none of them
 }
-EXCEPTIONS = {("data", "src.evaluation.protocol"), ("results", "src.checkpoints.provenance")}
+EXCEPTIONS = {
+    ("data", "src.evaluation.protocol"),
+    ("data", "src.evaluation.detection_protocol"),
+    ("results", "src.checkpoints.provenance"),
+}
 OUTSIDE = {"tests", "scripts", "conf"}
 MAX_LINES = 300
 SHAPELESS_NAMES = {"utils", "util", "misc", "helpers", "common", "components"}

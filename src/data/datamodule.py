@@ -18,7 +18,7 @@ from src.data.reading import Loader, OnCorrupt, Reader
 from src.data.sampling import ShuffledSampler, UnpaddedSampler
 from src.data.training_views import TrainingViews
 from src.errors import DenseSiamError
-from src.evaluation.protocol import EvaluationProtocol
+from src.evaluation.protocol import EvaluationProtocol, Preparation
 from src.images.reading import UnreadableFileError
 from src.images.resizing import to_show
 from src.metrics import Category
@@ -67,7 +67,7 @@ class ImageData(lightning.LightningDataModule):
         val: LabelledImages | None,
         classes: Sequence[Category],
         views: TrainingViews,
-        protocol: EvaluationProtocol,
+        protocol: Preparation,
         batch_size: int,
         num_workers: int,
         seed: int,
@@ -191,7 +191,7 @@ class ImageData(lightning.LightningDataModule):
                 f"there are {len(self.val)} images to score and {processes} processes: expected at least one each; use "
                 "fewer processes"
             )
-        return self._labelled_loader(self.val, UnpaddedSampler(len(self.val), rank, processes))
+        return self._scored_loader(UnpaddedSampler(len(self.val), rank, processes))
 
     def whole_train_dataloader(self, max_images: int, generator: torch.Generator) -> Loader:
         """At most `max_images` random training images, without labels and prepared as for scoring, for k-means.
@@ -210,6 +210,10 @@ class ImageData(lightning.LightningDataModule):
         reader = self._reader(self.train)
         samples = self.views.samples(reader, len(self.classes), self.seed)
         return self._loader(samples, reader, self._share(), sampler=sampler, drop_last=True)
+
+    def _scored_loader(self, sampler: UnpaddedSampler) -> Loader:
+        assert self.val is not None
+        return self._labelled_loader(self.val, sampler)
 
     def _labelled_loader(self, images: LabelledImages, order: Iterable[int]) -> Loader:
         names = [category.name for category in self.classes]

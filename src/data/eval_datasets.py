@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from src.data.images import IGNORE_INDEX, LabelledImages
 from src.data.reading import Reader
 from src.errors import DenseSiamError
-from src.evaluation.protocol import EvaluationProtocol
+from src.evaluation.protocol import Preparation
 from src.images.reading import UnreadableFileError
 from src.images.resizing import prepared, to_tensor
 
@@ -23,7 +23,7 @@ BLANK = 32  # side in pixels of the blank image that replaces an unreadable one 
 class WholeImages(Dataset[Tensor]):
     """Images without labels, prepared as for scoring. An item is (3, H, W) uint8."""
 
-    def __init__(self, reader: Reader, protocol: EvaluationProtocol) -> None:
+    def __init__(self, reader: Reader, protocol: Preparation) -> None:
         self.reader, self.protocol = reader, protocol
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class ScoredImages(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, images: LabelledImages, reader: Reader, protocol: EvaluationProtocol, class_names: Sequence[str]
+        self, images: LabelledImages, reader: Reader, protocol: Preparation, class_names: Sequence[str]
     ) -> None:
         self.images, self.reader, self.protocol, self.num_classes = images, reader, protocol, len(class_names)
 

@@ -3,10 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import active_children
 from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from src.images.reading import UnreadableFileError
 
 OnCorrupt = Literal["raise", "skip"]
 ATTEMPTS = 10
+T = TypeVar("T")
 
 
 class Reader:
@@ -47,22 +48,27 @@ class Reader:
             self.reading[worker.id] = torch.tensor([os.getpid(), index])
 
     def image_or_other(self, index: int, seed: int) -> tuple[Image.Image, str]:
-        """Read an image; if it can't be read and `on_corrupt` is `skip`, read a random other image instead.
+        """Read an image, or another one instead, see `read_or_other`."""
+        return self.read_or_other(self.images.image, index, seed)
+
+    def read_or_other(self, read: Callable[[int], T], index: int, seed: int) -> tuple[T, str]:
+        """Read a sample; if it can't be read and `on_corrupt` is `skip`, read a random other one instead.
 
         Args:
+            read: reads the image with an index, or the image with its labels.
             index: index of the image.
             seed: seed of the draw of the other image.
 
         Returns:
-            The image, and the error of the image at `index`: "" if it could be read.
+            What `read` returned, and the error of the image at `index`: "" if it could be read.
 
         Raises:
-            UnreadableFileError: the image can't be read and `on_corrupt` is `raise`.
-            DenseSiamError: `on_corrupt` is `skip`, and `ATTEMPTS` other images can't be read either.
+            UnreadableFileError: the sample can't be read and `on_corrupt` is `raise`.
+            DenseSiamError: `on_corrupt` is `skip`, and `ATTEMPTS` other samples can't be read either.
         """
         self.begin(index)
         try:
-            return self.images.image(index), ""
+            return read(index), ""
         except UnreadableFileError as error:
             if self.on_corrupt == "raise":
                 raise
@@ -70,7 +76,7 @@ class Reader:
         for other in np.random.default_rng(seed).integers(len(self.images), size=ATTEMPTS).tolist():
             self.begin(other)
             try:
-                return self.images.image(other), fault
+                return read(other), fault
             except UnreadableFileError:
                 continue
         raise DenseSiamError(

@@ -8,7 +8,7 @@ and the interval can lie above the score.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,7 +125,7 @@ def bootstrap(matrices: ImageMatrices, resamples: int, seed: int = 0) -> dict[st
     images = matrices.counts.shape[0]
     everything = matrices.scores(np.ones(images, np.int64))
     drawn = [matrices.scores(weights) for weights in draws(images, resamples, seed)]
-    return {name: _interval(value, [one[name] for one in drawn]) for name, value in everything.items()}
+    return {name: percentile_interval(value, [one[name] for one in drawn]) for name, value in everything.items()}
 
 
 def paired_difference(
@@ -154,7 +154,7 @@ def paired_difference(
     once = np.ones(images, np.int64)
     value = _differences(first.scores(once), second.scores(once))
     drawn = [_differences(first.scores(w), second.scores(w)) for w in draws(images, resamples, seed)]
-    return {name: _interval(value[name], [one[name] for one in drawn]) for name in value}
+    return {name: percentile_interval(value[name], [one[name] for one in drawn]) for name in value}
 
 
 def _class_pixels(matrices: ImageMatrices) -> NDArray[np.int64]:
@@ -171,7 +171,8 @@ def _differences(first: dict[str, float], second: dict[str, float]) -> dict[str,
     return {name: first[name] - second[name] for name in first}
 
 
-def _interval(value: float, drawn: Sequence[float]) -> Interval:
+def percentile_interval(value: float, drawn: Iterable[float]) -> Interval:
+    """A value with the 2.5th and 97.5th percentile of the draws that are not nan; nan if there are none."""
     defined = [one for one in drawn if not math.isnan(one)]
     low, high = np.percentile(defined, (2.5, 97.5)) if defined else (math.nan, math.nan)
     return Interval(value, float(low), float(high))

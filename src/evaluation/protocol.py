@@ -1,12 +1,25 @@
 """The evaluation protocol: how labelled images are prepared, predicted and scored. It is printed with every score."""
 
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from src.checks import check_choice, check_flag, check_int, check_text
 from src.metrics import Matching
 
 Head = Literal["main", "aux"]
 LARGEST = 8192  # pixels of a side
+
+
+class Preparation(Protocol):
+    """How a protocol prepares images; see `EvaluationProtocol` for the attributes."""
+
+    @property
+    def side(self) -> int | Literal["own"]: ...
+
+    @property
+    def crop(self) -> bool: ...
+
+    @property
+    def one_size(self) -> bool: ...
 
 
 class EvaluationProtocol:

@@ -80,6 +80,11 @@ class Encoder(Float32Buffers):
             )
         images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         images = resized(images, self.multiple) if self.size is None else images
+        with large_enough(height, width):
+            return self.maps((images - self.mean) / self.std)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Map normalised images (B, 3, H, W), whose sides are multiples of `multiple`, to a pyramid, see `forward`."""
         dtype = next((parameter.dtype for parameter in self.backbone.parameters()), images.dtype)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), large_enough(height, width):
-            return maps_of(self.backbone, ((images - self.mean) / self.std).to(dtype), self.channels_last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return maps_of(self.backbone, images.to(dtype), self.channels_last)

@@ -5,10 +5,10 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
-from torch import Tensor
 
 from src.checks import check_int, check_text
 from src.disk import WarnOnce
@@ -16,6 +16,8 @@ from src.disk import WarnOnce
 
 class Pictures(Callback):
     """After each validation, a sheet of images, labels and predictions in matched colours, as PNG and in the logger.
+
+    The images and labels of a batch, and what `validation_step` returns, are tensors or lists of the same length.
 
     Args:
         folder: folder in which `NAME_stepSTEP.png` is written.
@@ -27,7 +29,7 @@ class Pictures(Callback):
         check_int("callbacks.pictures.num_images", num_images, high=1000)
         self.folder, self.num_images = Path(folder), num_images
         self.tolerated = WarnOnce(f"pictures in {folder}")
-        self.rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.rows: list[tuple[Any, ...]] = []
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.rows = []
@@ -37,14 +39,14 @@ class Pictures(Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         outputs: Any,
-        batch: dict[str, Tensor],
+        batch: dict[str, Any],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         due = round(self.num_images * (batch_idx + 1) / int(sum(trainer.num_val_batches)))
         wanted = due - len(self.rows)
         columns = (batch["image"][:wanted], batch["label"][:wanted], outputs[:wanted])
-        self.rows += zip(*(column.cpu() for column in columns), strict=True)
+        self.rows += zip(*move_data_to_device(columns, torch.device("cpu")), strict=True)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         task: Any = (

@@ -93,6 +93,16 @@ class Task(lightning.LightningModule):
         """A copy for the cost estimate, whose steps take the most time and memory that a step of the run can take."""
         return deepcopy(self, {id(self.data): self.data})
 
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Give every process the buffers of the first one, such as the statistics of batch norm; a collective call.
+
+        DDP does so before a training step, but a validation begins after a step. All processes must have the same
+        buffers, because otherwise an output would have different meanings in different processes.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def remarks(self) -> list[str]:
         """What a user should know before the run starts, one line each."""
         return []
@@ -158,3 +168,17 @@ def score(
         raise DenseSiamError("nothing would be scored: expected labels, and trainer.limit_val_batches above 0")
     trainer.validate(task, data, verbose=False)
     return {f"{label}, {name}" if name else label: row for name, row in task.results().items()}
+
+
+def refuse_overfit_batches(trainer: Any) -> None:
+    """Refuse `trainer.overfit_batches`, with which Lightning would replace the sampler of the training images.
+
+    Raises:
+        DenseSiamError: it is set.
+    """
+    if trainer.overfit_batches:
+        raise DenseSiamError(
+            f"trainer.overfit_batches is {trainer.overfit_batches}: it would replace the sampler that views are "
+            "drawn by; for a few batches an epoch set +trainer.limit_train_batches=2 and "
+            "+trainer.limit_val_batches=2, and for few images a smaller data set"
+        )

@@ -34,6 +34,14 @@ class FineTuning(Task):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return optimizer_and_schedule(self.trainer, self.network, self.optimizer, self.schedule)
 
+    def training_forward(self, batch: Any) -> None:
+        """Run the network on a batch as a training step does, for the statistics of batch norm, see `PreciseBN`.
+
+        Raises:
+            DenseSiamError: the task offers no such step.
+        """
+        raise DenseSiamError(f"callbacks.precise_bn: {type(self).__name__} has no such statistics; set it to null")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["classes"] = plain_classes(self.classes)

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
@@ -54,16 +53,6 @@ class PixelTask(Task):
         self.broadcast_buffers(self)
         for scoring in (self.scoring, *self.extra_scorings.values()):
             scoring.reset()
-
-    def broadcast_buffers(self, module: nn.Module) -> None:
-        """Give every process the buffers of the first one, such as the statistics of batch norm; a collective call.
-
-        DDP does so before a training step, but a validation begins after a step. All processes must have the same
-        buffers, because otherwise a cluster would have different meanings in different processes.
-        """
-        if self.trainer.world_size > 1:
-            for buffer in module.buffers():
-                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Count a batch {"image": (B, 3, H, W), "label": (B, h, w), "index": (B,)}; returns the clusters (B, h, w)."""

@@ -50,6 +50,17 @@ def test_skip_gives_another_image_drawn_with_the_seed(seed: int) -> None:
     assert fault == "can't read image 2"
 
 
+def test_skip_leaves_out_an_image_whose_labels_cannot_be_read() -> None:
+    images = Arrays(flat(8), flat(8), unlabelled={2, 3})
+
+    def read(index: int) -> tuple[Image.Image, Image.Image]:
+        return images.image(index), images.label(index)
+
+    (image, label), fault = Reader(images, "skip", 0).read_or_other(read, 2, seed=0)
+    assert number_of(image) == number_of(label) not in {2, 3}
+    assert fault == "can't read labels 2"
+
+
 def test_seeds_give_different_others() -> None:
     reader = Reader(Arrays(flat(30), broken={7}), "skip", 0)
     assert len({number_of(reader.image_or_other(7, seed)[0]) for seed in range(20)}) > 5
