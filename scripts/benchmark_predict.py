@@ -20,7 +20,7 @@ import torch
 from src.console import hush_libraries
 from src.prediction.files import Work, predict_files
 from src.prediction.listing import list_inputs, result_names
-from src.prediction.loading import load
+from src.prediction.loading import load_segmenter
 from src.prediction.map_files import MapJob
 from src.prediction.map_results import MapResults
 from src.prediction.segmenter import Segmenter
@@ -47,7 +47,7 @@ def main() -> None:
     asked = parser.parse_args()
     hush_libraries()
 
-    segmenter = load(asked.checkpoint)
+    segmenter = load_segmenter(asked.checkpoint)
     settings = segmenter.settings(side=asked.side)
     with tempfile.TemporaryDirectory() as folder:
         listed = list_inputs(asked.folder, Path(folder))

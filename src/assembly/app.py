@@ -18,7 +18,7 @@ from src.drawing.legend import legend
 from src.errors import DenseSiamError
 from src.prediction.devices import device_of
 from src.prediction.inputs import as_image
-from src.prediction.loading import load
+from src.prediction.loading import load_segmenter
 from src.prediction.segmenter import Segmenter
 
 BUTTONS = ["download", "fullscreen"]  # without the one that sends pictures elsewhere
@@ -56,7 +56,7 @@ def app(config: DictConfig) -> None:
     check_int("port", config.port, low=1, high=65535)
     gradio()  # if it is not installed, say so at once
     check_free(config.host, config.port)
-    segmenter = load(config.ckpt_path, scores=config.scores).to(device_of(config.device))
+    segmenter = load_segmenter(config.ckpt_path, config.scores).to(device_of(config.device))
     with tempfile.TemporaryDirectory() as folder:
         launch(page(segmenter, Path(folder), Path(config.ckpt_path).name), config.host, config.port)
 

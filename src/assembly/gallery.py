@@ -63,6 +63,8 @@ def predictor(run: Run) -> Predictor:
         DenseSiamError: the task has no network that predicts on images, or too many clusters for colours.
     """
     network, protocol = run.task.deployed().eval(), run.data.protocol
+    if not isinstance(network, SegmentationNetwork):
+        raise DenseSiamError(f"the network is a {type(network).__name__}: expected one that segments")
     head = protocol.head if protocol.head in network.heads else network.default
     if network.num_categories[head] > MOST_CLUSTERS:
         raise DenseSiamError(

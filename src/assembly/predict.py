@@ -1,19 +1,23 @@
-"""Predicts the files of a folder with a checkpoint: label maps, overlays, a legend and a summary."""
+"""Predicts the files of a folder with a checkpoint: label maps or objects, overlays, a legend and a summary."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.checkpoints.provenance import file_hash
-from src.checks import check_flag, check_int, check_text
+from src.checks import check_flag, check_int, check_number, check_text
+from src.command_line import CONF
 from src.errors import DenseSiamError
+from src.prediction.detection_files import DetectionJob
+from src.prediction.detection_results import DetectionResults
+from src.prediction.detector import Detector
 from src.prediction.devices import device_of
 from src.prediction.files import Job, Work, predict_files
 from src.prediction.listing import list_inputs, result_names
@@ -23,6 +27,8 @@ from src.prediction.map_results import MapResults
 from src.prediction.results import FAILED, LEGEND, SUMMARY, Results
 from src.prediction.segmenter import Segmenter
 
+OF_MAPS = ("head", "side", "flip", "window", "overlap", "probabilities", "features")
+OF_OBJECTS = ("min_score",)
 MOST_COLOURS = 256  # of a PNG with a palette
 MOST_THREADS = 16
 SHOWN = 100  # failures in the terminal
@@ -73,12 +79,17 @@ def predict(config: DictConfig) -> int:
     return len(failed)
 
 
-def job_of(model: Segmenter, config: DictConfig, output: Path) -> tuple[Job, dict[str, Any]]:
+def job_of(model: Segmenter | Detector, config: DictConfig, output: Path) -> tuple[Job, dict[str, Any]]:
     """How the files are predicted, and the settings that decide the results, for the record.
 
     Raises:
-        DenseSiamError: a value is out of its range.
+        DenseSiamError: a value is out of its range, or has no effect on what this checkpoint predicts.
     """
+    if isinstance(model, Detector):
+        check_without_effect(config, OF_MAPS, "finds objects")
+        found = DetectionResults(output, model, config.overlays)
+        return DetectionJob(model, config.min_score, found), {"min_score": config.min_score}
+    check_without_effect(config, OF_OBJECTS, "segments")
     settings = model.settings(config.head, config.side, config.flip, config.window, config.overlap)
     number = model.network.num_categories[settings.head]
     if number > MOST_COLOURS:
@@ -89,6 +100,25 @@ def job_of(model: Segmenter, config: DictConfig, output: Path) -> tuple[Job, dic
     wanted = [kind for kind in ("probabilities", "features") if config[kind]]
     results = MapResults(output, model.clusters[settings.head], config.overlays, bool(wanted))
     return MapJob(model, settings, results, wanted), {**settings._asdict(), "arrays": wanted}
+
+
+def check_without_effect(config: DictConfig, names: Sequence[str], does: str) -> None:
+    """Refuse values that have no effect on what a checkpoint predicts.
+
+    Args:
+        config: the composed `conf/predict.yaml`.
+        names: the names of these values.
+        does: what the checkpoint does, in words.
+
+    Raises:
+        DenseSiamError: one of them is not the value of `conf/predict.yaml`.
+    """
+    own = cast(DictConfig, OmegaConf.load(CONF / "predict.yaml"))
+    changed = [name for name in names if config[name] != own[name]]
+    if changed:
+        raise DenseSiamError(
+            f"{changed[0]} is {config[changed[0]]}, which has no effect, because {config.ckpt_path} {does}: leave it"
+        )
 
 
 def check_values(config: DictConfig) -> None:
@@ -104,6 +134,7 @@ def check_values(config: DictConfig) -> None:
     for key in ("overlays", "probabilities", "features", "overwrite"):
         check_flag(key, config[key])
     check_int("batch_size", config.batch_size, low=1, high=4096)
+    check_number("min_score", config.min_score, low=0, high=1)
     if config.num_threads is not None:
         check_int("num_threads", config.num_threads, low=1, high=1024, otherwise="or null for one per core")
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.assembly.detection_gallery import detection_gallery
 from src.assembly.gallery import labelled_gallery, unlabelled_gallery
 from src.assembly.restoring import restore
 from src.checks import check_int, check_text
 from src.disk import cannot_write, write_whole
 from src.errors import DenseSiamError
+from src.models.detection import DetectionNetwork
 from src.results.pages.compare_page import compare_page
 from src.results.pages.gallery import Gallery
 from src.results.pages.run_page import run_page
@@ -119,6 +121,9 @@ def gallery_of(run: Run, config: DictConfig, like: Gallery | None = None) -> tup
         if restored.data.val is None:
             return unlabelled_gallery(restored, config.images, config.sample), ""
         chosen = None if like is None else like.indices
+        network = restored.task.deployed()
+        if isinstance(network, DetectionNetwork):
+            return detection_gallery(restored, network, config.images, chosen), ""
         return labelled_gallery(restored, matched_of(run), config.images, chosen), ""
     except DenseSiamError as error:
         return None, f"There are no pictures: {str(error).rstrip('.')}."

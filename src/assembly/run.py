@@ -13,6 +13,7 @@ from src.assembly.train import train as run_training
 from src.command_line import CONF, explained
 from src.errors import DenseSiamError, plain_errors
 from src.overrides import spelled
+from src.prediction.detector import Detector
 from src.prediction.loading import load
 from src.prediction.segmenter import Segmenter
 from src.run_names import run_id
@@ -29,7 +30,7 @@ class Trained(NamedTuple):
     folder: Path
     score: float
 
-    def load(self) -> Segmenter:
+    def load(self) -> Segmenter | Detector:
         """The trained network, see `src.prediction.loading.load`."""
         return load(self.folder / "checkpoints" / "last.ckpt")
 

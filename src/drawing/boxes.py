@@ -47,27 +47,34 @@ def tiles(image: Tensor, truth: Objects, found: Objects, names: Sequence[str]) -
 
 
 def drawn(image: Tensor, objects: Objects, names: Sequence[str]) -> Tensor:
-    """An image (3, H, W) uint8 with its objects, scaled to a longer side of `SIDE`.
+    """An image (3, H, W) uint8 with its objects, scaled to a longer side of `SIDE`; the arguments of `with_objects`."""
+    small = scaled(image)
+    boxes = objects["boxes"] * torch.tensor([small.shape[2] / image.shape[2], small.shape[1] / image.shape[1]] * 2)
+    return with_objects(small, {**objects, "boxes": boxes}, names)
+
+
+def with_objects(image: Tensor, objects: Objects, names: Sequence[str]) -> Tensor:
+    """An image with its objects.
 
     Args:
-        image: the image.
-        objects: `boxes` (n, 4) in pixels, `labels` (n,), perhaps `masks` (n, H, W), `scores` (n,) and `ignored` (n,).
+        image: (3, H, W) uint8.
+        objects: `boxes` (n, 4) in pixels, `labels` (n,), perhaps `masks` (n, h, w) of the whole image in any size,
+            `scores` (n,) and `ignored` (n,).
         names: names of the classes.
     """
-    small, labels = scaled(image), objects["labels"].tolist()
+    labels = objects["labels"].tolist()
     if not labels:
-        return small
+        return image
     ignored = objects["ignored"].tolist() if "ignored" in objects else [False] * len(labels)
     colours = [tuple(map(int, row)) for row in palette(len(names))]
     used = [IGNORED if left_out else colours[label] for label, left_out in zip(labels, ignored, strict=True)]
     if "masks" in objects:
-        masks = resize(objects["masks"].byte(), list(small.shape[1:])).bool()
-        small = draw_segmentation_masks(small, masks, OPACITY, used)
+        masks = resize(objects["masks"].byte(), list(image.shape[1:])).bool()
+        image = draw_segmentation_masks(image, masks, OPACITY, used)
     texts = [names[label] for label in labels]
     if "scores" in objects:
         texts = [f"{text} {score:.2f}" for text, score in zip(texts, objects["scores"].tolist(), strict=True)]
-    boxes = objects["boxes"] * torch.tensor([small.shape[2] / image.shape[2], small.shape[1] / image.shape[1]] * 2)
-    return draw_bounding_boxes(small, boxes, texts, used, width=LINE, fill_labels=True)
+    return draw_bounding_boxes(image, objects["boxes"], texts, used, width=LINE, fill_labels=True)
 
 
 def scaled(image: Tensor) -> Tensor:

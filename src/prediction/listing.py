@@ -10,7 +10,7 @@ from typing import NamedTuple
 from src.errors import DenseSiamError
 from src.images.formats import SUFFIXES
 
-OWN = ("clusters", "overlays", "arrays", "legend.png")  # what `src.prediction.results` writes
+OWN = ("clusters", "detections", "overlays", "arrays", "legend.png")  # what `src.prediction.results` writes
 
 
 class Listed(NamedTuple):

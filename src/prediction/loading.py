@@ -12,15 +12,18 @@ from src.checks import check_int
 from src.errors import DenseSiamError
 from src.evaluation.matched import Matched, read_matched
 from src.evaluation.protocol import LARGEST
+from src.models.detection import DetectionNetwork
+from src.prediction.detector import Detector
 from src.prediction.segmenter import Segmenter
 from src.regular import read_text
+from src.stored_classes import read_plain_classes
 
 
-def load(path: str | Path, gradients: bool = False, scores: str | Path | None = None) -> Segmenter:
+def load(path: str | Path, gradients: bool = False, scores: str | Path | None = None) -> Segmenter | Detector:
     """Load a trained network for use.
 
     Args:
-        path: a checkpoint of a segmentation run. It may come from a stranger, see docs/checkpoints.md.
+        path: a checkpoint of a run that segments or detects. It may come from a stranger, see docs/checkpoints.md.
         gradients: whether the weights require gradients, to train them further.
         scores: a `scores.json` that `src.evaluate` has written for this checkpoint: the clusters get the names of the
             classes that they were matched to. None for the names in the checkpoint, if there are any.
@@ -30,6 +33,11 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
     """
     check_path(path)
     network, checkpoint = load_deployed(path)
+    network.requires_grad_(gradients)
+    if isinstance(network, DetectionNetwork):
+        if scores is not None:
+            raise DenseSiamError(f"scores is {scores}, but {path} finds objects, whose names it has: leave scores=null")
+        return Detector(network, read_plain_classes(checkpoint.get("classes"), str(path)))
     source, content = path, checkpoint.get("matched")
     if scores is not None:
         source, content = scores, matching_in(Path(scores), path)
@@ -39,13 +47,26 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
         matched = read_matched(content, str(source))
         if len(matched.class_of_cluster) != network.num_categories.get(matched.head):
             raise DenseSiamError(f"the matching in {source} does not fit the network: expected one class per cluster")
-    network.requires_grad_(gradients)
     config = checkpoint["config"]
     side: Any = part_of(config, "protocol", path).get("side")
     if not isinstance(side, int):  # `own`
         side = part_of(part_of(config, "data", path), "views", path).get("size")
         check_int(f"data.views.size in {path}", side, 1, LARGEST)
     return Segmenter(network, side, matched)
+
+
+def load_segmenter(path: str | Path, scores: str | Path | None = None) -> Segmenter:
+    """Load a network that segments, see `load`.
+
+    Raises:
+        DenseSiamError: see `load`; or the network finds objects.
+    """
+    model = load(path, scores=scores)
+    if not isinstance(model, Segmenter):
+        raise DenseSiamError(
+            f"{path} finds objects, and a segmentation is needed here: use python -m src.predict for it"
+        )
+    return model
 
 
 def check_path(path: Any) -> None:
