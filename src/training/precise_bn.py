@@ -74,7 +74,9 @@ class Average:
 
     def __init__(self, norm: Any) -> None:
         self.norm, self.seen = norm, norm.num_batches_tracked.clone()
-        self.before = [statistic.clone() for statistic in (norm.running_mean, norm.running_var, norm.num_batches_tracked)]
+        self.before = [
+            statistic.clone() for statistic in (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        ]
         self.total = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
         self.count = torch.zeros((), dtype=torch.float64, device=norm.running_mean.device)
 
@@ -93,7 +95,9 @@ class Average:
         if together[-1]:
             averages = (together[:-1] / together[-1]).view(2, -1)
             mean, variance = averages[0], averages[1]
-        for statistic, value in zip(("running_mean", "running_var", "num_batches_tracked"), (mean, variance, tracked), strict=True):
+        for statistic, value in zip(
+            ("running_mean", "running_var", "num_batches_tracked"), (mean, variance, tracked), strict=True
+        ):
             getattr(self.norm, statistic).copy_(value)
 
 
