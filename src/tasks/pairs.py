@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from src.checks import check_number
 from src.drawing.cluster_sheet import cluster_sheet
-from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
