@@ -6,9 +6,10 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor, nn
 
+from src.coco_eval import require_coco_eval
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, draws, percentile_interval
-from src.evaluation.coco_ap import CocoScores, coco_scores, require_coco_eval
+from src.evaluation.coco_ap import CocoScores, coco_scores
 from src.evaluation.detection_protocol import DetectionProtocol
 from src.evaluation.detection_rows import DetectionRows, Gathered
 from src.evaluation.scoring import Scored
