@@ -25,7 +25,7 @@ class DetectionScoring(nn.Module):
 
     The scores are `AP`, `AP50` and `AP75` of the protocol's metric, with VOC's metrics `COCO_AP`, `COCO_AP50` and
     `COCO_AP75` beside them, with masks also `mask_AP`, `mask_AP50` and `mask_AP75`, and the AP of each class,
-    `AP_NAME`, all in percent; nan without objects.
+    `AP/NAME`, all in percent; nan without objects.
 
     Args:
         classes: the classes of the objects.
@@ -90,7 +90,7 @@ class DetectionScoring(nn.Module):
             by_class = self._voc_by_class()
         if self.with_masks:
             summary |= {f"mask_{name}": value for name, value in zip(PRIMARY, self._coco("segm")[:3], strict=True)}
-        named = {f"AP_{one.name}": float(value) for one, value in zip(self.classes, by_class, strict=True)}
+        named = {f"AP/{one.name}": float(value) for one, value in zip(self.classes, by_class, strict=True)}
         self.scores = summary | named
         return summary
 
