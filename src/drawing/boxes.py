@@ -72,5 +72,5 @@ def drawn(image: Tensor, objects: Objects, names: Sequence[str]) -> Tensor:
 
 def scaled(image: Tensor) -> Tensor:
     """An image (3, H, W) uint8 with a longer side of `SIDE`."""
-    size = short_side_size(*image.shape[1:], SIDE, SIDE)
+    size = short_side_size(image.shape[1], image.shape[2], SIDE, SIDE)
     return resize(image, list(size), antialias=True)
