@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.results.runs import Run, read_runs
-from src.results.scores import COLUMNS
+from src.results.scores import score_columns
 from src.results.tables.cells import seeds, spread, steps
 from src.results.tables.published import read_tables
 from src.results.tables.sorting import by_setting, collect, sections, unfinished
@@ -33,13 +33,14 @@ def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
         settings: the runs of each setting, see `by_setting`; with one setting, the table has no column for it.
     """
     several = len(settings) > 1
-    head = f"{'| setting ' * several}| | {' | '.join(COLUMNS)} |"
-    lines, costs = [head, "|---" * (several + 1 + len(COLUMNS)) + "|"], []
+    columns = score_columns(row for _, runs in settings for run in runs for row in run.document["scores"].values())
+    head = f"{'| setting ' * several}| | {' | '.join(columns)} |"
+    lines, costs = [head, "|---" * (several + 1 + len(columns)) + "|"], []
     for words, runs in settings:
         documents = [run.document for run in runs]
         for label in dict.fromkeys(label for document in documents for label in document["scores"]):
             rows = [document["scores"][label] for document in documents if label in document["scores"]]
-            cells = [spread([row.get(column) for row in rows]) for column in COLUMNS]
+            cells = [spread([row.get(column) for row in rows]) for column in columns]
             lines.append(f"| {' | '.join([*[words or AS_MOST] * several, label, *cells])} |")
         seconds = [document["cost"]["total_seconds"] for document in documents]
         cost = (

@@ -38,7 +38,7 @@ def evaluate(config: DictConfig) -> float:
             the checkpoint; the baseline is scored with the same values.
 
     Returns:
-        mIoU of the checkpoint in percent.
+        The primary metric of the checkpoint, such as mIoU, in percent.
 
     Raises:
         DenseSiamError: a checkpoint can't be read; the data is missing or has no labels; or checkpoint and baseline

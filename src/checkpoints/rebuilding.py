@@ -24,6 +24,7 @@ CONSTRUCTORS = frozenset(
         "src.baselines.iic.IIC",
         "src.baselines.picie.PiCIE",
         "src.data.cityscapes.Cityscapes",
+        "src.data.coco_detection.COCODetection",
         "src.data.coco_stuff.CocoStuff",
         "src.data.demo.Scenes",
         "src.data.detection_views.ShortSide",

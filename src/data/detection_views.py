@@ -61,7 +61,7 @@ class ShortSide(TrainingViews):
         moved = {**label, **plain}
         keep = inside(moved, shown.shape[2], shown.shape[1])
         if "masks" in moved:
-            keep &= moved["masks"].flatten(1).any(dim=1)
+            keep &= moved["masks"].flatten(1).any(dim=1).bool()
         return shown, chosen(moved, keep)
 
     def samples(self, reader: Reader, num_classes: int, seed: int) -> "TrainedObjects":

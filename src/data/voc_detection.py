@@ -110,7 +110,7 @@ def files_of(root: Path, split: str) -> list[tuple[str, str]]:
         if missing:
             raise DenseSiamError(
                 f"{len(missing)} of the {len(ids)} {kind} of {file} are missing, the first is that of {missing[0]}: "
-                "add them or remove the names from the list (an image without objects has an annotation without <object>)"
+                "add them or remove the names from the list (an annotation without <object> says that there is nothing)"
             )
     start = f"{year}/" if year else ""
     return [(f"{start}JPEGImages/{names[each]}", f"{start}Annotations/{each}.xml") for each in ids]

@@ -14,7 +14,7 @@ from src.short_side import short_side_size
 SIDE, MIN_SCORE, MOST = 320, 0.3, 20  # longer side of a tile; detections are shown from this score, at most so many
 GAP, HEADING, TEXT, OPACITY, LINE = 4, 18, 11, 0.45, 2
 HEADINGS = ("image", "truth", "prediction")
-IGNORED = (128, 128, 128)  # colour of objects that do not count
+IGNORED = (255, 255, 255)  # colour of objects that do not count
 Objects = Mapping[str, Tensor]
 
 
@@ -79,5 +79,5 @@ def with_objects(image: Tensor, objects: Objects, names: Sequence[str]) -> Tenso
 
 def scaled(image: Tensor) -> Tensor:
     """An image (3, H, W) uint8 with a longer side of `SIDE`."""
-    size = short_side_size(*image.shape[1:], SIDE, SIDE)
+    size = short_side_size(image.shape[1], image.shape[2], SIDE, SIDE)
     return resize(image, list(size), antialias=True)

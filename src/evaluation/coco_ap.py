@@ -1,13 +1,12 @@
 """COCO's average precision (101 points), through faster-coco-eval, which computes what pycocotools computes."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import DenseSiamError
+from src.coco_eval import require_coco_eval
 
 MOST_DETECTIONS = 100  # of an image that count, those with the highest scores
 Floats = NDArray[np.float64]
@@ -51,18 +50,6 @@ class CocoScores(NamedTuple):
     by_class: Floats
 
 
-def require_coco_eval() -> None:
-    """Check that faster-coco-eval is installed.
-
-    Raises:
-        DenseSiamError: it is not; the message says how to install it.
-    """
-    if find_spec("faster_coco_eval") is None:
-        raise DenseSiamError(
-            "object detection needs faster-coco-eval, which is not installed: pip install 'densesiam[detection]'"
-        )
-
-
 def coco_scores(
     images: Ints, objects: Found, detections: Found, classes: int, kind: Literal["bbox", "segm"]
 ) -> CocoScores:
@@ -84,7 +71,7 @@ def coco_scores(
     def dataset(found: Found) -> Any:
         return COCO(
             {
-                "images": [{"id": index} for index in images.tolist()],
+                "images": _images(images, found),
                 "categories": [{"id": label, "name": str(label)} for label in range(classes)],
                 "annotations": annotations(found, with_masks=kind == "segm"),
             }
@@ -98,6 +85,16 @@ def coco_scores(
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]  # (IoU, recall, C), -1 without objects
     by_class = np.where((precision > -1).any(axis=(0, 1)), precision.mean(axis=(0, 1)), np.nan)
     return CocoScores(100 * _mean(precision), 100 * _mean(precision[0]), 100 * _mean(precision[5]), 100 * by_class)
+
+
+def _images(images: Ints, found: Found) -> list[dict[str, int]]:
+    """COCO's images; their sizes are read only where they have masks."""
+    sizes = {index: mask["size"] for index, mask in zip(found.images.tolist(), found.masks or (), strict=False)}
+    return [
+        {"id": index, "height": height, "width": width}
+        for index in images.tolist()
+        for height, width in [sizes.get(index, (0, 0))]
+    ]
 
 
 def _mean(precision: Floats) -> float:

@@ -6,9 +6,10 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor, nn
 
+from src.coco_eval import require_coco_eval
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, draws, percentile_interval
-from src.evaluation.coco_ap import CocoScores, coco_scores, require_coco_eval
+from src.evaluation.coco_ap import CocoScores, coco_scores
 from src.evaluation.detection_protocol import DetectionProtocol
 from src.evaluation.detection_rows import DetectionRows, Gathered
 from src.evaluation.scoring import Scored
@@ -24,7 +25,7 @@ class DetectionScoring(nn.Module):
 
     The scores are `AP`, `AP50` and `AP75` of the protocol's metric, with VOC's metrics `COCO_AP`, `COCO_AP50` and
     `COCO_AP75` beside them, with masks also `mask_AP`, `mask_AP50` and `mask_AP75`, and the AP of each class,
-    `AP_NAME`, all in percent; nan without objects.
+    `AP/NAME`, all in percent; nan without objects.
 
     Args:
         classes: the classes of the objects.
@@ -89,7 +90,7 @@ class DetectionScoring(nn.Module):
             by_class = self._voc_by_class()
         if self.with_masks:
             summary |= {f"mask_{name}": value for name, value in zip(PRIMARY, self._coco("segm")[:3], strict=True)}
-        named = {f"AP_{one.name}": float(value) for one, value in zip(self.classes, by_class, strict=True)}
+        named = {f"AP/{one.name}": float(value) for one, value in zip(self.classes, by_class, strict=True)}
         self.scores = summary | named
         return summary
 

@@ -35,7 +35,7 @@ class Prepared(GeneralizedRCNNTransform):
         self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
     ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
         if not self.training:
-            sizes = [short_side_size(*image.shape[1:], self.side, self.longest) for image in images]
+            sizes = [short_side_size(image.shape[1], image.shape[2], self.side, self.longest) for image in images]
             images = [resize(image, list(size)) for image, size in zip(images, sizes, strict=True)]
         normal = [self.normalize(image.float() / 255) for image in images]
         return ImageList(self.batch_images(normal, self.size_divisible), [one.shape[1:] for one in normal]), targets

@@ -3,7 +3,8 @@
 It is detectron2's `configs/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml` as the transfer of self-supervised
 backbones is measured (MoCo, DenseCL): batch norm is trained, and synchronised over processes by `trainer=ddp`, in the
 backbone, in the pyramid (`FPN.NORM`), in the head of boxes with four convolutions and one linear layer
-(`FastRCNNConvFCHead`, `NUM_CONV: 4`, `NUM_FC: 1`, `NORM: SyncBN`), and in the head of masks (`MaskRCNNConvUpsampleHead`).
+(`FastRCNNConvFCHead`, `NUM_CONV: 4`, `NUM_FC: 1`, `NORM: SyncBN`), and in the head of masks
+(`MaskRCNNConvUpsampleHead`).
 """
 
 from collections import OrderedDict

@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,46 @@ from src.evaluation.bootstrap import Interval
 from src.evaluation.matched import Matched
 from src.evaluation.scoring import Scored
 
-COLUMNS = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy")
+# The columns of each kind of task; the first of each is the score that runs are compared by.
+KINDS = (("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy"), ("AP", "AP50", "AP75"))
+PRIMARY = tuple(kind[0] for kind in KINDS)
+BESIDE = ("COCO_AP", "COCO_AP50", "COCO_AP75", "mask_AP", "mask_AP50", "mask_AP75")  # shown where they were computed
 RELEASE_COLUMNS = ("release_block_mIoU_stuff", "release_block_mIoU_thing")
 PACKAGES = ("densesiam", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "timm", "numpy", "pillow")
+
+
+def score_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The scores that a table of these rows shows: all of a kind if its first is there; those of pixels without rows.
+
+    Args:
+        rows: scores by their names.
+    """
+    present = {name for row in rows for name in row}
+    kinds = [kind for kind in KINDS if kind[0] in present] or KINDS[:1]
+    return [*(name for kind in kinds for name in kind), *(name for name in BESIDE if name in present)]
 
 
 def print_scores(rows: Mapping[str, Scored], protocol: Mapping[str, Any]) -> None:
     """Print a table with one line per row, and below it the protocol of all rows.
 
     Args:
-        rows: scores by the label of the row; mIoU is printed with its 95 % interval if there is one.
+        rows: scores by the label of the row; the first score is printed with its 95 % interval if there is one.
         protocol: how the images were prepared and scored.
     """
     present = {name for row in rows.values() for name in row.scores}
-    with_interval = any("mIoU" in row.intervals for row in rows.values())
-    columns = [*COLUMNS, *(name for name in RELEASE_COLUMNS if name in present)]
+    columns = [*score_columns(row.scores for row in rows.values()), *(n for n in RELEASE_COLUMNS if n in present)]
+    with_interval = next((name for name in columns if any(name in row.intervals for row in rows.values())), None)
     table = Table(title="Scores in percent", title_justify="left")
     table.add_column("")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-        if name == "mIoU" and with_interval:
+        if name == with_interval:
             table.add_column("95 % interval", justify="right", no_wrap=True)
     for label, row in rows.items():
         cells = []
         for name in columns:
             cells.append(f"{row.scores[name]:.1f}" if name in row.scores else "-")
-            if name == "mIoU" and with_interval:
+            if name == with_interval:
                 cells.append(span(row.intervals.get(name)))
         table.add_row(escape(label), *cells)
     console = Console(width=max(160, Console().width))
@@ -80,12 +94,12 @@ def numbers(row: Scored) -> dict[str, float]:
 
 def print_difference(difference: Mapping[str, Interval]) -> None:
     """Print by how many percentage points the checkpoint is above the baseline, and whether that is significant."""
-    for name in COLUMNS:
+    for name in score_columns([difference]):
         if name in difference and not math.isnan(difference[name].value):
             one = difference[name]
             unsure = "; not significant on these images" if one.low <= 0 <= one.high else ""
-            ends = f"95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure}"
-            print(f"{name}, checkpoint - baseline: {one.value:+.1f} ({ends})")
+            ends = "" if math.isnan(one.low) else f" (95 % interval {one.low:+.1f} to {one.high:+.1f}{unsure})"
+            print(f"{name}, checkpoint - baseline: {one.value:+.1f}{ends}")
 
 
 def span(interval: Interval | None) -> str:

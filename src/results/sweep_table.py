@@ -4,15 +4,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from src.results.sweeps import SCORE, Sweep, cell, columns, places
+from src.results.scores import PRIMARY
+from src.results.sweeps import Sweep, cell, columns, places
 
-SCORED, LABEL_FREE = "mIoU in percent (95 % interval, or ± over seeds)", "Label-free metrics of the last epoch"
+SCORED, LABEL_FREE = "{} in percent (95 % interval, or ± over seeds)", "Label-free metrics of the last epoch"
 
 
 def print_sweep(sweep: Sweep) -> None:
     """Print a table with one line for each setting: its values, its scores or label-free metrics, and its folders."""
     shown = columns(sweep)
-    table = Table(title=LABEL_FREE if shown and SCORE not in shown else SCORED, title_justify="left")
+    scores = [name for name in shown if name in PRIMARY] if shown else PRIMARY[:1]
+    title = SCORED.format(", ".join(scores)) if scores else LABEL_FREE
+    table = Table(title=title, title_justify="left")
     for name in sweep.keys:
         table.add_column(escape(name))
     for name in shown:

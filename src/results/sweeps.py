@@ -13,10 +13,10 @@ from src.errors import DenseSiamError
 from src.overrides import spelled
 from src.regular import read_text
 from src.results.runs import SCORES, Run, main_row, read_run
+from src.results.scores import PRIMARY
 from src.results.tables.cells import spread
 
 SEED = "seed"
-SCORE = "mIoU"
 LABEL_FREE = ("consistency", "mutual_information", "entropy", "balance")
 
 
@@ -144,34 +144,35 @@ def in_order(value: str) -> tuple[int, float, str]:
 def columns(sweep: Sweep) -> list[str]:
     """The columns that show how good the settings are: the score, or the label-free metrics if nothing is scored."""
     runs = [run for setting in sweep.settings for run in setting.finished]
-    if any(score_of(run) is not None for run in runs):
-        return [SCORE]
+    scores = [name for name in PRIMARY if any(score_of(run, name) is not None for run in runs)]
+    if scores:
+        return scores
     return [name for name in LABEL_FREE if any(label_free_of(run, name) is not None for run in runs)]
 
 
 def measured(setting: Setting, column: str) -> list[float]:
     """The numbers of a column, one for each finished job that has it."""
-    numbers = [score_of(run) if column == SCORE else label_free_of(run, column) for run in setting.finished]
+    numbers = [score_of(run, column) if column in PRIMARY else label_free_of(run, column) for run in setting.finished]
     return [number for number in numbers if number is not None]
 
 
-def interval_of(setting: Setting) -> tuple[float, float] | None:
-    """The 95 % interval of the score, if the setting has one finished job and the job has an interval."""
+def interval_of(setting: Setting, column: str) -> tuple[float, float] | None:
+    """The 95 % interval of a score, if the setting has one finished job and the job has an interval."""
     if len(setting.finished) != 1:
         return None
     (run,) = setting.finished
     label = main_row(run)
-    found = run.document["intervals"].get(label, {}).get(SCORE)
+    found = run.document["intervals"].get(label, {}).get(column)
     pair = [_number(end) for end in found] if isinstance(found, list) and len(found) == 2 else []
     return (pair[0], pair[1]) if len(pair) == 2 and pair[0] is not None and pair[1] is not None else None
 
 
 def cell(setting: Setting, column: str) -> str:
     """The text of a cell: the number with its interval, or the mean and the standard deviation over the seeds."""
-    numbers, digits = measured(setting, column), 1 if column == SCORE else 3
+    numbers, digits = measured(setting, column), 1 if column in PRIMARY else 3
     if not numbers:
         return "-"
-    interval = interval_of(setting) if column == SCORE else None
+    interval = interval_of(setting, column) if column in PRIMARY else None
     seeds = f" ({len(numbers)} seeds)" if len(numbers) > 1 else ""
     ends = f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
     return f"{spread(numbers, digits)}{seeds}{ends}"
@@ -183,10 +184,10 @@ def places(setting: Setting) -> str:
     return "; ".join(filter(None, [", ".join(run.folder.name for run in setting.finished), failed]))
 
 
-def score_of(run: Run) -> float | None:
-    """The score of the trained network in percent; None if the run was not scored."""
+def score_of(run: Run, column: str) -> float | None:
+    """A score of the trained network in percent; None if the run does not have it."""
     label = main_row(run)
-    return None if label is None else _number(run.document["scores"][label].get(SCORE))
+    return None if label is None else _number(run.document["scores"][label].get(column))
 
 
 def label_free_of(run: Run, name: str) -> float | None:

@@ -29,9 +29,9 @@ class BestByLabels(ModelCheckpoint):
         task: Any = pl_module  # `src.training` may not import the tasks; `src.tasks.base.Task` declares what is used
         if not task.is_scored:
             raise DenseSiamError(
-                "best_by_labelled_miou keeps the epoch of the highest mIoU, but nothing is scored: expected labels, "
-                "such as probe=own_labels or data=labelled_folder, and trainer.limit_val_batches above 0; or set "
-                "callbacks=default"
+                f"best_by_labelled_miou keeps the epoch of the highest {task.primary_metric}, but nothing is scored: "
+                "expected labels, such as probe=own_labels or data=labelled_folder, and trainer.limit_val_batches "
+                "above 0; or set callbacks=default"
             )
         self.monitor = f"{task.name}/{task.primary_metric}"
 

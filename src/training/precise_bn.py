@@ -17,8 +17,8 @@ class PreciseBN(Callback):
     """After the last training step, sets the statistics of batch norm to their averages over training batches.
 
     The moving averages of a training are those of weights that have changed since. detectron2 does the same with 200
-    batches (`TEST.PRECISE_BN`): the mean and the variance of each batch are averaged, over all processes too. It is done
-    before the last checkpoint is written and the last validation begins. The batches are the first ones of the run's
+    batches (`TEST.PRECISE_BN`): the mean and the variance of each batch are averaged, over all processes too. This is
+    done before the last checkpoint is written and the last validation begins. The batches are the first ones of the run's
     epochs, so the result depends on nothing else. A run that is stopped early keeps its moving averages.
 
     Args:

@@ -157,7 +157,7 @@ def test_text_of_strangers_is_text(tmp_path: Path) -> None:
 def test_bars_and_matrix_follow_the_matching(labelled: Run) -> None:
     matched = matched_of(labelled)
     assert matched is not None
-    assert [(bar.name, round(bar.iou or 0, 1), bar.share) for bar in class_bars(labelled)] == [
+    assert [(bar.name, round(bar.score or 0, 1), bar.share) for bar in class_bars(labelled)] == [
         ("water", 54.5, 40.0),
         ("sky", 53.3, 40.0),
         ("ball", 30.8, 20.0),

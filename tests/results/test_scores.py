@@ -9,7 +9,15 @@ import torch
 
 from src.evaluation.bootstrap import Interval
 from src.evaluation.scoring import Scored
-from src.results.scores import describe, environment, print_difference, print_scores, write_scores
+from src.results.scores import (
+    KINDS,
+    describe,
+    environment,
+    print_difference,
+    print_scores,
+    score_columns,
+    write_scores,
+)
 
 ROWS = {
     "before training": Scored({"mIoU": 12.34, "mIoU_stuff": 20.06, "mIoU_thing": float("nan"), "accuracy": 31.0}, {}),
@@ -67,6 +75,32 @@ def test_the_table_has_every_row_and_the_protocol(capsys: pytest.CaptureFixture[
     header = next(line for line in printed.splitlines() if "mIoU_stuff" in line)
     assert header.index("mIoU") < header.index("mIoU_stuff") < header.index("mIoU_thing") < header.index("accuracy")
     assert describe(PROTOCOL) in " ".join(printed.split())
+
+
+DETECTED = {"AP": 26.04, "AP50": 50.0, "AP75": 20.0, "COCO_AP": 27.0, "mask_AP": 10.0, "AP/cat": 1.0}
+
+
+def header_of(printed: str, name: str) -> list[str]:
+    return [cell.strip() for cell in next(line for line in printed.splitlines() if name in line).split("┃")[2:-1]]
+
+
+def test_columns_follow_from_the_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores({"after training": Scored(DETECTED, {"AP": Interval(26.04, 20.0, 30.0)})}, PROTOCOL)
+    printed = capsys.readouterr().out
+    assert header_of(printed, "AP50") == ["AP", "95 % interval", "AP50", "AP75", "COCO_AP", "mask_AP"]
+    row = next(line for line in printed.splitlines() if "after training" in line).split("│")
+    assert [cell.strip() for cell in row[2:-1]] == ["26.0", "20.0 to 30.0", "50.0", "20.0", "27.0", "10.0"]
+    assert score_columns([{"AP": 1.0}, {"mIoU": 2.0}]) == [*KINDS[0], *KINDS[1]]
+    assert score_columns([]) == list(KINDS[0])  # as a run without rows has always been printed
+
+
+def test_a_difference_without_interval_is_printed_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    nan = float("nan")
+    print_difference({"AP": Interval(1.25, 0.5, 2.0), "COCO_AP": Interval(-1.0, nan, nan), "AP/cat": Interval(9, 9, 9)})
+    assert capsys.readouterr().out.splitlines() == [
+        "AP, checkpoint - baseline: +1.2 (95 % interval +0.5 to +2.0)",
+        "COCO_AP, checkpoint - baseline: -1.0",
+    ]
 
 
 def test_the_protocol_is_one_line_of_names_and_values() -> None:

@@ -7,10 +7,10 @@ from src.overrides import spelled
 from src.results.pages.gallery import Gallery
 from src.results.pages.rendering import render
 from src.results.pages.run_page import Rows, axis, curve_groups, differing, drawn
-from src.results.pages.sections import class_bars, details, score_rows
+from src.results.pages.sections import class_bars, class_score, columns_of, details, score_rows
 from src.results.pages.series import together
 from src.results.runs import Run, main_row
-from src.results.scores import COLUMNS, describe
+from src.results.scores import describe
 
 
 def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequence[Gallery | None], remark: str) -> str:
@@ -25,7 +25,7 @@ def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequen
     Raises:
         DenseSiamError: a part of a `scores.json` is damaged.
     """
-    names = names_of(runs)
+    names, columns = names_of(runs), columns_of(runs)
     bars = [{bar.name: bar for bar in class_bars(run)} for run in runs]
     classes = list(dict.fromkeys(name for one in bars for name in one))
     found = {name: curve_groups(run, rows) for name, run, rows in zip(names, runs, metrics, strict=True)}
@@ -40,11 +40,12 @@ def compare_page(runs: Sequence[Run], metrics: Sequence[Rows], galleries: Sequen
             "contents": [],
             "names": names,
             "runs": runs,
-            "columns": COLUMNS,
-            "scores": [score_rows(run) for run in runs],
+            "columns": columns,
+            "scores": [score_rows(run, columns) for run in runs],
             "main_rows": [main_row(run) for run in runs],
             "protocols": list(dict.fromkeys(protocols)),
             "label_free": [run.document.get("label_free") or {} for run in runs],
+            "class_score": " or ".join(dict.fromkeys(map(class_score, runs))),
             "classes": [(name, [one.get(name) for one in bars]) for name in classes],
             "charts": drawn(together(found), label),
             "rows": side_by_side(names, galleries),

@@ -9,10 +9,19 @@ from markupsafe import Markup
 from src.results.pages.charts import curves
 from src.results.pages.gallery import Gallery
 from src.results.pages.rendering import render
-from src.results.pages.sections import class_bars, config_rows, confusion, details, finite, matched_of, score_rows
+from src.results.pages.sections import (
+    class_bars,
+    class_score,
+    columns_of,
+    config_rows,
+    confusion,
+    details,
+    finite,
+    matched_of,
+    score_rows,
+)
 from src.results.pages.series import Group, groups, read_lines
 from src.results.runs import Run, main_row
-from src.results.scores import COLUMNS
 
 Rows = Iterable[Mapping[str, str]]
 
@@ -29,18 +38,19 @@ def run_page(run: Run, metrics: Rows, gallery: Gallery | None, remark: str) -> s
     Raises:
         DenseSiamError: a part of `scores.json` is damaged.
     """
-    matched = matched_of(run)
+    matched, columns = matched_of(run), columns_of([run])
     return render(
         "run.html.j2",
         {
             "title": title_of("Run", run.folder),
             "contents": [],
             "run": run,
-            "columns": COLUMNS,
-            "scores": score_rows(run),
+            "columns": columns,
+            "scores": score_rows(run, columns),
             "main_row": main_row(run),
             "label_free": run.document.get("label_free"),
             "bars": class_bars(run),
+            "class_score": class_score(run),
             "confusion": None if matched is None else confusion(matched),
             "charts": drawn(curve_groups(run, metrics), axis(run)),
             "gallery": gallery,

@@ -1,6 +1,6 @@
 """Tables of a page, from the content of `scores.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,15 +11,17 @@ from src.metrics import class_iou, matched_matrix
 from src.overrides import flat, spelled
 from src.results.pages.rendering import is_number
 from src.results.runs import Run, main_row
-from src.results.scores import COLUMNS
+from src.results.scores import score_columns
+
+CLASS_SCORES = ("IoU", "AP")  # the scores of single classes are called IoU/NAME or AP/NAME
 
 
 class Bar(NamedTuple):
-    """A class: its name, its kind (`stuff` or `thing`), its IoU in percent and its share of the labelled pixels."""
+    """A class: its name, its kind (`stuff` or `thing`), its score in percent and its share of the labelled pixels."""
 
     name: str
     kind: str
-    iou: float | None
+    score: float | None
     share: float | None
 
 
@@ -45,12 +47,23 @@ def matched_of(run: Run) -> Matched | None:
     return None if found is None else read_matched(found, str(run.folder / "scores.json"))
 
 
-def score_rows(run: Run) -> list[tuple[str, list[Any], Any]]:
-    """Each row of scores: its label, the scores of `COLUMNS`, and the 95 % interval of mIoU, if there is one."""
+def columns_of(runs: Iterable[Run]) -> list[str]:
+    """The scores that a table of these runs shows."""
+    return score_columns(row for run in runs for row in run.document["scores"].values())
+
+
+def score_rows(run: Run, columns: Sequence[str]) -> list[tuple[str, list[Any], Any]]:
+    """Each row of scores: its label, the scores of the columns, and the 95 % interval of the first, if there is one."""
     return [
-        (label, [row.get(name) for name in COLUMNS], run.document["intervals"].get(label, {}).get("mIoU"))
+        (label, [row.get(name) for name in columns], run.document["intervals"].get(label, {}).get(columns[0]))
         for label, row in run.document["scores"].items()
     ]
+
+
+def class_score(run: Run) -> str:
+    """Which score the classes of a run have, `IoU` or `AP`."""
+    row = run.document["scores"].get(main_row(run), {})
+    return next((kind for kind in CLASS_SCORES if any(name.startswith(f"{kind}/") for name in row)), CLASS_SCORES[0])
 
 
 def class_bars(run: Run) -> list[Bar]:
@@ -58,7 +71,8 @@ def class_bars(run: Run) -> list[Bar]:
     matched, label = matched_of(run), main_row(run)
     if matched is None:
         row = {} if label is None else run.document["scores"][label]
-        named = {name.removeprefix("IoU/"): value for name, value in row.items() if name.startswith("IoU/")}
+        kind = f"{class_score(run)}/"
+        named = {name.removeprefix(kind): value for name, value in row.items() if name.startswith(kind)}
         bars = [Bar(name, "", finite(value), None) for name, value in named.items()]
     else:
         matrix = torch.tensor(matched.confusion)
@@ -68,7 +82,7 @@ def class_bars(run: Run) -> list[Bar]:
             Bar(one.name, one.kind, finite(iou), share)
             for one, iou, share in zip(matched.classes, ious, shares, strict=True)
         ]
-    return sorted(bars, key=lambda bar: -1.0 if bar.iou is None else bar.iou, reverse=True)
+    return sorted(bars, key=lambda bar: -1.0 if bar.score is None else bar.score, reverse=True)
 
 
 def confusion(matched: Matched) -> Confusion:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from src.results.scores import BESIDE, KINDS
+
 MOST_POINTS = 400
 NOT_DRAWN = ("step", "epoch")
-SCORES = ("mIoU", "mIoU_stuff", "mIoU_thing", "accuracy", "mean_accuracy")
+SCORES = (*KINDS[0], "mean_accuracy", *KINDS[1], *BESIDE)
 
 
 class Line(NamedTuple):

@@ -9,7 +9,8 @@ from src.results.pages.charts import Point, swept
 from src.results.pages.rendering import render
 from src.results.pages.run_page import title_of
 from src.results.pages.series import finite
-from src.results.sweeps import SCORE, Setting, Sweep, cell, columns, interval_of, measured, places
+from src.results.scores import PRIMARY
+from src.results.sweeps import Setting, Sweep, cell, columns, interval_of, measured, places
 
 MOST_LINES = 7
 
@@ -25,7 +26,7 @@ def sweep_page(sweep: Sweep) -> str:
             "contents": [],
             "sweep": sweep,
             "columns": shown,
-            "scored": SCORE in shown,
+            "scored": [name for name in shown if name in PRIMARY],
             "rows": [
                 (list(setting.values.values()), [cell(setting, name) for name in shown], places(setting))
                 for setting in sweep.settings
@@ -53,7 +54,7 @@ def plot(sweep: Sweep, key: str, column: str) -> Markup:
             lines.setdefault(others, []).append(point(setting, column, x))
     if len(lines) > MOST_LINES:  # too many for a legend
         lines = {"": [one for points in lines.values() for one in points]}
-    unit = f"{column} (%)" if column == SCORE else column.replace("_", " ")
+    unit = f"{column} (%)" if column in PRIMARY else column.replace("_", " ")
     return swept(key, unit, lines, None if numeric else values)
 
 
@@ -63,5 +64,5 @@ def point(setting: Setting, column: str, x: float) -> Point:
     middle = mean(numbers)
     if len(numbers) > 1:
         return Point(x, middle, middle - stdev(numbers), middle + stdev(numbers))
-    low, high = (interval_of(setting) if column == SCORE else None) or (middle, middle)
+    low, high = (interval_of(setting, column) if column in PRIMARY else None) or (middle, middle)
     return Point(x, middle, low, high)

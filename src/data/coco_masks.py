@@ -1,0 +1,88 @@
+"""COCO's segmentations as masks: polygons and run-length codes, which may come from a stranger."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.errors import DenseSiamError
+
+Mask = NDArray[np.uint8]
+REACH = 2  # a polygon may leave the image by so many times its longer side
+
+
+def mask_of(name: str, segmentation: Any, width: int, height: int) -> Mask:
+    """The mask (height, width) of an object, 0 or 1.
+
+    Args:
+        name: what is read, for messages.
+        segmentation: a list of polygons [x, y, x, y, ...], or {"size": [height, width], "counts": run lengths as a list
+            or as COCO's text}. Polygons of fewer than three points have no area and are left out.
+        width, height: size of the image.
+
+    Raises:
+        DenseSiamError: it is neither, or does not fit the image.
+    """
+    if isinstance(segmentation, dict):
+        return _from_runs(name, segmentation, width, height)
+    if isinstance(segmentation, list):
+        return _from_polygons(name, segmentation, width, height)
+    raise _wrong(name, f"{type(segmentation).__name__} as segmentation")
+
+
+def _from_polygons(name: str, polygons: Sequence[Any], width: int, height: int) -> Mask:
+    from faster_coco_eval.core.mask import decode, frPyObjects, merge
+
+    usable = []
+    for polygon in polygons:
+        try:
+            points = np.asarray(polygon, np.float64)
+        except (TypeError, ValueError):
+            points = np.full(1, np.nan)
+        if points.ndim != 1 or not (np.abs(points) <= REACH * max(width, height)).all():
+            raise _wrong(name, "a polygon whose coordinates are not numbers near the image")
+        if len(points) >= 6 and len(points) % 2 == 0:
+            usable.append(points.tolist())
+    if not usable:
+        return np.zeros((height, width), np.uint8)
+    return np.ascontiguousarray(decode(merge(frPyObjects(usable, height, width))), np.uint8)
+
+
+def _from_runs(name: str, code: dict[str, Any], width: int, height: int) -> Mask:
+    """The mask of run lengths, column by column, 0 first. Lengths are added up before anything is made of them."""
+    if code.get("size") != [height, width]:
+        raise _wrong(name, f"a mask of size {str(code.get('size'))[:40]} for an image of {[height, width]}")
+    counts = code.get("counts")
+    runs = _decoded(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+        raise _wrong(name, "run lengths that are not whole numbers from 0")
+    if sum(runs) != width * height:
+        raise _wrong(name, f"run lengths of {sum(runs)} pixels for an image of {width * height}")
+    values = np.arange(len(runs), dtype=np.int64) % 2
+    return np.ascontiguousarray(np.repeat(values.astype(np.uint8), runs).reshape(width, height).T)
+
+
+def _decoded(text: str) -> list[int] | None:
+    """COCO's compressed run lengths: 5 bits a letter, differences to the run before the last; None if damaged."""
+    runs: list[int] = []
+    value, shift = 0, 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    return None if shift else runs
+
+
+def _wrong(name: str, found: str) -> DenseSiamError:
+    return DenseSiamError(
+        f"{name} has {found}: expected COCO's polygons or run lengths of the image's size; correct or remove the object"
+    )
