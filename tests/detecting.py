@@ -1,9 +1,12 @@
 """Small detectors and batches for tests of detection."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
 
 from src.models.backbones import resnet
 from src.models.c4 import faster_rcnn, resnet_c4
@@ -12,6 +15,7 @@ from src.models.mask_rcnn import mask_rcnn
 from src.models.rcnn import Proposals, Regions
 
 Batch = dict[str, Any]
+NAMES = ("cat", "dog")
 
 
 def proposals(anchor_sizes: list[list[int]], **others: Any) -> Proposals:
@@ -83,3 +87,61 @@ def square_batch(indices: list[int], objects: bool = True) -> Batch:
         "index": torch.tensor(indices),
         "unreadable": [""] * len(indices),
     }
+
+
+def voc_tree(root: Path, train: int = 8, val: int = 3) -> Path:
+    """Squares as images of cats and dogs in VOC's layout."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for index in range(train + val):
+        image, label = square(index)
+        to_pil_image(image).save(root / "JPEGImages" / f"{index:03}.jpg", quality=95)
+        x0, y0, x1, y1 = (int(side) for side in label["boxes"][0])
+        box = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
+        size = "<size><width>96</width><height>64</height><depth>3</depth></size>"
+        one = f"<object><name>{NAMES[index % 2]}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+        (root / "Annotations" / f"{index:03}.xml").write_text(f"<annotation>{size}{one}</annotation>")
+    for split, numbers in (("train", range(train)), ("val", range(train, train + val))):
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{index:03}\n" for index in numbers))
+    return root
+
+
+def coco_tree(root: Path, train: int = 8, val: int = 3) -> Path:
+    """Squares as images of cats and dogs in COCO's layout, with masks."""
+    for split, numbers in (("train", range(train)), ("val", range(train, train + val))):
+        (root / f"{split}2017").mkdir(parents=True)
+        images, annotations = [], []
+        for index in numbers:
+            image, label = square(index)
+            to_pil_image(image).save(root / f"{split}2017" / f"{index:03}.jpg", quality=95)
+            x0, y0, x1, y1 = label["boxes"][0].tolist()
+            images.append({"id": index, "file_name": f"{index:03}.jpg", "width": 96, "height": 64})
+            annotations.append(
+                {
+                    "id": index + 1,
+                    "image_id": index,
+                    "category_id": index % 2 + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": 1024,
+                    "iscrowd": 0,
+                    "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
+                }
+            )
+        categories = [{"id": number + 1, "name": name} for number, name in enumerate(NAMES)]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+    return root
+
+
+def faster_overrides(root: Path) -> list[str]:
+    """A small Faster R-CNN on `voc_tree`."""
+    data = [f"data.root={root}", "data.train_splits=[train]", "data.val_split=val", "data.classes=[cat,dog]"]
+    small = ["model.pooled=4", "model.proposals.anchor_sizes=[[16,32,64]]"]
+    return ["experiment=small_faster_rcnn", "debug=tiny_detection", *data, *small]
+
+
+def mask_overrides(root: Path) -> list[str]:
+    """A small Mask R-CNN on `coco_tree`."""
+    small = ["model.channels=16", "model.box_features=32", "model.proposals.anchor_sizes=[[8],[16],[32],[64],[96]]"]
+    return ["experiment=small_mask_rcnn", "debug=tiny_detection", f"data.root={root}", *small]

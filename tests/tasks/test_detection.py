@@ -1,0 +1,201 @@
+"""The task of detectors: falling losses, scores, weights of other runs, exact resume, precision and processes."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from src.assembly.train import train
+from src.checkpoints.loading import load_deployed
+from src.checkpoints.pretrained import load_pretrained
+from src.evaluation.detection_protocol import DetectionProtocol
+from src.metrics import Category
+from src.models.detection import DetectionNetwork
+from src.optim import sgd
+from src.tasks.detection import Detect, drawn_from
+from tests.composing import composed
+from tests.detecting import (
+    coco_tree,
+    faster_overrides,
+    mask_overrides,
+    small_faster_rcnn,
+    small_mask_rcnn,
+    square_batch,
+    voc_tree,
+)
+from tests.processes import in_two_processes
+from tests.refusals import refusal
+
+MAKERS: dict[str, Callable[..., DetectionNetwork]] = {"faster_rcnn": small_faster_rcnn, "mask_rcnn": small_mask_rcnn}
+TREES = {"faster_rcnn": (voc_tree, faster_overrides), "mask_rcnn": (coco_tree, mask_overrides)}
+
+
+def make_task(name: str = "faster_rcnn", lr: float = 0.02) -> Detect:
+    torch.manual_seed(0)
+    classes = [Category("cat", "thing"), Category("dog", "thing")]
+    protocol = DetectionProtocol("test", "voc2007" if name == "faster_rcnn" else "coco", 64, 96, 0)
+    return Detect(MAKERS[name], classes, sgd(lr, 16, 0.9, 1e-4, 16), None, protocol)
+
+
+class Batches(DataLoader[Any]):
+    """A loader of ready batches."""
+
+    def __init__(self, batches: list[dict[str, Any]]) -> None:
+        super().__init__(batches, batch_size=None)  # type: ignore[arg-type]
+
+
+def fit(task: Detect, batches: list[dict[str, Any]], **options: Any) -> None:
+    """Train on batches and validate on one image, without anything beside."""
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    values = {"max_epochs": 1, "num_sanity_val_steps": 0, **quiet, **options}
+    lightning.Trainer(accelerator="cpu", **values).fit(task, Batches(batches), Batches([square_batch([2])]))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_losses_fall_in_twenty_steps(name: str) -> None:
+    task, seen = make_task(name), []
+
+    class Kept(lightning.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+            seen.append(outputs["loss"].item())
+
+    fit(task, [square_batch([0, 1])] * 20, callbacks=[Kept()], limit_val_batches=0)
+    assert len(seen) == 20
+    assert sum(seen[-5:]) < 0.7 * sum(seen[:5])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> None:
+    make, overrides = TREES[name]
+    given = [*overrides(make(tmp_path / "data")), "trainer.fast_dev_run=false", "trainer.max_steps=3"]
+    final = train(composed(tmp_path / "run", *given, "estimate_steps=1"))
+    written = json.loads((tmp_path / "run" / "scores.json").read_text())
+    found = written["scores"]["after training"]
+    assert list(written["scores"]) == ["after training"]
+    assert found["AP"] == pytest.approx(final)
+    assert ("mask_AP50" in found) == (name == "mask_rcnn")
+    assert {"AP50", "AP75"} <= set(found)
+    assert written["cost"]["steps"] == 3
+    assert len(list((tmp_path / "run" / "pictures").glob("detector_step*.png"))) >= 1
+    network, checkpoint = load_deployed(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert [each["name"] for each in checkpoint["classes"]] == ["cat", "dog"]
+    with torch.no_grad():
+        detections = network(square_batch([1, 2])["image"])
+    assert [set(each) >= {"boxes", "scores", "labels"} for each in detections] == [True, True]
+
+
+def test_a_run_that_is_resumed_ends_like_one_that_was_not_stopped(tmp_path: Path) -> None:
+    given = [*faster_overrides(voc_tree(tmp_path / "data")), "trainer.fast_dev_run=false", "trainer.max_steps=3"]
+    run = [*given, "+trainer.limit_val_batches=0", "callbacks.checkpoint.every_n_steps=1"]
+    train(composed(tmp_path / "whole", *run))
+    ckpt = tmp_path / "whole" / "checkpoints"
+    whole, before = (torch.load(ckpt / name, weights_only=False) for name in ("last.ckpt", "previous.ckpt"))
+    assert (before["global_step"], whole["global_step"]) == (2, 3)
+    train(composed(tmp_path / "rest", *run, f"ckpt_path={ckpt / 'previous.ckpt'}"))
+    rest = torch.load(tmp_path / "rest" / "checkpoints" / "last.ckpt", weights_only=False)
+    assert rest["global_step"] == 3
+    assert [
+        name for name, value in whole["state_dict"].items() if not torch.equal(value, rest["state_dict"][name])
+    ] == []
+
+
+def test_random_numbers_depend_on_step_and_images_only() -> None:
+    def draw(step: int, index: list[int]) -> Tensor:
+        torch.rand(3)
+        with drawn_from(step, torch.tensor(index)):
+            return torch.rand(4)
+
+    torch.manual_seed(0)
+    first = draw(3, [1, 2])
+    assert torch.equal(draw(3, [1, 2]), first)
+    assert not torch.equal(draw(4, [1, 2]), first)
+    assert not torch.equal(draw(3, [2, 1]), first)
+    torch.manual_seed(7)
+    after = torch.rand(1)
+    torch.manual_seed(7)
+    with drawn_from(3, torch.tensor([1])):
+        torch.rand(9)
+    assert torch.equal(torch.rand(1), after)  # other draws go on as before
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed"])
+def test_mixed_precision_trains(precision: str) -> None:
+    task = make_task("mask_rcnn")
+    fit(task, [square_batch([0, 1])] * 2, precision=precision)
+    assert all(one.isfinite().all() for one in task.state_dict().values())
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_true_precisions_are_refused(precision: str) -> None:
+    task = make_task()
+    refusal(lambda: fit(task, [], precision=precision), f"trainer.precision is {precision}", "bf16-mixed")
+
+
+def test_a_loss_that_is_not_finite_names_every_term() -> None:
+    task = make_task()
+    with torch.no_grad():
+        task.network.rcnn.roi_heads.box_predictor.cls_score.bias.fill_(float("nan"))
+    refusal(lambda: fit(task, [square_batch([4, 5])]), "at step 0: classifier nan", "for 4, 5; lower")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_backbone_starts_from_the_weights_of_another_run(name: str, tmp_path: Path) -> None:
+    state = torchvision.models.resnet18().state_dict()
+    named = {f"network.encoder.backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    torch.save({"state_dict": {**named, "network.head.projector.0.weight": torch.zeros(2)}}, tmp_path / "last.ckpt")
+    task = make_task(name)
+    report = load_pretrained(task.pretrained_part(), tmp_path / "last.ckpt")
+    assert len(report.matched) == len(named) == 120
+    assert not report.missing
+    whole = task.network.backbone().state_dict()
+    assert all(torch.equal(whole[key], state[key]) for key in whole)
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    task = make_task()
+    refusal(lambda: Detect(None, [], sgd(0.1, 1, 0.9, 0), None, task.protocol), "task.network is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(small_faster_rcnn, [], None, None, task.protocol), "task.optimizer is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(small_faster_rcnn, [], sgd(0.1, 1, 0.9, 0), None, None), "protocol is None")  # type: ignore[arg-type]
+
+
+def fitted(rank: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Weights and scores after two steps of a process; both have images of their own, one of them without objects."""
+    lightning.seed_everything(0, verbose=False)
+    task = make_task("mask_rcnn")
+    wrapped = torch.nn.parallel.DistributedDataParallel(Losses(task.network.train()))
+    optimizer = torch.optim.SGD(task.network.parameters(), 0.01)
+    for step in range(2):
+        batch = square_batch([4 * step + 2 * rank, 4 * step + 2 * rank + 1], objects=rank == 0)
+        torch.stack(list(wrapped(batch).values())).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return {name: value.detach().clone() for name, value in task.network.named_parameters()}, {}
+
+
+class Losses(torch.nn.Module):
+    def __init__(self, network: DetectionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return self.network.losses(batch["image"], batch["label"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network(tmp_path: Path) -> None:
+    (first, _), (second, _) = in_two_processes(partial(fitted), tmp_path)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert all(value.isfinite().all() for value in first.values())
