@@ -164,7 +164,7 @@ def _on_cpu(one: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _table(number: int, *columns: Tensor) -> Tensor:
     """Columns (n,) or (n, k) side by side as float32, after one that holds a number."""
-    parts = [column.float().reshape(len(column), -1) for column in columns]
+    parts = [(column if column.ndim == 2 else column[:, None]).float() for column in columns]
     return torch.cat([torch.full((len(columns[0]), 1), float(number)), *parts], dim=1)
 
 
