@@ -222,8 +222,8 @@ def balanced_weights(num_categories: int, num_aux_categories: int) -> tuple[floa
 def pixel_cross_entropy(logits: Tensor, label: Tensor, align_corners: bool = False) -> Tensor:
     """Cross entropy of logits, upsampled bilinearly to their labels: the mean over all pixels.
 
-    A pixel without a class has the loss 0, but is counted in the mean, as in MMSegmentation. So a crop of padding has the
-    loss 0, and the mean over processes with equal batches is that of one process with all images.
+    A pixel without a class has the loss 0, but is counted in the mean, as in MMSegmentation. So a crop of padding has
+    the loss 0, and the mean over processes with equal batches is that of one process with all images.
 
     Args:
         logits: (B, C, h, w).

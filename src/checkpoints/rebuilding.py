@@ -34,6 +34,7 @@ CONSTRUCTORS = frozenset(
         "src.data.probe_data.unscored",
         "src.data.scaled_crop.ScaledCrop",
         "src.data.scaled_crop.photometric_distortion",
+        "src.data.voc_segmentation.VOCSegmentation",
         "src.data.views.CropAndWhole",
         "src.data.views.TwoCrops",
         "src.data.views.colour_augmentation",

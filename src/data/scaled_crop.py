@@ -140,9 +140,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         DenseSiamError: when an item is read, see `check_label`.
     """
 
-    def __init__(
-        self, images: LabelledImages, reader: Reader, views: ScaledCrop, num_classes: int, seed: int
-    ) -> None:
+    def __init__(self, images: LabelledImages, reader: Reader, views: ScaledCrop, num_classes: int, seed: int) -> None:
         self.images, self.reader, self.views, self.num_classes, self.seed = images, reader, views, num_classes, seed
 
     def __len__(self) -> int:

@@ -19,9 +19,9 @@ class Encoder(Float32Buffers):
     Every map covers exactly the image. If a side of the image is not a multiple of all strides, the image is first
     resized to the nearest multiple. Otherwise backbones would pad it, and a map would cover more than the image.
 
-    With `align_corners`, the cells of a map lie on pixels, its corner cells on the corner pixels of the image, and images
-    are resized to multiples plus 1: at stride 8, 769 pixels give 97 cells. Code that takes a cell for a part of the image,
-    such as `src.geometry`, can't read such maps; `F.interpolate` can, with its argument of the same name.
+    With `align_corners`, the cells of a map lie on pixels, its corner cells on the corner pixels of the image, and
+    images are resized to multiples plus 1: at stride 8, 769 pixels give 97 cells. Code that takes a cell for a part of
+    the image, such as `src.geometry`, can't read such maps; `F.interpolate` can, with its argument of the same name.
 
     Args:
         backbone: maps normalised images (B, 3, H, W) to a list of maps, fine to coarse.
@@ -66,6 +66,10 @@ class Encoder(Float32Buffers):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.train()
+
+    def side(self, multiples: int) -> int:
+        """The side in pixels of an image whose side has so many multiples, so that it is not resized."""
+        return multiples * self.multiple + int(self.align_corners)
 
     def train(self, mode: bool = True) -> "Encoder":
         super().train(mode and not self.frozen)

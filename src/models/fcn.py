@@ -58,7 +58,7 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class FCN(DenseFeatures):
-    """Encoder, neck and a head of convolutions; the auxiliary head reads the encoder's last map but one.
+    """Encoder, neck and a head of convolutions; the auxiliary head reads the encoder's last map but one, or the only one.
 
     Args:
         encoder: a dense pyramid.
@@ -99,7 +99,7 @@ class FCN(DenseFeatures):
         self.head = FCNHead(self.neck.channels, channels, num_classes, num_convs, concat_input, dropout)
         self.aux_head: FCNHead | None = None
         if has_aux:
-            width = encoder.channels[-2:][0]  # of the only map, if there is one
+            width = encoder.channels[-2:][0]  # of the last but one, or of the only map
             self.aux_head = FCNHead(width, aux_channels, num_classes, 1, concat_input=False, dropout=dropout)
         if memory_format == "channels_last":
             self.to(memory_format=torch.channels_last)

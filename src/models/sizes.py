@@ -26,7 +26,8 @@ def nearest_multiple(side: int, multiple: int) -> int:
 
 def nearest_side(side: int, multiple: int, align_corners: bool) -> int:
     """The side that an encoder resizes an image to: the nearest multiple, or with `align_corners` multiple plus 1."""
-    return nearest_multiple(side - align_corners, multiple) + align_corners
+    ends = int(align_corners)
+    return nearest_multiple(side - ends, multiple) + ends
 
 
 def resized(images: Tensor, multiple: int, align_corners: bool = False) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from src.checks import check_number
 from src.drawing.cluster_sheet import cluster_sheet
+from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
@@ -33,6 +34,7 @@ class PairTask(PixelTask):
         scoring, protocol, name: see `PixelTask`.
 
     Raises:
+        DenseSiamError: the cells of the encoder's maps do not cover the image, see `Encoder`.
         NotFiniteError: during training, a loss is not finite.
     """
 
@@ -47,6 +49,11 @@ class PairTask(PixelTask):
         name: str,
     ) -> None:
         super().__init__(scoring, protocol, name)
+        if network.encoder.align_corners:
+            raise DenseSiamError(
+                "model.encoder.align_corners is true, but two views are compared at places of cells that cover the "
+                "image: set it to false; task=semantic can have it"
+            )
         self.network, self.weights = network, dict(weights)
         self.warned_of_one_colour = False
 

@@ -22,6 +22,7 @@ from src.tasks.pairs import checked_weight
 from src.tasks.pixels import PixelTask
 from src.tasks.steps import convert_to_precision, weighted_losses
 
+
 class Semantic(FineTuning, PixelTask):
     """Trains an FCN by cross entropy on the labels of its training images; its channels are the classes.
 
@@ -69,6 +70,10 @@ class Semantic(FineTuning, PixelTask):
         self.weights = {name: weight for name, weight in weights.items() if name == "main" or weight}
         self.network = network(num_classes=len(classes), has_aux="aux" in self.weights)
 
+    @property
+    def align_corners(self) -> bool:
+        return self.network.encoder.align_corners
+
     def setup(self, stage: str) -> None:
         convert_to_precision(self)
 
@@ -80,8 +85,7 @@ class Semantic(FineTuning, PixelTask):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The weighted sum of the losses on {"image": (B, 3, h, w), "label": (B, h, w), "index": (B,)}, as `loss`."""
         logits, label = self.network.both(batch["image"]), batch["label"]
-        corners = self.network.encoder.align_corners
-        losses = {name: pixel_cross_entropy(found, label, corners) for name, found in logits.items()}
+        losses = {name: pixel_cross_entropy(found, label, self.align_corners) for name, found in logits.items()}
         weighted, total = weighted_losses(self, losses, self.weights, batch["index"])
         size = len(label)
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, sync_dist=True, batch_size=size)
@@ -93,7 +97,16 @@ class Semantic(FineTuning, PixelTask):
         return self.network
 
     def probed_network(self) -> DenseFeatures | None:
-        return self.network
+        """The network; with cells that cover the image, as a probe reads them, whatever the heads read."""
+        if not self.align_corners:
+            return self.network
+        probed = copy(self.network)
+        probed._modules = {**self.network._modules, "encoder": copy(self.network.encoder)}
+        probed.encoder.align_corners = False
+        return probed
+
+    def scored_on(self) -> dict[str, Any]:
+        return super().scored_on() | {"matching": "none, the network predicts classes"}
 
     def deployed(self) -> SegmentationNetwork:
         """The network without its auxiliary head."""

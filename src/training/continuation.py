@@ -168,7 +168,9 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
     for name in ("trainer.max_epochs", "trainer.max_steps"):
         old, new = before.get(name), after.get(name)
         if old != new and follows:
-            return [f"{name}={new} (was {old}), which the {follows} of the learning rate follows from the first step on"]
+            return [
+                f"{name}={new} (was {old}), which the {follows} of the learning rate follows from the first step on"
+            ]
         if old != new and regions and name == "trainer.max_steps" and min(first, now) < math.inf:
             return [f"{name}={new} (was {old}), and RegionSim starts at a share of the whole run"]
     if min(first, begun) == min(now, begun):
