@@ -58,7 +58,7 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class FCN(DenseFeatures):
-    """Encoder, neck and a head of convolutions; the auxiliary head reads the encoder's last map but one, or the only one.
+    """Encoder, neck and a head of convolutions; an auxiliary head reads the last map of the encoder but one.
 
     Args:
         encoder: a dense pyramid.
