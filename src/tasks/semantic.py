@@ -20,7 +20,7 @@ from src.schedules import MakeSchedule
 from src.tasks.finetuning import FineTuning, check_learning
 from src.tasks.pairs import checked_weight
 from src.tasks.pixels import PixelTask
-from src.tasks.steps import convert_to_precision, weighted_losses
+from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
 
 
 class Semantic(FineTuning, PixelTask):
@@ -84,7 +84,9 @@ class Semantic(FineTuning, PixelTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The weighted sum of the losses on {"image": (B, 3, h, w), "label": (B, h, w), "index": (B,)}, as `loss`."""
-        logits, label = self.network.both(batch["image"]), batch["label"]
+        label = batch["label"]
+        with enough_for_batch_norm(len(label)):
+            logits = self.network.both(batch["image"])
         losses = {name: pixel_cross_entropy(found, label, self.align_corners) for name, found in logits.items()}
         weighted, total = weighted_losses(self, losses, self.weights, batch["index"])
         size = len(label)

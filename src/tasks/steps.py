@@ -1,6 +1,7 @@
 """What every task that trains does in a step, and before the first: the sum of the losses, and the precision."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,6 +46,24 @@ def image_names(task: Task, index: Tensor) -> str:
     numbers, data = index.tolist(), task.data
     some = ", ".join(str(one) if data is None else data.train_image_name(one) for one in numbers[:NAMED])
     return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
+
+
+@contextmanager
+def enough_for_batch_norm(images: int) -> Iterator[None]:
+    """Replace torch's error for a batch norm that gets a single value by one message.
+
+    Raises:
+        DenseSiamError: batch norm got one value per channel, from so many images.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DenseSiamError(
+            f"batch norm found one value per channel with {images} image(s) per process: expected at least 2 images; "
+            "raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
+        ) from error
 
 
 def convert_to_precision(task: Task) -> None:
