@@ -91,51 +91,48 @@ class Losses(Callback):
             raise InterruptedError
 
 
-def fit(
-    root: Path,
-    folder: Path,
-    steps: int,
-    callback: Losses,
-    ckpt_path: Path | None = None,
-    every_n_steps: int | None = None,
-) -> Semantic:
-    """Train on a folder, with a checkpoint after each epoch of one step, or after so many steps."""
+def fit(root: Path, steps: int, callback: Losses, folder: Path | None = None, goes_on: bool = False) -> Semantic:
+    """Train on six images: four a step, or, with a checkpoint in a folder after every second step, two a step."""
+    ckpt_path = folder / "last.ckpt" if folder is not None and goes_on else None
+    kept = [] if folder is None else [RandomStates(), LastCheckpoint(str(folder), 2)]
     lightning.seed_everything(99 if ckpt_path else 5, verbose=False)
-    data = labelled_data(root, views=VIEWS, batch_size=4, seed=3)
+    data = labelled_data(root, views=VIEWS, batch_size=2 if kept else 4, seed=3)
     task = semantic()
     task.prepare(data)
     trainer = lightning.Trainer(
         max_steps=steps,
         max_epochs=-1,
         accelerator="cpu",
-        callbacks=[callback, RandomStates(), LastCheckpoint(str(folder), every_n_steps)],
+        callbacks=[callback, *kept],
         plugins=[WholeFiles()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         limit_val_batches=0,
-        **{name: value for name, value in QUIET.items() if name != "enable_checkpointing"},
+        **{**QUIET, "enable_checkpointing": bool(kept)},
     )
     trainer.fit(task, data, ckpt_path=ckpt_path)
     return task
 
 
-def test_losses_fall_in_twenty_steps(labelled_root: Path, tmp_path: Path) -> None:
+def test_losses_fall_in_twenty_steps(labelled_root: Path) -> None:
     callback, again = Losses(), Losses(fails_at=4)
-    fit(labelled_root, tmp_path / "one", 20, callback)
+    fit(labelled_root, 20, callback)
     assert len(callback.found) == 20
     assert sum(callback.found[-5:]) < 0.7 * sum(callback.found[:5])
     with pytest.raises(InterruptedError):
-        fit(labelled_root, tmp_path / "two", 20, again)
+        fit(labelled_root, 20, again)
     assert again.found == callback.found[:4]
 
 
 def test_a_run_that_goes_on_is_one_that_never_stopped(labelled_root: Path, tmp_path: Path) -> None:
+    """It stops in the third of its six steps, the last of its first epoch, and goes on after the second."""
     whole, first, second = Losses(), Losses(fails_at=3), Losses()
-    straight = fit(labelled_root, tmp_path / "whole", 6, whole)
+    straight = fit(labelled_root, 6, whole, tmp_path / "whole")
     with pytest.raises(InterruptedError):
-        fit(labelled_root, tmp_path / "part", 6, first, every_n_steps=1)
-    resumed = fit(labelled_root, tmp_path / "part", 6, second, tmp_path / "part" / "last.ckpt")
+        fit(labelled_root, 6, first, tmp_path / "part")
+    resumed = fit(labelled_root, 6, second, tmp_path / "part", goes_on=True)
     assert first.found[:2] + second.found == whole.found
+    assert len(second.found) == 4
     assert differences(straight.state_dict(), resumed.state_dict()) == []
     assert differences(straight.optimizers().state_dict(), resumed.optimizers().state_dict()) == []
     checkpoint = read_tensors(tmp_path / "part" / "last.ckpt", "a checkpoint")
