@@ -35,9 +35,10 @@ class MapJob(NamedTuple):
     def predict(self, images: Sequence[Image.Image], prepared: Tensor) -> Iterator[LabelMap]:
         """The label maps of images, given what the network sees of them, (B, 3, h, w) uint8."""
         moved = prepared.to(self.segmenter.device)
+        corners = self.segmenter.network.encoder.align_corners
         features, logits = dense(self.segmenter.network, moved, self.settings, "features" in self.wanted)
         for place, image in enumerate(images):
-            clusters = as_array(upsample_labels(logits[place], image.size[::-1]), logits.shape[1])
+            clusters = as_array(upsample_labels(logits[place], image.size[::-1], corners), logits.shape[1])
             arrays: dict[str, Any] = {}
             if "probabilities" in self.wanted:
                 arrays["probabilities"] = logits[place].float().softmax(0).half().cpu().numpy()
