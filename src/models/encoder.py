@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from src.buffers import Float32Buffers
+from src.checkpoints.weights_files import Report
 from src.errors import DenseSiamError
 from src.models.sizes import large_enough, maps_of, resized
 
@@ -28,6 +29,7 @@ class Encoder(Float32Buffers):
         size: height and width, if the backbone takes only one size; None if it takes all multiples of its strides.
 
     Attributes:
+        report: what was taken of a file of weights, to be shown to the user; None without a file.
         multiple: least common multiple of the strides in pixels; sides of images are resized to multiples of it.
 
     Raises:
@@ -49,6 +51,7 @@ class Encoder(Float32Buffers):
         self.backbone = backbone.requires_grad_(not frozen)
         self.channels, self.strides, self.frozen = tuple(channels), tuple(strides), frozen
         self.channels_last, self.size, self.multiple = channels_last, size, math.lcm(*strides)
+        self.report: Report | None = None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
