@@ -71,12 +71,13 @@ def train(config: DictConfig) -> float:
     begin_logs(run, plain, start)
     if run.trainer.is_global_zero:
         print(*remarks, sep="\n", end="\n" if remarks else "")
-    if plain["estimate_steps"] and not plain["trainer"]["fast_dev_run"]:
+    if run.task.learns and plain["estimate_steps"] and not plain["trainer"]["fast_dev_run"]:
         estimate_cost(run, config)
 
     rows = score_before(run, plain, references)
     forget_peak()
-    run.trainer.fit(run.task, run.data, ckpt_path=plain["ckpt_path"])
+    if run.task.learns:
+        run.trainer.fit(run.task, run.data, ckpt_path=plain["ckpt_path"])
     cost = {
         "steps": run.trainer.global_step,
         "epochs": run.trainer.current_epoch,

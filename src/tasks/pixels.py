@@ -1,6 +1,6 @@
 """Tasks that predict one category per pixel, and how their logits become predictions, confusion matrices and scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,11 +73,8 @@ class PixelTask(Task):
         self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]
     ) -> Tensor:
         """Predict a batch by the protocol and count it; returns the clusters (B, h, w)."""
-        images, label = batch["image"], batch["label"]
-        logits = mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images)
-        clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
-        scoring.update(clusters, label, batch["index"])
-        return clusters
+        images = batch["image"]
+        return count(scoring, mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images), batch)
 
     def on_validation_epoch_end(self) -> None:
         summary = self.scoring.compute()
@@ -115,3 +112,11 @@ class PixelTask(Task):
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         rows = [(image, label, self.scoring.mapping[clusters]) for image, label, clusters in samples]
         return contact_sheet(rows, [category.name for category in self.scoring.classes])
+
+
+def count(scoring: Scoring, logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """Count the logits (B, N, h, w) of a batch, see `PixelTask.validation_step`; returns the clusters (B, H, W)."""
+    label = batch["label"]
+    clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
+    scoring.update(clusters, label, batch["index"])
+    return clusters
