@@ -77,16 +77,16 @@ def origin(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `config`: see `config_hash`. `weights` and `checkpoint`: the files that the run starts from or is resumed from,
-        see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library; if a run of this
-        project wrote the file, also the `origin` of that run, whose hash joins both runs wherever their files lie. Each
-        of the last three is None if the run doesn't use it.
+        see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library. Each of these three is
+        None if the run doesn't use it. If a run of this project wrote a file of `weights` or `encoder_weights`, also
+        the `origin` of that run, whose hash joins both runs wherever their files lie.
 
     Raises:
         DenseSiamError: a file can't be read.
     """
     return {
         "config": config_hash(config),
-        "weights": _source(config["weights"]),
+        "weights": _with_origin(_source(config["weights"])),
         "encoder_weights": _with_origin(_source(flat(config).get("model.encoder.weights"))),
         "checkpoint": _source(config["ckpt_path"]),
     }

@@ -3,10 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import active_children
 from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from src.images.reading import UnreadableFileError
 
 OnCorrupt = Literal["raise", "skip"]
 ATTEMPTS = 10
+T = TypeVar("T")
 
 
 class Reader:
@@ -49,12 +50,20 @@ class Reader:
     def image_or_other(self, index: int, seed: int) -> tuple[Image.Image, str]:
         """Read an image; if it can't be read and `on_corrupt` is `skip`, read a random other image instead.
 
+        See `read_or_other`.
+        """
+        return self.read_or_other(self.images.image, index, seed)
+
+    def read_or_other(self, read: Callable[[int], T], index: int, seed: int) -> tuple[T, str]:
+        """Read what belongs to an image; if it can't be read and `on_corrupt` is `skip`, that of a random other image.
+
         Args:
+            read: reads what belongs to the image with an index.
             index: index of the image.
             seed: seed of the draw of the other image.
 
         Returns:
-            The image, and the error of the image at `index`: "" if it could be read.
+            What was read, and the error of the image at `index`: "" if it could be read.
 
         Raises:
             UnreadableFileError: the image can't be read and `on_corrupt` is `raise`.
@@ -62,7 +71,7 @@ class Reader:
         """
         self.begin(index)
         try:
-            return self.images.image(index), ""
+            return read(index), ""
         except UnreadableFileError as error:
             if self.on_corrupt == "raise":
                 raise
@@ -70,7 +79,7 @@ class Reader:
         for other in np.random.default_rng(seed).integers(len(self.images), size=ATTEMPTS).tolist():
             self.begin(other)
             try:
-                return self.images.image(other), fault
+                return read(other), fault
             except UnreadableFileError:
                 continue
         raise DenseSiamError(

@@ -44,6 +44,11 @@ class DenseProbe(ProbedFeatures):
         check_made("task.neighbours", neighbours, NeighbourSettings, "task=dense_probe")
         if not classes:
             raise DenseSiamError("a dense probe needs labels: expected data with them, such as data=labelled_folder")
+        if network.encoder.align_corners:
+            raise DenseSiamError(
+                "model.encoder.align_corners is true, but probes read the labels of cells that cover the image: set it "
+                "to false"
+            )
         super().__init__(Scoring(classes, len(classes), "identity"), protocol, name="linear_probe")
         self.network, self.neighbours = network.requires_grad_(False), neighbours
         self.probes = Probes(classes, linear_probe, protocol.matching, neighbours)

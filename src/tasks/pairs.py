@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from src.checkpoints.finite import NotFiniteError
 from src.checks import check_number
 from src.drawing.cluster_sheet import cluster_sheet
 from src.errors import DenseSiamError
@@ -20,9 +19,9 @@ from src.models.dense import DenseFeatures
 from src.tasks.base import Data
 from src.tasks.pixels import PixelTask
 from src.tasks.showing import clusters_of, evaluating
+from src.tasks.steps import convert_to_precision, image_names, weighted_losses
 
 SHOWN_SIDE = 360  # longer side of a training image in a picture, in pixels
-NAMED = 4  # the most images that a message names
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
 
 
@@ -35,6 +34,7 @@ class PairTask(PixelTask):
         scoring, protocol, name: see `PixelTask`.
 
     Raises:
+        DenseSiamError: the cells of the encoder's maps do not cover the image, see `Encoder`.
         NotFiniteError: during training, a loss is not finite.
     """
 
@@ -49,6 +49,11 @@ class PairTask(PixelTask):
         name: str,
     ) -> None:
         super().__init__(scoring, protocol, name)
+        if network.encoder.align_corners:
+            raise DenseSiamError(
+                "model.encoder.align_corners is true, but two views are compared at places of cells that cover the "
+                "image: set it to false; task=semantic can have it"
+            )
         self.network, self.weights = network, dict(weights)
         self.warned_of_one_colour = False
 
@@ -64,24 +69,7 @@ class PairTask(PixelTask):
         return self.network
 
     def setup(self, stage: str) -> None:
-        """Convert the task to the precision of the run, but leave batches as they are.
-
-        Lightning would convert the task only after reading the weights of a checkpoint, and so round float64 weights.
-        The only floats of a batch are the boxes: bfloat16 would move them by up to 1/512 of a view.
-
-        Raises:
-            DenseSiamError: `trainer.overfit_batches` is set, with which Lightning would read other training images.
-        """
-        trainer: Any = self.trainer  # Lightning sets these without declaring them
-        if trainer.overfit_batches:
-            raise DenseSiamError(
-                f"trainer.overfit_batches is {trainer.overfit_batches}: it would replace the sampler that views are "
-                "drawn by; for a few batches an epoch set +trainer.limit_train_batches=2 and "
-                "+trainer.limit_val_batches=2, and for few images a smaller data set"
-            )
-        plugin = trainer.precision_plugin
-        plugin.convert_module(self)
-        plugin.convert_input = lambda batch: batch
+        convert_to_precision(self)
 
     def training_picture(self, count: int) -> Image.Image | None:
         shown, only = self.given_data().spread_train_images(count, SHOWN_SIDE), self.network.encoder.size
@@ -106,21 +94,12 @@ class PairTask(PixelTask):
         errors, which each layer divides by the square root of its epsilon.
         """
         losses, embeddings = self.compare(batch)
-        weighted = {name: self.weights[name] * value for name, value in losses.items()}
-        total = torch.stack(list(weighted.values())).sum()
-        if not torch.isfinite(total):
-            terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            precision = self.trainer.precision
-            exact = precision in ("32-true", "64-true")
-            raise NotFiniteError(
-                f"the loss is not finite at step {self.global_step}: {terms}, for {self.names(batch)}; lower the "
-                f"learning rate{'' if exact else f', or set trainer.precision=32-true instead of {precision}'}"
-            )
+        weighted, total = weighted_losses(self, losses, self.weights, batch["index"])
         if of_one_colour(batch["views"]):
             total = 0.0 * total
             if not self.warned_of_one_colour:
                 said = f"at step {self.global_step} a whole batch is of one colour and counts nothing"
-                warnings.warn(f"{said}: {self.names(batch)}. This is said once", stacklevel=1)
+                warnings.warn(f"{said}: {image_names(self, batch['index'])}. This is said once", stacklevel=1)
             self.warned_of_one_colour = True
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)
@@ -132,12 +111,6 @@ class PairTask(PixelTask):
         shares = {"views/redrawn": redrawn, "views/invalid": invalid}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
         return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
-
-    def names(self, batch: dict[str, Any]) -> str:
-        """The images of a batch as a message names them: their paths, or their numbers if the task has no data yet."""
-        numbers, data = batch["index"].tolist(), self.data
-        some = ", ".join(str(one) if data is None else data.train_image_name(one) for one in numbers[:NAMED])
-        return f"{some} and {len(numbers) - NAMED} more images" if len(numbers) > NAMED else some
 
     def unused_parameters(self) -> Tensor:
         """Zero times every parameter that learns; in the loss, it lets DDP find parameters that no loss uses now."""

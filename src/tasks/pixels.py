@@ -1,6 +1,6 @@
 """Tasks that predict one category per pixel, and how their logits become predictions, confusion matrices and scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
-from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.inference import predict_labels, protocol_logits
 from src.evaluation.matched import Matched, matched_by
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
@@ -50,6 +50,11 @@ class PixelTask(Task):
         """What counts the other predictions that the task makes in a validation, by their names."""
         return {}
 
+    @property
+    def align_corners(self) -> bool:
+        """Whether the corner cells of its logits lie on the corner pixels of images."""
+        return False
+
     def on_validation_epoch_start(self) -> None:
         self.broadcast_buffers(self)
         for scoring in (self.scoring, *self.extra_scorings.values()):
@@ -73,8 +78,15 @@ class PixelTask(Task):
         self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]
     ) -> Tensor:
         """Predict a batch by the protocol and count it; returns the clusters (B, h, w)."""
-        images = batch["image"]
-        return count(scoring, mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images), batch)
+        logits = protocol_logits(logits_of, batch["image"], self.protocol, self.align_corners)
+        return self.count(scoring, logits, batch)
+
+    def count(self, scoring: Scoring, logits: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Count the logits (B, N, h, w) of a batch; returns the clusters (B, h, w)."""
+        label = batch["label"]
+        clusters = predict_labels(logits, (label.shape[1], label.shape[2]), self.align_corners)
+        scoring.update(clusters, label, batch["index"])
+        return clusters
 
     def on_validation_epoch_end(self) -> None:
         summary = self.scoring.compute()
@@ -112,11 +124,3 @@ class PixelTask(Task):
     def picture(self, samples: Sequence[tuple[Tensor, ...]]) -> Image.Image:
         rows = [(image, label, self.scoring.mapping[clusters]) for image, label, clusters in samples]
         return contact_sheet(rows, [category.name for category in self.scoring.classes])
-
-
-def count(scoring: Scoring, logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
-    """Count the logits (B, N, h, w) of a batch, see `PixelTask.validation_step`; returns the clusters (B, H, W)."""
-    label = batch["label"]
-    clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
-    scoring.update(clusters, label, batch["index"])
-    return clusters

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
+from src.evaluation.inference import protocol_logits
 from src.evaluation.neighbours import NearestCells, NeighbourSettings
 from src.evaluation.probing import Cells, ProbeSettings
 from src.evaluation.scoring import Scoring
 from src.metrics import AnyMatching, Category
 from src.models.dense import DenseFeatures
-from src.tasks.pixels import PixelTask, count
+from src.tasks.pixels import PixelTask
 from src.tasks.probes import fit_chosen, frozen_features, labelled_cells
 
 KMEANS, NEIGHBOURS = "k-means", "k-NN"
@@ -104,16 +105,16 @@ class ProbedFeatures(PixelTask):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Count the predictions of all probes on a batch; returns the classes (B, h, w) of the linear probe."""
-        images = batch["image"]
-        sides = [frozen_features(self.network, images)]
-        if self.protocol.flip:
-            sides.append(frozen_features(self.network, images.flip(-1)).flip(-1))
-        averaged = {
-            name: torch.stack([probe(side) for side in sides]).mean(0) for name, probe in self.probes.fitted.items()
-        }
+
+        def stacked(images: Tensor) -> Tensor:  # so that the features are computed once for all probes
+            features = frozen_features(self.network, images)
+            return torch.cat([probe(features) for probe in self.probes.fitted.values()], dim=1)
+
+        logits = protocol_logits(stacked, batch["image"], self.protocol, self.align_corners)
+        parts = dict(zip(self.probes.fitted, torch.split(logits, self.probes.num_classes, dim=1), strict=True))
         for name, scoring in self.extra_scorings.items():
-            count(scoring, averaged[name], batch)
-        return count(self.scoring, averaged[""], batch)
+            self.count(scoring, parts[name], batch)
+        return self.count(self.scoring, parts[""], batch)
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()

@@ -118,6 +118,7 @@ def test_a_checkpoint_says_which_run_wrote_it(tmp_path: Path) -> None:
     record = written(tmp_path / "last.ckpt", BEFORE)
     started = origin(plain(tmp_path, f"model.encoder.weights={tmp_path / 'last.ckpt'}"))
     assert started["encoder_weights"] == {**record, "origin": BEFORE}
+    assert origin(plain(tmp_path, f"weights={tmp_path / 'last.ckpt'}"))["weights"] == {**record, "origin": BEFORE}
 
 
 def test_the_record_beside_an_exported_file_says_which_run_wrote_it(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_a_neck_is_fitted_before(labelled_root: Path, tmp_path: Path) -> None:
         ("task.neighbours.temperature=0", "neighbours.temperature is 0"),
         ("task.neighbours=5", "task.neighbours is 5"),
         ("task.linear_probe.l2=[]", "linear_probe.l2 is []"),
+        ("model.encoder.align_corners=true", "model.encoder.align_corners is true"),
         ("probe=none", "set probe=own_labels"),
         ("probe=unscored", "a dense probe needs labels"),
     ],
