@@ -6,6 +6,8 @@ After `python -m src.train -m experiment=coco_pretrain +sweep=table4a seed=0,1,2
     python scripts/collect_tables.py --table table4a --output tables multirun/coco_pretrain
 After `python -m src.train -m +sweep=table3 experiment=camvid_seg data.root=DIR seed=0,1,2`, Table 3 on this data set:
     python scripts/collect_tables.py --table table3 multirun/camvid_seg
+After fine-tuning from several starts, Table 2, with the folders of the pre-training runs too, which name its rows:
+    python scripts/collect_tables.py --table table2 multirun/voc_faster_rcnn multirun/cityscapes_fcn outputs
 The config of a run decides to which row it belongs, not its sweep: give all folders that may hold runs of the table.
 """
 
@@ -16,8 +18,11 @@ from pathlib import Path
 from src.results.runs import Run, read_runs
 from src.results.scores import score_columns
 from src.results.tables.cells import seeds, spread, steps
-from src.results.tables.published import read_tables
-from src.results.tables.sorting import by_setting, collect, sections, unfinished
+from src.results.tables.joining import collect_joined
+from src.results.tables.published import Table, read_tables
+from src.results.tables.sorting import by_setting, sections, unfinished
+from src.results.tables.transfer import collect_starts, read_transfers
+from src.results.tables.transfer_writing import csv_starts, markdown_starts
 from src.results.tables.writing import comma_separated, markdown
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -51,10 +56,10 @@ def score_table(settings: Sequence[tuple[str, Sequence[Run]]]) -> str:
 
 
 def main() -> None:
-    tables = read_tables(PUBLISHED)
+    tables, transfers = read_tables(PUBLISHED), read_transfers(PUBLISHED)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+", help="folder of a multirun, or any folder above finished runs")
-    parser.add_argument("--table", choices=tables, help="table of the paper to fill with the runs")
+    parser.add_argument("--table", choices=[*tables, *transfers], help="table of the paper to fill with the runs")
     parser.add_argument("--output", type=Path, help="folder in which to write TABLE.md and TABLE.csv")
     arguments = parser.parse_args()
     if arguments.output and not arguments.table:
@@ -66,18 +71,28 @@ def main() -> None:
     if not arguments.table:
         print(score_table(by_setting(run for runs in found.values() for run in runs)))
         return
-    table = tables[arguments.table]
-    parts = sections(table, [run for runs in found.values() for run in runs])
-    sorted_runs = {data: collect(table, runs) for data, runs in parts.items()}
+    every = [run for runs in found.values() for run in runs]
     missing = [remark for folder in found for remark in unfinished(folder)]
-    written = [markdown(table, lines, [*remarks, *missing], data) for data, (lines, remarks) in sorted_runs.items()]
-    text = "\n".join([*(["\n".join([*table.first, ""])] if table.first else []), *written])
+    if arguments.table in transfers:
+        transfer = transfers[arguments.table]
+        starts, remarks = collect_starts(transfer, every)
+        text = markdown_starts(transfer, starts, [*remarks, *missing])
+        numbers = csv_starts(transfer, starts)
+    else:
+        text, numbers = filled(tables[arguments.table], every, missing)
     print(text, end="")
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
-        numbers = comma_separated(table, {data: lines for data, (lines, _) in sorted_runs.items()})
-        (arguments.output / f"{table.name}.md").write_text(text, encoding="utf-8")
-        (arguments.output / f"{table.name}.csv").write_text(numbers, encoding="utf-8")
+        (arguments.output / f"{arguments.table}.md").write_text(text, encoding="utf-8")
+        (arguments.output / f"{arguments.table}.csv").write_text(numbers, encoding="utf-8")
+
+
+def filled(table: Table, runs: Sequence[Run], missing: Sequence[str]) -> tuple[str, str]:
+    """A table of the paper with the numbers of runs, as Markdown and as comma-separated values."""
+    sorted_runs = {data: collect_joined(table, members) for data, members in sections(table, runs).items()}
+    written = [markdown(table, lines, [*remarks, *missing], data) for data, (lines, remarks) in sorted_runs.items()]
+    text = "\n".join([*(["\n".join([*table.first, ""])] if table.first else []), *written])
+    return text, comma_separated(table, {data: lines for data, (lines, _) in sorted_runs.items()})
 
 
 if __name__ == "__main__":

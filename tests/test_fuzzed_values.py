@@ -44,6 +44,10 @@ BASES = {
         *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4"),
         "task.linear_probe.max_iterations=10",
     ),
+    "dense_probe": (
+        *("experiment=dense_probe", "data=scenes", *SMALL, "model/encoder=resnet18_half"),
+        "task.linear_probe.max_iterations=10",
+    ),
 }
 POOL = (
     *("null", "true", "abc", "'5'", "[]", "[1,2]", "[a]", "{a:1}", "nan", "inf", "-inf", "-1", "0", "0.5", "1", "3"),
@@ -149,6 +153,16 @@ KEYS = {
         "task.linear_probe.max_iterations": ["1"],
         "task.linear_probe.cells_per_image": ["1"],
         "task.linear_probe.seed": ["3"],
+    },
+    "dense_probe": {
+        "model": [],
+        "model.encoder.weights": [],
+        "task.network": [],
+        "task.neighbours": [],
+        "task.neighbours.number": ["1", "100000"],
+        "task.neighbours.temperature": ["5"],
+        "trainer.max_epochs": ["3"],
+        "+trainer.limit_train_batches": ["0"],
     },
 }
 

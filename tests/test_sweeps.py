@@ -167,6 +167,18 @@ def test_seeds_multiply_with_the_rows() -> None:
     assert len(jobs("experiment=coco_pretrain", "+sweep=table4a", "seed=0,1,2")) == 18
 
 
+@pytest.mark.parametrize("experiment", ["demo", "dense_probe"])
+def test_five_trials_of_any_experiment_differ_in_their_seed_alone(experiment: str, tmp_path: Path) -> None:
+    trials = [values_of(tmp_path, job) for job in jobs("+sweep=five_trials", f"experiment={experiment}")]
+    assert [values["seed"] for values in trials] == [0, 1, 2, 3, 4]
+    alone = values_of(tmp_path, [f"experiment={experiment}"])
+    assert trials[0] == alone
+    differing = {name for values in trials for name in alone if values[name] != alone[name]}
+    assert {name.rpartition(".")[2] for name in differing} == {"seed"}
+    fewer = jobs("+sweep=five_trials", f"experiment={experiment}", "seed=7,8")
+    assert [values_of(tmp_path, job)["seed"] for job in fewer] == [7, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

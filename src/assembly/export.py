@@ -19,6 +19,7 @@ from src.checkpoints.loading import load_deployed, part_of, read_rebuildable
 from src.checkpoints.provenance import file_record
 from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import rebuild
+from src.checkpoints.resnet_layouts import ENCODER
 from src.checks import check_flag, check_text
 from src.disk import amount, free_bytes
 from src.errors import DenseSiamError
@@ -30,7 +31,6 @@ from src.models.weights import load_weights
 from src.overrides import override, spelled
 from src.results.scores import environment
 
-PREFIX = "network.encoder.backbone."
 OF_BACKBONE = {"torchvision": to_torchvision.write, "detectron2": to_detectron2.write}
 
 
@@ -132,10 +132,10 @@ def encoder_of(checkpoint: Mapping[str, Any], source: Path) -> tuple[Encoder, Ma
         DenseSiamError: the checkpoint has no encoder or lacks some of its weights.
     """
     entries: dict[str, Tensor] = checkpoint["state_dict"]
-    state = {name.removeprefix(PREFIX): value for name, value in entries.items() if name.startswith(PREFIX)}
+    state = {name.removeprefix(ENCODER): value for name, value in entries.items() if name.startswith(ENCODER)}
     if not state:
         raise DenseSiamError(
-            f"{source} holds no encoder: expected a run's checkpoint, with entries such as {PREFIX}..."
+            f"{source} holds no encoder: expected a run's checkpoint, with entries such as {ENCODER}..."
         )
     config = part_of(part_of(checkpoint["config"], "model", source), "encoder", source)
     encoder: Encoder = rebuild(config)

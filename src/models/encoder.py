@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from src.buffers import Float32Buffers
+from src.checkpoints.weights_files import Report
 from src.errors import DenseSiamError
 from src.models.sizes import large_enough, maps_of, resized
 
@@ -34,6 +35,7 @@ class Encoder(Float32Buffers):
         frozen_parts: names of modules of the backbone that are frozen; the others learn.
 
     Attributes:
+        report: what was taken of a file of weights, to be shown to the user; None without a file.
         multiple: least common multiple of the strides in pixels; sides of images are resized to multiples of it, plus 1
             with `align_corners`.
 
@@ -58,6 +60,7 @@ class Encoder(Float32Buffers):
         self.backbone = backbone.requires_grad_(not frozen)
         self.channels, self.strides, self.frozen = tuple(channels), tuple(strides), frozen
         self.channels_last, self.size, self.multiple = channels_last, size, math.lcm(*strides)
+        self.report: Report | None = None
         self.align_corners, self.frozen_parts = align_corners, tuple(frozen_parts)
         for part in self.frozen_parts:
             backbone.get_submodule(part).requires_grad_(False)

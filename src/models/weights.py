@@ -1,20 +1,20 @@
 """Weights of encoders: from a file, or from torchvision."""
 
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from src.checkpoints.reading import first_line, read_tensors
+from src.checkpoints.reading import first_line
+from src.checkpoints.resnet_layouts import ENCODER, LAYERS, kind_of, resnet_entries
+from src.checkpoints.weights_files import Report, check_finite, first_names, read_weights_file
 from src.checks import check_text
 from src.errors import DenseSiamError
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def check_source(weights: Any) -> None:
@@ -46,30 +46,90 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, head: 
 
 
 def torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
-    known = torchvision.models.get_model_weights(name)
-    if weights not in known.__members__:
-        return state_file(weights, f", or one of {', '.join(known.__members__)}")
-    try:
-        return known[weights].get_state_dict(progress=True, check_hash=True)
-    except (URLError, HTTPException, OSError, RuntimeError) as error:  # RuntimeError: wrong hash
-        raise DenseSiamError(
-            f"could not download {name} {weights} ({first_line(error)}): fetch the file elsewhere and give its path"
-        ) from error
+    """The entries of a whole ResNet under torchvision's names, see `resnet_weights`."""
+    return resnet_weights(name, weights)[0]
 
 
-def state_file(path: str | Path, alternatives: str = "") -> dict[str, Tensor]:
-    """Read a state dict that `torch.save` or, in a file that ends in .safetensors, safetensors wrote.
+def resnet_weights(name: str, weights: str, stages: int = 4) -> tuple[dict[str, Tensor], Report | None]:
+    """The entries of a ResNet under torchvision's names.
+
+    Args:
+        name: torchvision's name of the ResNet, such as `resnet50`.
+        weights: the name of torchvision's weights (downloaded at first use), or a file, see `resnet_entries`.
+        stages: how many of the four stages (`layer1` to `layer4`) have to be there.
+
+    Returns:
+        the entries, of torchvision's own weights with the classifier `fc`; and for a file what was taken of it.
 
     Raises:
-        DenseSiamError: the file can't be read, or holds something else.
+        DenseSiamError: the weights can't be downloaded; or the file can't be read, holds no ResNet under a known name,
+            holds another ResNet, or lacks a part.
     """
-    expected = f"a file with a state dict{alternatives}"
-    if str(path).endswith(".safetensors") and Path(path).is_file():
+    known = torchvision.models.get_model_weights(name)
+    if weights in known.__members__:
         try:
-            return load_file(path)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise DenseSiamError(f"can't read {path} ({first_line(error)}): expected {expected}, complete") from error
-    state = read_tensors(path, expected)
+            return known[weights].get_state_dict(progress=True, check_hash=True), None
+        except (URLError, HTTPException, OSError, RuntimeError) as error:  # RuntimeError: wrong hash
+            raise DenseSiamError(
+                f"could not download {name} {weights} ({first_line(error)}): fetch the file elsewhere and give its path"
+            ) from error
+    content = read_weights_file(weights, f"a file with weights, or one of {', '.join(known.__members__)}")
+    entries, report = resnet_entries(content, weights)
+    check_resnet(name, entries, weights, stages)
+    return entries, report
+
+
+def check_resnet(name: str, entries: Mapping[str, Tensor], source: str, stages: int) -> None:
+    """Refuse entries that are not those of a ResNet, or that lack a part of it.
+
+    Args:
+        name: torchvision's name of the ResNet.
+        entries: entries by torchvision's names.
+        source: the file, for messages.
+        stages: how many of the four stages have to be there; the others may lack as a whole, never in part.
+
+    Raises:
+        DenseSiamError: an entry is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        whole = torchvision.models.get_model(name, weights=None).state_dict()
+    expected = {entry: value.shape for entry, value in whole.items() if not entry.startswith("fc.")}
+    there = {entry.partition(".")[0] for entry in entries}
+    absent = [layer for layer in LAYERS[:stages] if layer not in there]
+    if absent:
+        raise DenseSiamError(
+            f"{source} has no {first_names(absent)}: expected {stages} stages of {name}; if its encoder was trained "
+            f"with fewer, set model.encoder.stages={LAYERS.index(absent[0])}"
+        )
+    wrong = [entry for entry in entries if expected.get(entry) != entries[entry].shape]
+    missing = [entry for entry in expected if entry not in entries and entry.partition(".")[0] in there]
+    if not wrong and not missing:
+        return
+    first = next((entry for entry in expected if entry in missing + wrong), wrong[0] if wrong else "")
+    found = kind_of(entries)
+    if found.replace("-", "").lower() != name:
+        raise DenseSiamError(
+            f"{source} holds a {found}, for {name}: expected weights of {name}, of which {first!r} is the first entry "
+            "that differs; set model/encoder= to the encoder of the file"
+        )
+    raise DenseSiamError(
+        f"{source} holds a part of {name} only: {len(missing)} entries are missing and {len(wrong)} are of another "
+        f"shape, the first is {first!r}; expected all entries of its stages"
+    )
+
+
+def state_file(path: str | Path) -> dict[str, Tensor]:
+    """A state dict in a file: that of the encoder for a checkpoint of this project, otherwise the plain one.
+
+    Raises:
+        DenseSiamError: the file can't be read, holds something else, or an entry is not finite.
+    """
+    content = read_weights_file(path, "a file with a state dict")
+    wrapped = content.get("state_dict") if isinstance(content, dict) else None
+    entries = wrapped if isinstance(wrapped, dict) else {}
+    own = {name.removeprefix(ENCODER): value for name, value in entries.items() if str(name).startswith(ENCODER)}
+    state = own or content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DenseSiamError(f"{path} does not hold a plain state dict: save model.state_dict() into it")
+        raise DenseSiamError(f"{path} does not hold a plain state_dict: save model.state_dict() into it")
+    check_finite(state, path)
     return state

@@ -88,6 +88,11 @@ class Task(lightning.LightningModule):
         """Whether there are labelled images and `trainer.limit_val_batches` allows to score some of them."""
         return self.given_data().val is not None and self.trainer.limit_val_batches != 0
 
+    @property
+    def learns(self) -> bool:
+        """Whether training changes the task; if no parameter learns, a run only scores it."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
     def worst_case(self) -> Self:
         """A copy for the cost estimate, whose steps take the most time and memory that a step of the run can take."""
         return deepcopy(self, {id(self.data): self.data})

@@ -67,8 +67,12 @@ class PixelTask(Task):
         self, scoring: Scoring, logits_of: Callable[[Tensor], Tensor], batch: dict[str, Any]
     ) -> Tensor:
         """Predict a batch by the protocol and count it; returns the clusters (B, h, w)."""
-        images, label = batch["image"], batch["label"]
-        logits = protocol_logits(logits_of, images, self.protocol, self.align_corners)
+        logits = protocol_logits(logits_of, batch["image"], self.protocol, self.align_corners)
+        return self.count(scoring, logits, batch)
+
+    def count(self, scoring: Scoring, logits: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Count the logits (B, N, h, w) of a batch; returns the clusters (B, h, w)."""
+        label = batch["label"]
         clusters = predict_labels(logits, (label.shape[1], label.shape[2]), self.align_corners)
         scoring.update(clusters, label, batch["index"])
         return clusters

@@ -1,41 +1,33 @@
 """Dense pre-training: Eq. 7 (paper sections 3.4 and 5.1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from PIL import Image
-from torch import Tensor, nn
 
 from src.checks import check_choice, check_flag, check_made
-from src.clustering import NearestCentroid, fit_centroids
 from src.errors import DenseSiamError
 from src.evaluation.probing import ProbeSettings
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
-from src.models.dense import DenseFeatures
 from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
 from src.optim import MakeOptimizer
 from src.schedules import cosine
 from src.tasks.criterion import Criterion
 from src.tasks.pairs import checked_weight
-from src.tasks.probes import fit_chosen, frozen_features, labelled_cells
+from src.tasks.probed_features import ProbedFeatures, Probes
 from src.tasks.siamese import SiameseTask, used_losses
 
 LOSSES = ("image", "dense", "region")
-KMEANS = "k-means"
 
 
-class Pretrain(SiameseTask):
+class Pretrain(ProbedFeatures, SiameseTask):
     """Pre-trains an encoder on unlabelled images; with a probe set, each validation fits and scores two probes.
 
-    The probes read only the features f, and give them no gradient. The linear probe learns from labels, and its scores
-    are those of the task. k-means has as many clusters as there are classes; its scores are
-    `extra_scorings["k-means"]`. Neither is fitted on cells that hold no pixel with a class.
+    The probes are linear and k-means, see `ProbedFeatures`.
 
     Args:
         network: makes the network, given the losses that this run can use.
@@ -53,6 +45,8 @@ class Pretrain(SiameseTask):
         DenseSiamError: a loss, a weight or the schedule is unknown, or no loss can be active.
         NotFiniteError: during training, a loss is not finite.
     """
+
+    network: DenseSiam
 
     def __init__(
         self,
@@ -80,9 +74,8 @@ class Pretrain(SiameseTask):
             )
         scoring = Scoring(classes, len(classes), "identity")
         super().__init__(model, weights, criterion, region_start, optimizer, scoring, protocol, name="linear_probe")
-        self.clustered = Scoring(classes, len(classes), protocol.matching)
-        self.schedule, self.constant_predictor_lr, self.settings = schedule, constant_predictor_lr, linear_probe
-        self.fitted: dict[str, nn.Module] = {}
+        self.probes = Probes(classes, linear_probe, protocol.matching)
+        self.schedule, self.constant_predictor_lr = schedule, constant_predictor_lr
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         named = list(self.network.named_parameters())
@@ -96,17 +89,6 @@ class Pretrain(SiameseTask):
         scheduler = cosine(optimizer, int(steps), constant=(False, self.constant_predictor_lr))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the linear probe's logits (B, classes, h, w)."""
-        return self.probed(images, self.name)
-
-    def probed(self, images: Tensor, probe: str) -> Tensor:
-        """Logits of one of the fitted probes."""
-        if probe not in self.fitted:
-            raise RuntimeError("the probes are fitted when a validation begins")
-        logits: Tensor = self.fitted[probe](frozen_features(self.network, images))
-        return logits
-
     def deployed(self) -> SegmentationNetwork:
         raise DenseSiamError(
             "a pre-training run has learned no segmentation: take its encoder, "
@@ -116,48 +98,3 @@ class Pretrain(SiameseTask):
 
     def training_picture(self, count: int) -> Image.Image | None:
         return None  # the channels of pre-training's projector are no segmentation, and probes need labels
-
-    def probed_network(self) -> DenseFeatures | None:
-        return None
-
-    @property
-    def extra_scorings(self) -> dict[str, Scoring]:
-        return {KMEANS: self.clustered}
-
-    def on_validation_epoch_start(self) -> None:
-        super().on_validation_epoch_start()
-        batches = self.given_data().labelled_dataloader()
-        if batches is None:
-            raise DenseSiamError(
-                "pre-training is scored by probes, and probe=none gives them nothing to be fitted on: set "
-                "probe=own_labels, probe=labelled_folder probe.root=DIR, or probe=unscored"
-            )
-        self.fit_probes(batches)
-        for probe in self.fitted.values():
-            self.broadcast_buffers(probe)
-
-    def fit_probes(self, batches: Any) -> None:
-        """Fit both probes on labelled images, {"image": (B, 3, H, W), "label": (B, h, w), "unreadable"} each."""
-        classes, features = len(self.scoring.classes), partial(frozen_features, self.network)
-        cells = labelled_cells(features, batches, classes, self.settings, self.device)
-        linear = fit_chosen(cells, self.settings)
-        centroids = fit_centroids(F.normalize(cells.features[cells.weight > 0], dim=1), classes, self.settings.seed)
-        self.fitted = {
-            self.name: linear,
-            KMEANS: nn.Sequential(Normalised(), NearestCentroid(centroids)).to(self.device),
-        }
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        self.predict_and_update(self.clustered, lambda images: self.probed(images, KMEANS), batch)
-        return super().validation_step(batch, batch_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
-        self.log_dict({f"kmeans_probe/{key}": value for key, value in self.clustered.compute().items()})
-
-
-class Normalised(nn.Module):
-    """Features scaled to length 1 at each place: (B, C, h, w) -> (B, C, h, w)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.normalize(features.float(), dim=1)

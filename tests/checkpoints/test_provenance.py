@@ -1,11 +1,13 @@
 """What a run was made from: hashes by hand, what counts and what doesn't, and the record that a checkpoint carries."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from src.checkpoints.provenance import config_hash, file_hash, file_record, origin
@@ -101,3 +103,39 @@ def test_a_checkpoint_carries_config_and_origin() -> None:
     ConfigInCheckpoint({"seed": 3}, {"config": ABC}).on_save_checkpoint(Mock(loggers=[]), Mock(), checkpoint)
     added = {"config": {"seed": 3}, "origin": {"config": ABC}, "wandb_id": None}
     assert checkpoint == {"state_dict": {}} | added
+
+
+def written(path: Path, origin_: Any = None) -> dict[str, Any]:
+    """A file of weights, as a checkpoint of ours with this origin or without any; returns its record."""
+    torch.save({"state_dict": {}, **({} if origin_ is None else {"origin": origin_})}, path)
+    return file_record(path)
+
+
+BEFORE = {"config": ABC, "weights": None, "encoder_weights": {"name": "IMAGENET1K_V1"}, "checkpoint": None}
+
+
+def test_a_checkpoint_says_which_run_wrote_it(tmp_path: Path) -> None:
+    record = written(tmp_path / "last.ckpt", BEFORE)
+    started = origin(plain(tmp_path, f"model.encoder.weights={tmp_path / 'last.ckpt'}"))
+    assert started["encoder_weights"] == {**record, "origin": BEFORE}
+    assert origin(plain(tmp_path, f"weights={tmp_path / 'last.ckpt'}"))["weights"] == {**record, "origin": BEFORE}
+
+
+def test_the_record_beside_an_exported_file_says_which_run_wrote_it(tmp_path: Path) -> None:
+    for name in ("encoder.pth", "encoder.safetensors"):
+        record = written(tmp_path / name)
+        about = {"sha256": record["sha256"], "origin": BEFORE}
+        (tmp_path / f"{name}.json").write_text(json.dumps(about))
+        started = origin(plain(tmp_path, f"model.encoder.weights={tmp_path / name}"))
+        assert started["encoder_weights"] == {**record, "origin": BEFORE}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**about, "sha256": ABC}))  # of another file
+        assert origin(plain(tmp_path, f"model.encoder.weights={tmp_path / name}"))["encoder_weights"] == record
+
+
+@pytest.mark.parametrize("strange", [{"config": 3}, {"config": "${seed}"}, [1], "text", {"config": torch.zeros(2)}])
+def test_a_strange_origin_is_left_out(strange: Any, tmp_path: Path) -> None:
+    record = written(tmp_path / "last.ckpt", strange)
+    assert origin(plain(tmp_path, f"model.encoder.weights={tmp_path / 'last.ckpt'}"))["encoder_weights"] == record
+    for text in ('{"origin":', "[1]", "[" * 100_000, '{"sha256": "x", "origin": 1}'):
+        (tmp_path / "last.ckpt.json").write_text(text)
+        assert origin(plain(tmp_path, f"model.encoder.weights={tmp_path / 'last.ckpt'}"))["encoder_weights"] == record

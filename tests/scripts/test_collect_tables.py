@@ -141,19 +141,20 @@ def test_table_4a_as_markdown_and_csv(script: Script, tmp_path: Path) -> None:
     write_pretraining(runs / "zero", 18.0, grid_size=0)
     write_pretraining(runs / "one", None, grid_size=1, peak=None)
     printed = script("--table", "table4a", "--output", tmp_path / "tables", runs)
-    ours = "linear mIoU | linear accuracy | k-means mIoU | peak GB | ms per image | total s | steps | seeds"
+    probes, cost = "linear mIoU | linear accuracy | k-means mIoU", "peak GB | ms per image | total s"
+    ours = f"{probes} | AP | AP50 | AP75 | {cost} | steps | seeds"
     published = "published AP | published AP50 | published AP75 | published Mem. GB"
-    nothing = " | ".join(["not run"] * 8)
+    nothing = " | ".join(["not run"] * 11)
     assert printed.splitlines()[:10] == [
         "## table4a: K x K points of the grid in PixSim, without RegionSim",
         "",
         f"| K | {ours} | {published} |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-        "| 0 | 18.0 | 50.0 | 13.0 | 2.000 | 50.0 | 100 | 100 | 1: 0 | 53.5 | 79.7 | 59.3 | 8.06 |",
-        "| 1 | - | - | - | - | 50.0 | 100 | 100 | 1: 0 | 28.8 | 53.8 | 27.1 | 8.11 |",
+        "|---" * 16 + "|",
+        "| 0 | 18.0 | 50.0 | 13.0 | - | - | - | 2.000 | 50.0 | 100 | 100 | 1: 0 | 53.5 | 79.7 | 59.3 | 8.06 |",
+        "| 1 | - | - | - | - | - | - | - | 50.0 | 100 | 100 | 1: 0 | 28.8 | 53.8 | 27.1 | 8.11 |",
         f"| 3 | {nothing} | 53.9 | 80.0 | 59.4 | 8.12 |",
-        "| 7 | 22.0 ± 2.0 | 50.0 ± 0.0 | 17.0 ± 2.0 | 2.031 ± 0.001 | 50.0 ± 0.0 | 100 ± 0 | 100 | 3: 0, 1, 2 "
-        "| 54.9 | 80.8 | 60.9 | 8.18 |",
+        "| 7 | 22.0 ± 2.0 | 50.0 ± 0.0 | 17.0 ± 2.0 | - | - | - | 2.031 ± 0.001 | 50.0 ± 0.0 | 100 ± 0 | 100 "
+        "| 3: 0, 1, 2 | 54.9 | 80.8 | 60.9 | 8.18 |",
         f"| 9 | {nothing} | 54.6 | 80.7 | 60.6 | 8.21 |",
         f"| 14 | {nothing} | 54.7 | 80.6 | 60.8 | 8.28 |",
     ]
@@ -163,13 +164,16 @@ def test_table_4a_as_markdown_and_csv(script: Script, tmp_path: Path) -> None:
     rows = (tmp_path / "tables" / "table4a.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == (
         "table,row,setting,runs,seeds,steps,linear mIoU mean,linear mIoU sd,linear accuracy mean,linear accuracy sd,"
-        "k-means mIoU mean,k-means mIoU sd,peak GB mean,peak GB sd,ms per image mean,ms per image sd,"
+        "k-means mIoU mean,k-means mIoU sd,AP mean,AP sd,AP50 mean,AP50 sd,AP75 mean,AP75 sd,"
+        "peak GB mean,peak GB sd,ms per image mean,ms per image sd,"
         "total s mean,total s sd,published AP,published AP50,published AP75,published Mem. GB"
     )
-    assert rows[1] == "table4a,0,,1,0,100,18,NA,50,NA,13,NA,2,NA,50,NA,100,NA,53.5,79.7,59.3,8.06"
-    assert rows[2] == "table4a,1,,1,0,100,NA,NA,NA,NA,NA,NA,NA,NA,50,NA,100,NA,28.8,53.8,27.1,8.11"
-    assert rows[3] == "table4a,3,,0,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,53.9,80.0,59.4,8.12"
-    assert rows[4] == "table4a,7,,3,0 1 2,100,22,2,50,0,17,2,2.031,0.001,50,0,100,0,54.9,80.8,60.9,8.18"
+    assert rows[1] == "table4a,0,,1,0,100,18,NA,50,NA,13,NA,NA,NA,NA,NA,NA,NA,2,NA,50,NA,100,NA,53.5,79.7,59.3,8.06"
+    assert rows[2] == "table4a,1,,1,0,100,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,50,NA,100,NA,28.8,53.8,27.1,8.11"
+    assert rows[3] == "table4a,3,,0,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,NA,53.9,80.0,59.4,8.12"
+    assert (
+        rows[4] == "table4a,7,,3,0 1 2,100,22,2,50,0,17,2,NA,NA,NA,NA,NA,NA,2.031,0.001,50,0,100,0,54.9,80.8,60.9,8.18"
+    )
     assert len(rows) == 7
 
 
@@ -219,9 +223,9 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path: Path)
     written, remarks = sorted_into("table4a", tmp_path)
     tail = "54.9 | 80.8 | 60.9 | 8.18 |"
     assert written[3:5] == [
-        "| 7 | data.batch_size=16 | 21.0 ± 1.4 | 50.0 ± 0.0 | 16.0 ± 1.4 | 2.000 ± 0.000 | 50.0 ± 0.0 | 100 ± 0 | 100 "
-        f"| 2: 0, 1 | {tail}",
-        f"| 7 | data.batch_size=32 | 30.0 | 50.0 | 25.0 | 2.000 | 25.0 | 100 | 100 | 1: 2 | {tail}",
+        "| 7 | data.batch_size=16 | 21.0 ± 1.4 | 50.0 ± 0.0 | 16.0 ± 1.4 | - | - | - | 2.000 ± 0.000 | 50.0 ± 0.0 "
+        f"| 100 ± 0 | 100 | 2: 0, 1 | {tail}",
+        f"| 7 | data.batch_size=32 | 30.0 | 50.0 | 25.0 | - | - | - | 2.000 | 25.0 | 100 | 100 | 1: 2 | {tail}",
     ]
     assert written[0].startswith("| 0 | - | not run |")
     assert remarks == []

@@ -206,7 +206,7 @@ class Keep(Callback):
         self.folder = Path(folder)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        probes = [tensor for probe in pl_module.fitted.values() for tensor in probe.buffers()]
+        probes = [tensor for probe in pl_module.probes.fitted.values() for tensor in probe.buffers()]
         kept = dict(pl_module.network.named_parameters()), probes
         torch.save(kept, self.folder / f"{trainer.global_rank}.pt")
 

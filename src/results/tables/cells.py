@@ -93,6 +93,10 @@ def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[
         heading: [run.document["scores"].get(line.row.label or label, {}).get(score) for run in line.runs]
         for heading, (label, score) in table.scores.items()
     }
+    scores |= {
+        heading: [run.document["scores"].get(label, {}).get(score) for run in line.tuned]
+        for heading, (label, score) in table.joined.items()
+    }
     beside = line.row.beside is not None  # scored within other runs, so it has no cost of its own
     costs = {name: [None if beside else COSTS[name](run) for run in line.runs] for name in table.costs}
     if table.reference is None:

@@ -34,6 +34,8 @@ class Table(NamedTuple):
         label: heading of the first column.
         columns: headings of the published columns.
         scores: headings of our scores, each with a row of `scores.json` and the name of a score in it.
+        joined: headings of scores of fine-tuning runs whose start is a run of the row, as `scores`; see `tuned`.
+        tuned: config values that every such fine-tuning run has.
         costs: headings of our costs, keys of `src.results.tables.cells.COSTS`.
         rows: the rows in their order.
         notes: remarks on the numbers, printed below the table.
@@ -48,6 +50,8 @@ class Table(NamedTuple):
     label: str
     columns: Sequence[str]
     scores: Mapping[str, Sequence[str]]
+    joined: Mapping[str, Sequence[str]]
+    tuned: Mapping[str, Any]
     costs: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str]
@@ -62,13 +66,15 @@ def read_tables(folder: Path) -> dict[str, Table]:
     tables = {}
     for path in sorted(folder.glob("*.yaml")):
         file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
-        for name, entry in file["tables"].items():
+        for name, entry in file.get("tables", {}).items():
             tables[name] = Table(
                 name=name,
                 title=entry["title"],
                 label=entry["label"],
                 columns=entry["columns"],
                 scores=file["scores"],
+                joined=file.get("joined", {}).get("scores", {}),
+                tuned=file.get("joined", {}).get("config", {}),
                 costs=file["costs"],
                 rows=[read_row(row, entry.get("shared", {}), len(entry["columns"])) for row in entry["rows"]],
                 notes=[*entry["notes"], *file["notes"]],

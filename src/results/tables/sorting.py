@@ -23,12 +23,14 @@ class Line(NamedTuple):
         setting: how its runs differ from those of other lines, in words.
         runs: one run for each seed; empty if there is no run.
         shared: settings of its runs as JSON, without the parts of the config in `Table.own`.
+        tuned: fine-tuning runs that started from one of its runs, see `Table.joined`; they differ only in their seeds.
     """
 
     row: Row
     setting: str
     runs: Sequence[Run]
     shared: str = ""
+    tuned: Sequence[Run] = ()
 
 
 def unfinished(folder: Path) -> list[str]:
@@ -39,13 +41,16 @@ def unfinished(folder: Path) -> list[str]:
 
 
 def sections(table: Table, runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs by their training data, if each data set gets a table of its own; otherwise all runs under "".
+    """The runs by their training data, if each data set gets a table of its own; otherwise all runs under ""."""
+    return by_data(runs) if table.by_data else {"": list(runs)}
+
+
+def by_data(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs by their training data.
 
     The data is named after its folder, or after its class if it has no folder. Where two have the same name, class and
     path are added.
     """
-    if not table.by_data:
-        return {"": list(runs)}
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         target, root = str(run.values.get("data._target_", "absent")), run.values.get("data.root")

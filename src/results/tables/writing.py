@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from src.results.runs import Run
 from src.results.scores import describe
 from src.results.tables.cells import RATIO, WORDS, digits, measured, moments, seeds, spread, steps
 from src.results.tables.published import Table
@@ -12,7 +13,7 @@ from src.results.tables.sorting import Line
 
 def headings(table: Table) -> list[str]:
     """Headings of our columns."""
-    return [*table.scores, *table.costs, *([f"{RATIO}{table.reference}"] if table.reference else [])]
+    return [*table.scores, *table.joined, *table.costs, *([f"{RATIO}{table.reference}"] if table.reference else [])]
 
 
 def legend(table: Table) -> str:
@@ -46,14 +47,14 @@ def markdown(table: Table, lines: Sequence[Line], remarks: Sequence[str], data: 
             cells += ["not run"] * len(ours)
         published = ["-" if number is None else str(number) for number in line.row.published]
         written.append(f"| {' | '.join([*cells, *published])} |")
-    said = [legend(table), *(protocols(lines) if table.by_data else []), *table.notes, *remarks]
+    said = [legend(table), *(protocols([line.runs for line in lines]) if table.by_data else []), *table.notes, *remarks]
     return "\n".join([*written, "", *(f"- {one}" for one in said), ""])
 
 
-def protocols(lines: Sequence[Line]) -> list[str]:
-    """One remark for each protocol by which runs were scored."""
+def protocols(groups: Iterable[Iterable[Run]]) -> list[str]:
+    """One remark for each protocol by which the runs of some groups were scored."""
     ways: Mapping[str, None] = dict.fromkeys(
-        describe(run.document["protocol"]) for line in lines for run in line.runs if run.document.get("protocol")
+        describe(run.document["protocol"]) for runs in groups for run in runs if run.document.get("protocol")
     )
     return [f"Scored: {way}." for way in ways]
 

@@ -1,0 +1,226 @@
+"""Made-up pre-training and fine-tuning runs, joined by hashes into Table 2 and into the AP columns of Table 4."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.collect_tables import PUBLISHED, main
+from src.results.tables.transfer import read_transfers
+
+MASK_RCNN = {"_target_": "src.models.mask_rcnn.mask_rcnn"}
+C4 = {"_target_": "src.models.c4.faster_rcnn"}
+KINDS: dict[str, tuple[dict[str, Any], str, str, int]] = {  # model, task, data, number of the paper's images
+    "coco": (MASK_RCNN, "src.tasks.detection.Detect", "src.data.coco_detection.COCODetection", 5000),
+    "voc": (C4, "src.tasks.detection.Detect", "src.data.voc_detection.VOCDetection", 4952),
+    "cityscapes": ({}, "src.tasks.semantic.Semantic", "src.data.cityscapes.Cityscapes", 500),
+    "fcn": ({}, "src.tasks.semantic.Semantic", "src.data.labelled_folder.LabelledFolder", 200),
+    "probe": ({}, "src.tasks.dense_probe.DenseProbe", "src.data.labelled_folder.LabelledFolder", 200),
+}
+Script = Callable[..., list[str]]
+
+
+def write(folder: Path, config: dict[str, Any], scores: Any, images: int, origin: Any, steps: int = 100) -> None:
+    document = {
+        "scores": scores,
+        "protocol": {"images": images, "protocol": "made up"},
+        "cost": {"steps": steps, "train_seconds": 80.0, "total_seconds": 100.0, "train_images": 1600},
+        "config": config,
+        "environment": {"devices": ["cpu"]},
+        "origin": origin,
+    }
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(document))
+
+
+def pretrained(folder: Path, seed: int = 0, grid_size: int = 7, data: str = "imagenet", region: float = 0.1) -> str:
+    """A pre-training run; returns its hash."""
+    model = {"grid_size": grid_size, "grid_position": "after_predictor", "global_region": "image"}
+    weights = {"image": 1.0, "dense": 1.0, "region": region}
+    task = {"_target_": "src.tasks.pretrain.Pretrain", "loss_weights": weights, "region_start": 0.5}
+    config = {"seed": seed, "data": {"root": f"/data/{data}", "batch_size": 16}, "model": model, "task": task}
+    hashed = f"hash of {folder.name}"
+    write(folder, config, {}, 0, {"config": hashed, "weights": None, "encoder_weights": None}, steps=500)
+    return hashed
+
+
+def tuned(folder: Path, kind: str, score: float, seed: int = 0, start: Any = None, **changes: Any) -> None:
+    """A fine-tuning run.
+
+    Args:
+        folder: of the run.
+        kind: a name of KINDS.
+        score: its first score; the others are 1, 2, ... higher.
+        seed: of the run.
+        start: None for scratch, a name of weights, or ("FILE", the hash of the run behind the file or None).
+        changes: `images` that are scored, `root` of the data, `encoder`, `lr`.
+    """
+    model, task, data, images = KINDS[kind]
+    source: Any = {"name": start} if isinstance(start, str) else None
+    if isinstance(start, tuple):
+        source = {"path": f"/somewhere/{start[0]}", "sha256": f"{abs(hash(start)):064x}"}
+        source |= {} if start[1] is None else {"origin": {"config": start[1]}}
+    encoder = {"name": changes.get("encoder", "resnet50"), "weights": None if start is None else str(start)}
+    config = {
+        "seed": seed,
+        "data": {"_target_": data, "root": changes.get("root", f"/data/{kind}")},
+        "model": {**model, "encoder": encoder},
+        "task": {"_target_": task, "optimizer": {"lr": changes.get("lr", 0.02)}},
+    }
+    names = ["mask_AP", "mask_AP50", "mask_AP75", "AP", "AP50", "AP75"] if kind == "coco" else ["AP", "AP50", "AP75"]
+    if "detection" not in task:
+        names = ["mIoU", "accuracy"]
+    row = {name: score + place for place, name in enumerate(names)}
+    rows = {"after training": row}
+    if kind == "probe":
+        rows |= {f"after training, {name}": {"mIoU": score - 5} for name in ("k-NN", "k-means")}
+    origin = {"config": f"hash of {folder}", "weights": None, "encoder_weights": source}
+    write(folder, config, rows, changes.get("images", images), origin)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """The lines that the script prints."""
+
+    def run(*arguments: object) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["collect_tables.py", *map(str, arguments)])
+        main()
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def rows_of(printed: list[str], title: str = "table2: what the start") -> dict[str, list[list[str]]]:
+    """The cells of the lines of a section, by the first of them."""
+    begin = next(place for place, line in enumerate(printed) if line.startswith(f"## {title}"))
+    found: dict[str, list[list[str]]] = {}
+    for line in printed[begin + 4 :]:
+        if not line.startswith("| "):
+            break
+        first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        found.setdefault(first, []).append(cells)
+    return found
+
+
+def test_a_row_joins_three_tasks_from_one_start(script: Script, tmp_path: Path) -> None:
+    hashed = pretrained(tmp_path / "pretraining")
+    for seed, score in enumerate((50.0, 52.0, 54.0)):
+        tuned(tmp_path / f"voc{seed}", "voc", score, seed, ("encoder.pth", hashed))
+        tuned(tmp_path / f"voc_moved{seed}", "voc", 30.0, seed, root=f"/moved{seed}/voc")
+    tuned(tmp_path / "coco", "coco", 36.0, 0, ("last.ckpt", hashed))
+    tuned(tmp_path / "city", "cityscapes", 70.0, 0, "IMAGENET1K_V1")
+    printed = script("--table", "table2", tmp_path)
+    rows = rows_of(printed)
+    assert list(rows) == [row.name for row in read_transfers(PUBLISHED)["table2"].rows]
+    (ours,) = rows["DenseSiam"]
+    assert ours[0] == "resnet50"
+    assert ours[1].startswith("pre-trained on imagenet for 500 steps (setting ")
+    coco, city, voc = ["36.0", "37.0", "38.0", "39.0", "40.0", "41.0"], ["not run"], ["52.0 ± 2.0", "53.0 ± 2.0"]
+    assert ours[2:11] == [*coco, *city, *voc]
+    assert ours[12] == "COCO 1: 0; VOC 3: 0, 1, 2"
+    assert ours[13:] == ["36.8", "57.6", "39.8", "40.8", "60.7", "44.6", "77.0", "58.5", "82.9", "65.3"]
+    (scratch,) = rows["scratch"]
+    assert scratch[9] == "30.0 ± 0.0"
+    (supervised,) = rows["supervised"]
+    assert supervised[8:10] == ["70.0", "not run"]
+    assert rows["MoCo v2"][0][:4] == ["-", "-", "not run", "not run"]
+    assert not any("In no column" in line for line in printed)
+
+
+def test_the_method_of_the_pretraining_decides_the_row(script: Script, tmp_path: Path) -> None:
+    starts = {
+        "SimSiam": ("a.pth", pretrained(tmp_path / "simsiam", grid_size=0)),
+        "DenseSiam": ("b.pth", pretrained(tmp_path / "densesiam")),
+        f"Pretrain of {tmp_path / 'other'}": ("c.pth", pretrained(tmp_path / "other", grid_size=3)),
+    }
+    for place, start in enumerate(starts.values()):
+        tuned(tmp_path / f"run{place}", "voc", 50.0 + place, start=start)
+    tuned(tmp_path / "moco", "voc", 60.0, start=("moco_v2.pth.tar", None))
+    tuned(tmp_path / "unknown", "voc", 61.0, start=("last.ckpt", "hash of a run that is not here"))
+    rows = rows_of(script("--table", "table2", tmp_path))
+    assert [rows[name][0][9] for name in starts] == ["50.0", "51.0", "52.0"]
+    (moco,) = (cells for name, (cells, *_) in rows.items() if name.startswith("moco_v2.pth.tar ("))
+    assert moco[9] == "60.0"
+    assert moco[-1] == "-"
+    assert any(name.startswith("last.ckpt (") for name in rows)
+
+
+def test_pretraining_runs_of_another_kind_are_never_averaged(script: Script, tmp_path: Path) -> None:
+    for seed in (0, 1):  # of one setting, with the same seeds of fine-tuning
+        hashed = pretrained(tmp_path / f"in1k{seed}", seed)
+        tuned(tmp_path / f"voc{seed}", "voc", 50.0 + 2 * seed, 0, ("last.ckpt", hashed))
+    tuned(tmp_path / "small", "voc", 40.0, 0, ("last.ckpt", pretrained(tmp_path / "coco128", data="coco128")))
+    tuned(tmp_path / "eighteen", "voc", 30.0, 0, ("last.ckpt", "hash of in1k0"), encoder="resnet18")
+    tuned(tmp_path / "faster", "voc", 20.0, 0, ("last.ckpt", "hash of in1k0"), lr=0.1)
+    lines = rows_of(script("--table", "table2", tmp_path))["DenseSiam"]
+    assert {(cells[0], cells[1].split(" (")[0], cells[9]) for cells in lines} == {
+        ("resnet50", "pre-trained on imagenet for 500 steps", "51.0 ± 1.4"),
+        ("resnet50", "pre-trained on coco128 for 500 steps", "40.0"),
+        ("resnet18", "pre-trained on imagenet for 500 steps", "30.0"),
+        ("resnet50", "pre-trained on imagenet for 500 steps", "20.0"),
+    }
+    assert [cells[1].rpartition(", ")[2] for cells in lines if cells[9] == "20.0"] == ["task.optimizer.lr=0.1"]
+
+
+def test_other_data_have_tables_of_their_own(script: Script, tmp_path: Path) -> None:
+    for name, kind in (("voc2007det", "voc"), ("nyu13", "fcn"), ("camvid", "fcn"), ("nyu13", "probe")):
+        for start in (None, "pypi"):
+            tuned(tmp_path / f"{name} {kind} {start}", kind, 20.0, 0, start, root=f"/data/{name}", images=150)
+    printed = script("--table", "table2", tmp_path)
+    assert all(cells[2:11] == ["not run"] * 9 for lines in rows_of(printed).values() for cells in lines)
+    titles = [line.removeprefix("## table2: ") for line in printed if line.startswith("## ")][1:]
+    assert titles == ["FCN on camvid", "FCN on nyu13", "Faster R-CNN on voc2007det", "dense probe on nyu13"]
+    assert rows_of(printed, "table2: Faster R-CNN on voc2007det") == {
+        name: [["resnet50", "20.0", "21.0", "22.0", "1: 0"]] for name in ("scratch", "supervised")
+    }
+    assert rows_of(printed, "table2: dense probe on nyu13")["scratch"] == [["resnet50", "20.0", "15.0", "15.0", "1: 0"]]
+
+
+def test_strangers_and_repetitions_are_named(script: Script, tmp_path: Path) -> None:
+    pretrained(tmp_path / "unused")
+    tuned(tmp_path / "a", "voc", 20.0)
+    tuned(tmp_path / "b", "voc", 21.0)
+    printed = script("--table", "table2", "--output", tmp_path / "tables", tmp_path)
+    assert f"- In no column, and the start of no other run: {tmp_path / 'unused'}." in printed
+    assert f"- {tmp_path / 'a'} is left out: a later run has the same start, setting and seed." in printed
+    assert rows_of(printed)["scratch"][0][8] == "21.0"
+    numbers = (tmp_path / "tables" / "table2.csv").read_text().splitlines()
+    assert numbers[0] == "table,data,start,encoder,setting,group,score,runs,mean,sd,published"
+    assert "table2,of the paper,scratch,resnet50,,VOC,AP,1,21,NA,32.8" in numbers
+    assert "table2,of the paper,PixPro,NA,,COCO,mask AP,0,NA,NA,36.6" in numbers
+
+
+def test_table_4_has_the_ap_of_its_pretraining_runs(script: Script, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        hashed = pretrained(tmp_path / f"seven{seed}", seed, region=0)
+        for trial in (0, 1):
+            tuned(tmp_path / f"voc{seed}{trial}", "voc", 50.0 + 2 * seed, trial, ("encoder.pth", hashed))
+    pretrained(tmp_path / "zero", grid_size=0, region=0)
+    tuned(tmp_path / "scratch", "voc", 30.0)
+    printed = script("--table", "table4a", tmp_path)
+    rows = rows_of(printed, "table4a")
+    assert rows["7"][0][3:6] == ["51.0 ± 1.2", "52.0 ± 1.2", "53.0 ± 1.2"]
+    assert rows["0"][0][3:6] == ["-", "-", "-"]
+    assert f"- Fine-tuned from a start that is in no row: {tmp_path / 'scratch'}." in printed
+    assert not any("In no row" in line for line in printed)
+
+
+def test_fine_tunings_of_different_settings_are_not_averaged_in_table_4(script: Script, tmp_path: Path) -> None:
+    hashed = pretrained(tmp_path / "seven", region=0)
+    for lr in (0.02, 0.1):
+        tuned(tmp_path / f"voc{lr}", "voc", 50.0, 0, ("encoder.pth", hashed), lr=lr)
+    printed = script("--table", "table4a", tmp_path)
+    assert rows_of(printed, "table4a")["7"][0][3:6] == ["-", "-", "-"]
+    assert any(line.startswith("- Row 7: AP is left out, because its fine-tuning runs differ (") for line in printed)
+
+
+def test_the_published_numbers_are_the_papers() -> None:
+    table = read_transfers(PUBLISHED)["table2"]
+    assert len(table.rows) == 11
+    assert [len(row.published) for row in table.rows] == [10] * 11
+    by_name = {row.name: row.published for row in table.rows}
+    assert by_name["scratch"] == [29.9, 47.9, 32.0, 32.8, 50.9, 35.3, 63.5, 32.8, 59.0, 31.6]
+    assert by_name["DenseSiam"] == [36.8, 57.6, 39.8, 40.8, 60.7, 44.6, 77.0, 58.5, 82.9, 65.3]

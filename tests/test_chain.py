@@ -1,0 +1,68 @@
+"""The chain of the project: pre-train, export, fine-tune, and a table that joins all of it by hashes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from scripts.collect_tables import PUBLISHED
+from src.assembly.train import train
+from src.checkpoints.provenance import file_hash
+from src.results.runs import read_runs
+from src.results.tables.transfer import collect_starts, read_transfers
+from tests.composing import TINY_EPOCHS, composed
+from tests.exporting import exported
+
+PRETRAINING = (
+    *(*TINY_EPOCHS, "experiment=demo_pretrain", "trainer.max_epochs=1", "score_before=false"),
+    *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4", "model.num_categories=9"),
+)
+FINE_TUNING = (
+    *("experiment=small_fcn", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_steps=1"),
+    *("model.channels=8", "model.aux_channels=8", "score_before=false", "callbacks.progress=null"),
+)
+
+
+def tuned(output: Path, root: Path, start: Path | None) -> dict[str, Any]:
+    """A fine-tuned FCN; returns its `scores.json`."""
+    weights = "null" if start is None else str(start)
+    train(composed(output, *FINE_TUNING, f"data.root={root}", "data.batch_size=4", f"model.encoder.weights={weights}"))
+    document: dict[str, Any] = json.loads((output / "scores.json").read_text())
+    return document
+
+
+@pytest.mark.slow
+def test_a_start_is_followed_from_the_pretraining_to_the_table(
+    labelled_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    train(composed(runs / "pretraining", *PRETRAINING, "model/encoder=resnet18"))
+    hashed = json.loads((runs / "pretraining" / "scores.json").read_text())["origin"]["config"]
+    checkpoint, file = runs / "pretraining" / "checkpoints" / "last.ckpt", tmp_path / "encoder.pth"
+    assert exported(checkpoint, file)["origin"]["config"] == hashed
+    capsys.readouterr()
+
+    found = {name: tuned(runs / name, labelled_root, start) for name, start in (("file", file), ("none", None))}
+    assert f"120 of 120 entries loaded from {file}" in capsys.readouterr().out
+    found["checkpoint"] = tuned(runs / "checkpoint", labelled_root, checkpoint)
+    sources = {name: document["origin"]["encoder_weights"] for name, document in found.items()}
+    assert sources["none"] is None
+    assert sources["file"]["sha256"] == file_hash(file)
+    assert sources["checkpoint"]["sha256"] == file_hash(checkpoint)
+    assert sources["file"]["origin"]["config"] == sources["checkpoint"]["origin"]["config"] == hashed
+    assert found["file"]["scores"] == found["checkpoint"]["scores"]  # the same weights, seed and data
+    assert found["file"]["scores"] != found["none"]["scores"]
+
+    moved = tmp_path / "moved"
+    runs.rename(moved)
+    file.unlink()
+    table = read_transfers(PUBLISHED)["table2"]
+    sections, remarks = collect_starts(table, read_runs(moved))
+    assert remarks == []
+    (own,) = (section for section in sections if section.data == labelled_root.name)
+    assert {line.start: len(line.runs["FCN"]) for line in own.lines} == {"DenseSiam": 2, "scratch": 1}
+    assert all(line.encoder == "resnet18" for line in own.lines)
+    trained = torch.load(moved / "checkpoint" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert trained["origin"]["encoder_weights"] == sources["checkpoint"]
