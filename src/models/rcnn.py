@@ -219,7 +219,7 @@ class Float32RPNHead(RPNHead):
 class Float32Predictor(FastRCNNPredictor):
     """torchvision's predictor of classes and boxes, in float32, with the random weights of detectron2.
 
-    These are those of its `FastRCNNOutputLayers`. The boxes are predicted for each class (`CLS_AGNOSTIC_BBOX_REG: False`).
+    These are those of its `FastRCNNOutputLayers`. Boxes are predicted for each class (`CLS_AGNOSTIC_BBOX_REG: False`).
     """
 
     def __init__(self, channels: int, outputs: int) -> None:

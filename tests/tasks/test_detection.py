@@ -77,6 +77,7 @@ def test_the_losses_fall_in_twenty_steps(name: str) -> None:
     assert sum(seen[-5:]) < 0.7 * sum(seen[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TREES)
 def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> None:
     make, overrides = TREES[name]
@@ -97,6 +98,7 @@ def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> No
     assert [set(each) >= {"boxes", "scores", "labels"} for each in detections] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_ends_like_one_that_was_not_stopped(tmp_path: Path) -> None:
     given = [*faster_overrides(voc_tree(tmp_path / "data")), "trainer.fast_dev_run=false", "trainer.max_steps=3"]
     run = [*given, "+trainer.limit_val_batches=0", "callbacks.checkpoint.every_n_steps=1"]
