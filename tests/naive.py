@@ -148,3 +148,53 @@ def segmentation_loss(z: Rows, weights: Sequence[float]) -> float:
         winner = logits.index(max(logits))
         total -= weights[winner] * math.log(softmax(logits)[winner])
     return total / len(z)
+
+
+def voc_ap(
+    objects: Sequence[tuple[int, Rows, Sequence[bool]]],
+    detections: Sequence[tuple[int, float, Sequence[float]]],
+    threshold: float,
+    eleven_points: bool,
+) -> float:
+    """VOC's AP of one class in percent, as its development kit goes through the detections; nan without objects.
+
+    Args:
+        objects: for each image its number, its boxes xmin ymin xmax ymax in pixels from 1, both ends inside, and which
+            of them are difficult.
+        detections: for each detection the number of its image, its score and its box in the same pixels.
+        threshold: IoU above which a detection is right.
+        eleven_points: whether AP is the mean over 11 recalls, or else the area under the curve.
+    """
+    taken: set[tuple[int, int]] = set()
+    wanted = sum(not each for _, _, difficult in objects for each in difficult)
+    known = {image: (boxes, difficult) for image, boxes, difficult in objects}
+    right = wrong = 0
+    curve = []
+    for image, _, box in sorted(detections, key=lambda one: -one[1]):
+        boxes, difficult = known.get(image, ([], []))
+        best, nearest = -math.inf, -1
+        for number, other in enumerate(boxes):
+            width = min(box[2], other[2]) - max(box[0], other[0]) + 1
+            height = min(box[3], other[3]) - max(box[1], other[1]) + 1
+            shared = width * height if width > 0 and height > 0 else 0.0
+            areas = [(one[2] - one[0] + 1) * (one[3] - one[1] + 1) for one in (box, other)]
+            if shared / (sum(areas) - shared) > best:
+                best, nearest = shared / (sum(areas) - shared), number
+        if best > threshold and difficult[nearest]:
+            continue
+        if best > threshold and (image, nearest) not in taken:
+            taken.add((image, nearest))
+            right += 1
+        else:
+            wrong += 1
+        curve.append((right / wanted if wanted else math.nan, right / (right + wrong)))
+    if not wanted:
+        return math.nan
+    if eleven_points:
+        points = (k * 0.1 for k in range(11))  # as numpy.arange computes them
+        return 100 * sum(max([p for r, p in curve if r >= point], default=0.0) for point in points) / 11
+    area, before = 0.0, 0.0
+    for place, (recall, _) in enumerate(curve):
+        area += (recall - before) * max(p for _, p in curve[place:])
+        before = recall
+    return 100 * area

@@ -168,8 +168,8 @@ def _objects(
                 f"{path} has an object of category {category}, which is not among its categories "
                 f"{shortened(list(categories))}: add the category or correct the object"
             )
-        numbers = [*box, entry.get("area", np.prod(box[2:4]) if len(box) == 4 else 0)]
-        if len(numbers) != 5 or not all(type(one) in (int, float, np.float64) and abs(one) <= 1e12 for one in numbers):
+        numbers = [*box, entry.get("area", 0)]
+        if len(numbers) != 5 or not all(type(one) in (int, float) and abs(one) <= 1e12 for one in numbers):
             raise DenseSiamError(
                 f"{path} has an object with bbox {shortened(box)} and area {shortened(numbers[-1])}: expected finite "
                 "numbers, bbox as [x, y, width, height]; correct it"
@@ -184,7 +184,7 @@ def _objects(
                     "boxes only"
                 )
             segmentations.append(json.dumps(entry["segmentation"], separators=(",", ":")).encode())
-        rows.append((images[image], categories[category], int(crowd), numbers[4], *box))
+        rows.append((images[image], categories[category], int(crowd), entry.get("area", box[2] * box[3]), *box))
     if elsewhere:
         rank_zero_warn(f"{elsewhere} objects of {path} are in images that it does not list: they are left out")
     return np.array(rows, np.float64).reshape(-1, 8), segmentations

@@ -65,10 +65,10 @@ class VOCImages:
         return str(self.annotations[index])
 
     def stated_size(self, index: int) -> tuple[int, int] | None:
-        return size_in(read_xml(self.annotations[index]))
+        return size_in(read_annotation(self.annotations[index]))
 
     def objects(self, index: int, size: tuple[int, int] | None = None) -> Label:
-        name, tree = self.label_name(index), read_xml(self.annotations[index])
+        name, tree = self.label_name(index), read_annotation(self.annotations[index])
         check_size(name, size_in(tree), size)
         boxes, labels, ignored = [], [], []
         for each in tree.iterfind("object"):
@@ -119,6 +119,19 @@ def files_of(root: Path, split: str) -> list[tuple[str, str]]:
 def _image_below(folder: Path, name: str) -> str:
     """The name of the image with this name without suffix; "" if there is none."""
     return next((name + suffix for suffix in (".jpg", *SUFFIXES) if os.path.isfile(folder / (name + suffix))), "")
+
+
+def read_annotation(path: Path) -> Element:
+    """The root of an annotation.
+
+    Raises:
+        UnreadableFileError: see `read_xml`.
+        DenseSiamError: the file is XML of another kind.
+    """
+    tree = read_xml(path)
+    if tree.tag != "annotation":
+        raise DenseSiamError(f"{path} begins with <{tree.tag}>: expected <annotation>, as VOC has it; replace the file")
+    return tree
 
 
 def size_in(tree: Element) -> tuple[int, int] | None:

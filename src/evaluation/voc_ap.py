@@ -117,8 +117,8 @@ def _at_threshold(kinds: NDArray[np.uint8], images: Ints, positives: Floats, wei
     total = undefined
     for each in RECALLS:
         first = (recall < each).sum(axis=0)  # recall never falls, so this is the first place that reaches it
-        total = total + np.take_along_axis(beyond, first[None], axis=0)[0] / len(RECALLS)
-    return total
+        total = total + np.take_along_axis(beyond, first[None], axis=0)[0]
+    return total / len(RECALLS)
 
 
 def _between(false: Ints, true: Ints, images: Ints, weights: Floats) -> Floats:
