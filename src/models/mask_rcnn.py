@@ -27,7 +27,7 @@ BOX_POOLED, MASK_POOLED = 7, 14  # rows and columns of a pooled region; a mask h
 CONVOLUTIONS = 4  # of each head
 
 
-class Float32MaskPredictor(MaskRCNNPredictor):
+class Float32MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc] # torchvision has no types
     """torchvision's predictor of masks, whose results are float32 under mixed precision too."""
 
     def forward(self, regions: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class Float32MaskPredictor(MaskRCNNPredictor):
         return logits.float()
 
 
-class MaskHead(MaskRCNNHeads):
+class MaskHead(MaskRCNNHeads):  # type: ignore[misc] # torchvision has no types
     """torchvision's convolutions on regions with batch norm, which also train on a batch without objects.
 
     Such a batch has no regions, and the statistics of batch norm would become nan. Synchronised batch norm leaves them
@@ -56,7 +56,7 @@ class MaskHead(MaskRCNNHeads):
         return regions + 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
 
-class Pyramid(FeaturePyramidNetwork):
+class Pyramid(FeaturePyramidNetwork):  # type: ignore[misc] # torchvision has no types
     """torchvision's pyramid with batch norm, and a fifth map by pooling.
 
     Args:

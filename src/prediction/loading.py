@@ -12,6 +12,7 @@ from src.checks import check_int
 from src.errors import DenseSiamError
 from src.evaluation.matched import Matched, read_matched
 from src.evaluation.protocol import LARGEST
+from src.models.segmentation import segmenting
 from src.prediction.segmenter import Segmenter
 from src.regular import read_text
 
@@ -29,7 +30,8 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
         DenseSiamError: see `load_deployed`; or a matching is damaged or is that of another checkpoint.
     """
     check_path(path)
-    network, checkpoint = load_deployed(path)
+    deployed, checkpoint = load_deployed(path)
+    network = segmenting(deployed, str(path))
     source, content = path, checkpoint.get("matched")
     if scores is not None:
         source, content = scores, matching_in(Path(scores), path)

@@ -15,7 +15,6 @@ from src.evaluation.bootstrap import Interval
 from src.evaluation.matched import Matched
 from src.evaluation.scoring import Scored
 from src.models.dense import DenseFeatures
-from src.models.segmentation import SegmentationNetwork
 
 
 class Data(Protocol):
@@ -138,7 +137,7 @@ class Task(lightning.LightningModule):
         """The module that receives pretrained weights, from another run or another program."""
         return self
 
-    def deployed(self) -> SegmentationNetwork:
+    def deployed(self) -> nn.Module:
         """The plain network that the user of a checkpoint gets, on which prediction, export and the app are built.
 
         Raises:

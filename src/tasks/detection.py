@@ -91,7 +91,7 @@ class Detect(FineTuning, Task):
         self.broadcast_buffers(self)
         self.scoring.reset()
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Any:  # Lightning hands any object on
         """Count a batch; returns the detections of its images, see `DetectionNetwork.forward`."""
         found = self.network(batch["image"])
         self.scoring.update(found, batch["label"], batch["index"])

@@ -38,8 +38,8 @@ class PreciseBN(Callback):
         batch_idx: int,
     ) -> None:
         if is_last_step(trainer):
-            count = min(self.num_batches, int(trainer.fast_dev_run)) if trainer.fast_dev_run else self.num_batches
-            average_statistics(trainer, pl_module, count)
+            test_run: int = getattr(trainer, "fast_dev_run", 0)  # Lightning does not declare it
+            average_statistics(trainer, pl_module, min(self.num_batches, test_run or self.num_batches))
 
 
 def is_last_step(trainer: lightning.Trainer) -> bool:

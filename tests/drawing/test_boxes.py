@@ -56,9 +56,7 @@ def test_the_sheet_shows_image_truth_and_sure_detections() -> None:
     flat = torch.full((3, 80, 160), 90, dtype=torch.uint8)
     sheet = np.asarray(detection_sheet([(GREY, objects(), found), (flat, objects(), found)], NAMES))
     assert sheet.shape == (HEADING + SIDE + SIDE // 2 + 2 * GAP, 3 * (SIDE + GAP) + GAP, 3)
-    first, second, third = (
-        sheet[HEADING : HEADING + SIDE, GAP + part * (SIDE + GAP) :][:, :SIDE] for part in range(3)
-    )
+    first, second, third = (sheet[HEADING : HEADING + SIDE, GAP + part * (SIDE + GAP) :][:, :SIDE] for part in range(3))
     assert (first == 90).all()
     assert second[279, 150].tolist() == third[279, 150].tolist() == colour(1)
     assert third[300, 8].tolist() == [90, 90, 90]  # the box that is not sure is not drawn

@@ -20,6 +20,7 @@ from src.evaluation.detection_protocol import DetectionProtocol
 from src.metrics import Category
 from src.models.detection import DetectionNetwork
 from src.optim import sgd
+from src.prediction.loading import load
 from src.tasks.detection import Detect, drawn_from
 from tests.composing import composed
 from tests.detecting import (
@@ -96,6 +97,8 @@ def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> No
     with torch.no_grad():
         detections = network(square_batch([1, 2])["image"])
     assert [set(each) >= {"boxes", "scores", "labels"} for each in detections] == [True, True]
+    ckpt = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    refusal(lambda: load(ckpt), "holds a DetectionNetwork", "expected a network that gives a category to each pixel")
 
 
 @pytest.mark.slow
