@@ -217,3 +217,22 @@ def balanced_weights(num_categories: int, num_aux_categories: int) -> tuple[floa
     """
     main, aux = math.log(num_categories), math.log(num_aux_categories)
     return aux / (main + aux), main / (main + aux)
+
+
+def pixel_cross_entropy(logits: Tensor, label: Tensor, align_corners: bool = False) -> Tensor:
+    """Cross entropy of logits, upsampled bilinearly to their labels: the mean over all pixels.
+
+    A pixel without a class has the loss 0, but is counted in the mean, as in MMSegmentation. So a crop of padding has
+    the loss 0, and the mean over processes with equal batches is that of one process with all images.
+
+    Args:
+        logits: (B, C, h, w).
+        label: (B, H, W) int64, 0 to C - 1, or 255 for pixels without a class.
+        align_corners: whether the corner cells of the logits lie on the corner pixels of the labels.
+
+    Returns:
+        a scalar.
+    """
+    size = (label.shape[1], label.shape[2])
+    upsampled = F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)
+    return F.cross_entropy(upsampled, label, ignore_index=255, reduction="sum") / label.numel()

@@ -13,7 +13,8 @@ from src.assembly.train import MAKE, references_of, some_training_images, train
 from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 
-TREES = {"cityscapes_seg": cityscapes_tree, "potsdam_seg": potsdam_tree}
+SUPERVISED = ("cityscapes_fcn", "small_fcn")
+TREES = {"cityscapes_seg": cityscapes_tree, "cityscapes_fcn": cityscapes_tree, "potsdam_seg": potsdam_tree}
 METHODS = {f"coco_{name}": name for name in ("picie", "iic", "deepcluster")}  # and their tasks
 
 
@@ -44,6 +45,8 @@ def tiny(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path, *more:
     overrides = [f"experiment={name}", "debug=tiny", *roots(name, labelled_root, coco_root, tmp_path)]
     if name.endswith("_best") or name == "photos":
         overrides.append("model.neck.channels=16")  # principal components: a handful of images has few pixels
+    if name in SUPERVISED:
+        overrides += ["model.channels=8", "model.aux_channels=4"]
     return composed(tmp_path, *overrides, *more)
 
 
@@ -58,16 +61,17 @@ def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coc
     run = assemble(config, MAKE, "fit")
     data, task = run.data, run.task
     task.prepare(data, some_training_images(run, config))
-    views = next(iter(data.train_dataloader()))["views"]
-    assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2
+    batch = next(iter(data.train_dataloader()))
+    views = [batch["image"]] if name in SUPERVISED else batch["views"]
+    assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * len(views)
     scored = list(data.val_dataloader()) if is_scored(name) else []
     assert bool(scored) == (data.val is not None)
     with torch.no_grad():
-        features = task.network.eval().features(views[1].float() / 255)
+        features = task.network.eval().features(views[-1].float() / 255)
     assert features.shape[0] == 4
     assert features.isfinite().all()
     assert [each.label for each in references_of(config, data)][:1] == (
-        [] if "_pretrain" in name or name == "photos" else ["k-means on colour"]
+        [] if "_pretrain" in name or name in ("photos", *SUPERVISED) else ["k-means on colour"]
     )
 
 
@@ -120,12 +124,50 @@ def test_other_methods_have_the_setting_of_coco_seg(name: str, tmp_path: Path) -
     assert config.task == composed(tmp_path, f"task={METHODS[name]}", "experiment=coco_seg").task
 
 
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_a_supervised_network_is_fine_tuned(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> None:
+    final = train(tiny(name, labelled_root, coco_root, tmp_path))
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert list(written["scores"]) == ["before training", "after training"]
+    assert written["scores"]["after training"]["mIoU"] == pytest.approx(final)
+    assert written["matched"]["method"] == "identity"
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+@pytest.mark.parametrize("data", ["voc_segmentation", "labelled_folder", "cityscapes19"])
+def test_supervised_experiments_compose_with_other_data(name: str, data: str, tmp_path: Path) -> None:
+    config = composed(tmp_path, f"experiment={name}", f"data={data}", "data.root=DIR")
+    known = composed(tmp_path, f"data={data}", "data.root=DIR", "data/views=scaled_crop").data
+    changed = {"views", "batch_size", "num_workers"}
+    assert {key: value for key, value in config.data.items() if key not in changed} == {
+        key: value for key, value in known.items() if key not in changed
+    }
+    assert config.data.views["_target_"] == "src.data.scaled_crop.ScaledCrop"
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_first_lines_say_how_to_run_it(name: str) -> None:
     head = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()[:2]
     command = "python -m src.train" if name == "demo" else f"python -m src.train experiment={name}"
     assert head[0] == "# @package _global_"
     assert head[1].startswith(f"# {command}")
+
+
+def test_cityscapes_fcn_is_mmsegmentations_setting(tmp_path: Path) -> None:
+    """configs/fcn/fcn_r50-d8_769x769_40k_cityscapes.py and what it inherits, with the torchvision stem."""
+    config = composed(tmp_path, "experiment=cityscapes_fcn")
+    assert (config.data.num_classes, config.data.batch_size, config.trainer.max_steps) == (19, 16, 40_000)
+    encoder, model, views = config.model.encoder, config.model, config.data.views
+    assert (encoder.name, encoder.output_stride, encoder.align_corners) == ("resnet50", 8, True)
+    assert (model.channels, model.num_convs, model.concat_input, model.aux_channels) == (512, 2, True, 256)
+    assert (model.dropout, dict(config.task.loss_weights)) == (0.1, {"main": 1.0, "aux": 0.4})
+    assert (views.size, list(views.scale), views.most_of_one_class) == (769, [0.5, 2.0], 0.75)
+    assert views.flip_probability == 0.5
+    optimizer = config.task.optimizer
+    found = (optimizer.base_lr, optimizer.base_batch_size, optimizer.momentum, optimizer.weight_decay)
+    assert found == (0.01, 16, 0.9, 5e-4)
+    assert (config.task.schedule.power, config.task.schedule.min_lr) == (0.9, 1e-4)
+    assert (config.protocol.side, config.protocol.window, config.protocol.stride) == ("own", 769, 513)
 
 
 def test_coco_seg_is_the_papers_setting(tmp_path: Path) -> None:

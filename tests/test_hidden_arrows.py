@@ -13,7 +13,7 @@ INTERNALS = "src/training/lightning_internals.py"
 # Of a trainer, without an underscore, but not documented either: each file that reads one has a case of its own in
 # tests/training/test_lightning_internals.py.
 UNDOCUMENTED = {"batch_progress", "convert_input", "epoch_loop", "epoch_progress", "fit_loop"}
-TESTED = {("src/data/datamodule.py", "fit_loop"), ("src/tasks/pairs.py", "convert_input")}
+TESTED = {("src/data/datamodule.py", "fit_loop"), ("src/tasks/steps.py", "convert_input")}
 
 
 @cache

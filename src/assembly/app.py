@@ -94,7 +94,7 @@ def page(segmenter: Segmenter, folder: Path, title: str) -> Any:
             raise gr.Error(str(error).replace(path, "the file")) from error
 
     with gr.Blocks(title=f"DenseSiam: {title}", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
-        gr.Markdown("# Segment a photograph\nEvery pixel gets one of the clusters that the network found in training.")
+        gr.Markdown(f"# Segment a photograph\nEvery pixel gets a category ({segmenter.note}).")
         with gr.Row():
             with gr.Column():
                 photograph = gr.Image(label="Photograph", sources=["upload", "clipboard"], height=360)

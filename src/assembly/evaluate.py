@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.assembly.assemble import Run, task_for
-from src.assembly.restoring import assemble_again, command_groups
+from src.assembly.restoring import assemble_again, check_classes, command_groups
 from src.checkpoints.loading import fill, part_of, read_rebuildable
 from src.checkpoints.provenance import config_hash, file_record
 from src.checkpoints.reading import check_plain
@@ -61,6 +61,7 @@ def evaluate(config: DictConfig) -> float:
     rows: dict[str, Scored] = {}
     tasks: dict[str, Task] = {}
     for label, path in paths.items():
+        check_classes(checkpoints[label], run.data.classes, path)
         stored = part_of(checkpoints[label]["config"], "task", path)
         task = run.task if label == "checkpoint" else task_for(stored, run.data, make)
         fill(task, checkpoints[label]["state_dict"], path)

@@ -6,9 +6,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from src.checkpoints.provenance import file_hash
-from src.checkpoints.reading import check_plain
-from src.evaluation.matched import read_matched
+from src.evaluation.matched import Matched
 from src.models.encoder import Encoder
+from src.prediction.loading import stored_matching
 
 
 def metadata_of(checkpoint: Mapping[str, Any], source: Path, encoder: Encoder) -> dict[str, Any]:
@@ -22,7 +22,8 @@ def metadata_of(checkpoint: Mapping[str, Any], source: Path, encoder: Encoder) -
     Returns:
         `method` and `data`: the task and the data of the run, None if the config has none. `epochs`: how many have been
         begun. `normalisation`: mean and standard deviation of RGB in [0, 1]. `classes`: the class of each cluster, for
-        a run that was scored on labels. `checkpoint_sha256`.
+        a run that was scored on labels, or the classes that the network learned. `align_corners`: how its logits are to
+        be upsampled. `checkpoint_sha256`.
 
     Raises:
         DenseSiamError: the matching in the checkpoint is damaged, or an entry is not plain.
@@ -36,7 +37,8 @@ def metadata_of(checkpoint: Mapping[str, Any], source: Path, encoder: Encoder) -
             "mean": encoder.mean.flatten().double().round(decimals=6).tolist(),
             "std": encoder.std.flatten().double().round(decimals=6).tolist(),
         },
-        "classes": _classes(checkpoint.get("matched"), source),
+        "classes": _classes(stored_matching(checkpoint, source)),
+        "align_corners": encoder.align_corners,
         "checkpoint_sha256": file_hash(source),
     }
 
@@ -61,15 +63,14 @@ def _data(part: Any) -> dict[str, str | None] | None:
     return {"kind": name, "folder": PurePath(root).name if isinstance(root, str) else None}
 
 
-def _classes(matched: Any, source: Path) -> dict[str, Any] | None:
-    if matched is None:
+def _classes(found: Matched | None) -> dict[str, Any] | None:
+    if found is None:
         return None
-    check_plain(matched)
-    found = read_matched(matched, str(source))
+    learned = found.method == "identity"
     return {
         "head": found.head,
         "matching": found.method,
         "names": [category.name for category in found.classes],
         "class_of_cluster": list(found.class_of_cluster),  # -1: a cluster without a class
-        "note": "clusters were matched to classes with labels",
+        "note": "learned from labels" if learned else "clusters were matched to classes with labels",
     }

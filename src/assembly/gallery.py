@@ -16,8 +16,9 @@ from src.assembly.display import SIDE, evenly, photograph, picture, short_names,
 from src.assembly.patches import Patches
 from src.drawing.colours import overlay, palette
 from src.errors import DenseSiamError
-from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.inference import predict_labels, protocol_logits
 from src.evaluation.matched import Matched
+from src.evaluation.protocol import EvaluationProtocol
 from src.images.reading import UnreadableFileError
 from src.images.resizing import to_tensor
 from src.metrics import class_iou, confusion_matrix, match
@@ -30,11 +31,11 @@ VISIBLE = 0.05  # an image is found by a cluster that has at least this share of
 
 
 class Predictor(NamedTuple):
-    """The network of a run, as it is scored: with the head and the mirror images of the protocol."""
+    """The network of a run, as it is scored: with the head, the mirror images and the windows of the protocol."""
 
     network: SegmentationNetwork
     head: str
-    flip: bool
+    protocol: EvaluationProtocol
     device: torch.device
 
     @torch.inference_mode()
@@ -44,8 +45,15 @@ class Predictor(NamedTuple):
         def of(given: Tensor) -> Tensor:
             return self.network.logits(self.network.features(given), self.head)
 
-        moved = images.to(self.device)
-        return (mirror_averaged(of, moved) if self.flip else of(moved)).float().cpu()
+        return protocol_logits(of, images.to(self.device), self.protocol, self.align_corners).float().cpu()
+
+    def clusters(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """The clusters (B, *size) of logits (B, N, h, w)."""
+        return predict_labels(logits, size, self.align_corners)
+
+    @property
+    def align_corners(self) -> bool:
+        return self.network.encoder.align_corners
 
     @property
     def num_clusters(self) -> int:
@@ -65,7 +73,7 @@ def predictor(run: Run) -> Predictor:
             f"the network has {network.num_categories[head]} clusters, and at most {MOST_CLUSTERS} can be shown"
         )
     device = run.trainer.strategy.root_device
-    return Predictor(network.to(device), head, protocol.flip, device)
+    return Predictor(network.to(device), head, protocol, device)
 
 
 def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequence[int] | None = None) -> Gallery:
@@ -82,7 +90,7 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
     matrices: dict[int, Tensor] = {}
     for batch in track(loader, "Predicting", transient=True):
         logits = look.logits(batch["image"])
-        clusters = predict_labels(logits, (batch["label"].shape[1], batch["label"].shape[2]))
+        clusters = look.clusters(logits, (batch["label"].shape[1], batch["label"].shape[2]))
         for one, label, index, map_ in zip(logits, batch["label"], batch["index"].tolist(), clusters, strict=True):
             matrices[index] = confusion_matrix(label, map_, len(classes), look.num_clusters)
             if matrices[index].any():  # a skipped image is blank
@@ -94,7 +102,7 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
 
     def shown(index: int, name: str) -> Shown:
         sample = loader.dataset[index]
-        clusters = predict_labels(look.logits(sample["image"][None]), tuple(sample["label"].shape))[0]
+        clusters = look.clusters(look.logits(sample["image"][None]), tuple(sample["label"].shape))[0]
         photo = photograph(run.data.val, protocol, index)
         maps = {"label": sample["label"], "prediction": mapping[clusters]}
         pictures = {"image": photo} | {key: picture(value, colours, photo) for key, value in maps.items()}
@@ -140,7 +148,7 @@ def unlabelled_gallery(run: Run, count: int, sample: int) -> Gallery:
     def shown(index: int, name: str) -> Shown:
         image = whole(images.image(index), protocol, LARGEST)
         photo = whole(images.image(index), None, SIDE)
-        clusters = predict_labels(look.logits(to_tensor(image)[None]), (image.height, image.width))[0]
+        clusters = look.clusters(look.logits(to_tensor(image)[None]), (image.height, image.width))[0]
         share = torch.bincount(clusters.flatten(), minlength=look.num_clusters) / clusters.numel()
         drawn = picture(clusters, colours, photo)
         pictures = {"image": photo, "clusters": drawn, "overlay": overlay(photo, drawn)}

@@ -1,6 +1,6 @@
 """Builds data, task and trainer again from the config in a checkpoint, which may come from a stranger."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -9,8 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.assembly.assemble import Make, Run, assemble
 from src.checkpoints.loading import fill, part_of, read_rebuildable
+from src.checkpoints.reading import check_plain
 from src.checkpoints.rebuilding import rebuild, targets
 from src.errors import DenseSiamError
+from src.metrics import Category
+from src.stored_classes import read_plain_classes
 
 
 class Restored(NamedTuple):
@@ -35,6 +38,7 @@ def restore(path: Path, config: DictConfig) -> Run:
     """
     checkpoint = read_rebuildable(path, targets(command_groups(config)))
     run, _, _ = assemble_again(checkpoint["config"], config, str(path))
+    check_classes(checkpoint, run.data.classes, path)
     fill(run.task, checkpoint["state_dict"], path)
     run.task.prepare(run.data)
     return run
@@ -57,6 +61,28 @@ def assemble_again(trained: dict[str, Any], config: DictConfig, path: str) -> Re
     make = partial(rebuild, also=targets(asked))
     own = {"trainer": config.trainer, "callbacks": config.callbacks, "logger": {}}
     return Restored(assemble({**setting, **own}, make, "validate"), setting, make)
+
+
+def check_classes(checkpoint: Mapping[str, Any], classes: Sequence[Category], path: str | Path) -> None:
+    """Refuse labels of other classes than those that the network of a checkpoint learned; others are matched.
+
+    Raises:
+        DenseSiamError: the classes differ; the message names the first that does.
+    """
+    stored = checkpoint.get("classes")
+    if stored is None:
+        return
+    check_plain(stored)
+    learned = [one.name for one in read_plain_classes(stored, str(path))]
+    found = [one.name for one in classes]
+    if learned == found:
+        return
+    where = next((place for place, pair in enumerate(zip(learned, found, strict=False)) if pair[0] != pair[1]), None)
+    differ = "" if where is None else f", and class {where} is {learned[where]!r} there and {found[where]!r} here"
+    raise DenseSiamError(
+        f"{path} was trained on the labels of {len(learned)} classes, the data has {len(found)}{differ}: expected the "
+        "same classes in the same order; fine-tune a network on this data, or give labels of those classes"
+    )
 
 
 def command_groups(config: DictConfig) -> dict[str, Any]:

@@ -4,8 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from src.checks import check_text
-from src.data.images import Images, LabelledImages
+from src.data.images import IGNORE_INDEX, Images, LabelledImages
 from src.errors import DenseSiamError
 from src.overrides import override
 
@@ -104,3 +107,29 @@ def with_labels(images: Images, wanted_by: str, remedy: str) -> LabelledImages:
         )
     require_own_labels(images)
     return images
+
+
+def check_label(images: LabelledImages, index: int, image: Image.Image, label: Image.Image, num_classes: int) -> None:
+    """Check that a label map fits its image and the classes.
+
+    Args:
+        images: the set, for the names in messages.
+        index: index of the image.
+        image, label: what was read.
+        num_classes: number of classes.
+
+    Raises:
+        DenseSiamError: the label map has another size than its image, or a value that is not a class.
+    """
+    if image.size != label.size:
+        raise DenseSiamError(
+            f"labels {images.label_name(index)} are {label.width} x {label.height}, their image is "
+            f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
+        )
+    values = np.unique(np.asarray(label))
+    strange = values[(values >= num_classes) & (values != IGNORE_INDEX)]
+    if strange.size:
+        raise DenseSiamError(
+            f"labels {images.label_name(index)} hold {strange.tolist()}: expected 0 to {num_classes - 1}, or "
+            f"{IGNORE_INDEX} for pixels without a class; map them, or add the classes"
+        )

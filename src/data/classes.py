@@ -7,6 +7,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, get_args
 
+from src.data.checks import require_list
 from src.data.images import IGNORE_INDEX
 from src.errors import DenseSiamError
 from src.metrics import Category
@@ -47,6 +48,26 @@ def read_classes(path: Path) -> tuple[Category, ...]:
     if repeated := _repeated([entry["name"] for entry in entries]):
         raise DenseSiamError(f"{path} has several classes called {repeated!r}: {EXPECTED}")
     return tuple(Category(entry["name"], entry["kind"]) for entry in sorted(entries, key=lambda entry: entry["id"]))
+
+
+def named_classes(key: str, names: Sequence[str]) -> tuple[Category, ...]:
+    """The classes of a list of names, which a config gives; `background` is stuff, all others are things.
+
+    Args:
+        key: the config's name of the list.
+        names: the names.
+
+    Raises:
+        DenseSiamError: it is no list of different names, or has more than 255.
+    """
+    require_list(key, names)
+    classes = tuple(Category(name, "stuff" if name == "background" else "thing") for name in names)
+    for one in classes:
+        if fault := _fault({"id": 0, "name": one.name, "kind": one.kind}):
+            raise DenseSiamError(f"{key} holds {one.name!r}, {fault}: expected names such as [background,cat]")
+    if len(classes) > IGNORE_INDEX:
+        raise DenseSiamError(f"{key} has {len(classes)} names: expected at most {IGNORE_INDEX}; merge classes")
+    return classes
 
 
 def _fault(entry: Any) -> str:

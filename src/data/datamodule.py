@@ -124,7 +124,7 @@ class ImageData(lightning.LightningDataModule):
         The first call also warns of classes that never occur in the labels to score, see `warn_of_absent_classes`.
         """
         if stage == "fit":
-            _ = self.train
+            self.views.samples(self._reader(self.train), len(self.classes), self.seed)  # some need labels
         if self.val is not None and not self.labels_checked:
             self.labels_checked = True
             self.check_labels()

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from src.data.checks import check_label
 from src.data.images import IGNORE_INDEX, LabelledImages
 from src.data.reading import Reader
 from src.errors import DenseSiamError
@@ -69,7 +70,8 @@ class ScoredImages(Dataset[dict[str, Any]]):
             size = BLANK if self.protocol.side == "own" else int(self.protocol.side)
             blank, ignored = torch.zeros(3, size, size, dtype=torch.uint8), torch.full((size, size), IGNORE_INDEX)
             return {"image": blank, "label": ignored, "index": index, "unreadable": str(error)}
-        self._check(index, image, label)
+        self._check_length(index, image)
+        check_label(self.images, index, image, label, self.num_classes)
         side, crop = self.protocol.side, self.protocol.crop
         if crop:
             label = prepared(label, side, crop, Image.Resampling.NEAREST)
@@ -80,22 +82,10 @@ class ScoredImages(Dataset[dict[str, Any]]):
             "unreadable": "",
         }
 
-    def _check(self, index: int, image: Image.Image, label: Image.Image) -> None:
+    def _check_length(self, index: int, image: Image.Image) -> None:
         resized_whole = not self.protocol.crop and self.protocol.side != "own"
         if resized_whole and max(image.size) > REFUSED_BEYOND * min(image.size):
             raise DenseSiamError(
                 f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side "
                 f"of at most {REFUSED_BEYOND} times the shorter to resize; remove it or set protocol.crop=true"
-            )
-        if image.size != label.size:
-            raise DenseSiamError(
-                f"labels {self.images.label_name(index)} are {label.width} x {label.height}, their image is "
-                f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
-            )
-        values = np.unique(np.asarray(label))
-        strange = values[(values >= self.num_classes) & (values != IGNORE_INDEX)]
-        if strange.size:
-            raise DenseSiamError(
-                f"labels {self.images.label_name(index)} hold {strange.tolist()}: expected 0 to "
-                f"{self.num_classes - 1}, or {IGNORE_INDEX} for pixels without a class; map them, or add the classes"
             )

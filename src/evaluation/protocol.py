@@ -35,6 +35,9 @@ class EvaluationProtocol:
         head: `main`, or `aux` to score the pseudo-categories of the auxiliary head (over-clustering).
         release_blocks: whether to add the numbers of the published code, see `src.metrics.release_block_scores`.
         resamples: number of resamples of the bootstrap over images for 95 % intervals; 0 for no intervals.
+        window: images are predicted in windows of this many pixels, see `src.evaluation.windows.sliding`; 0 predicts
+            them as a whole.
+        stride: pixels from one window to the next, at most `window`; not used without windows.
 
     Raises:
         DenseSiamError: a value is not one of these.
@@ -50,6 +53,8 @@ class EvaluationProtocol:
         head: Head,
         release_blocks: bool,
         resamples: int,
+        window: int = 0,
+        stride: int = 0,
     ) -> None:
         check_text("protocol.name", name)
         if side != "own":
@@ -59,6 +64,10 @@ class EvaluationProtocol:
         for key, switch in (("crop", crop), ("flip", flip), ("release_blocks", release_blocks)):
             check_flag(f"protocol.{key}", switch)
         check_int("protocol.resamples", resamples, high=1_000_000)
+        check_int("protocol.window", window, high=LARGEST, otherwise="or 0 to predict images as a whole")
+        if window:
+            check_int("protocol.stride", stride, low=1, high=window)
+        self.window, self.stride = window, stride
         self.name, self.side, self.crop, self.flip = name, side, crop, flip
         self.matching, self.head, self.release_blocks, self.resamples = matching, head, release_blocks, resamples
 
@@ -72,10 +81,11 @@ class EvaluationProtocol:
         size = "own size" if self.side == "own" else f"shorter side to {self.side}"
         cut = "centre square, labels alike (nearest)" if self.crop else "no crop, labels at their own size"
         mirrored = ", averaged with the mirror image's," if self.flip else ""
+        windows = f", averaged over windows of {self.window} pixels every {self.stride}" if self.window else ""
         head = "auxiliary head's " if self.head == "aux" else ""
         return {
             "protocol": self.name,
             "preparation": f"{size}, {cut}",
-            "prediction": f"{head}logits{mirrored} upsampled bilinearly, then argmax",
+            "prediction": f"{head}logits{mirrored} upsampled bilinearly{windows}, then argmax",
             "matching": self.matching,
         }

@@ -47,7 +47,7 @@ def sample_images(size: tuple[int, int], batch: int = 2) -> Tensor:
 
 def exact_size(encoder: Encoder) -> tuple[int, int]:
     """A height and a width to which the encoder applies no resizing."""
-    return encoder.size or (2 * encoder.multiple, 3 * encoder.multiple)
+    return encoder.size or (encoder.side(2), encoder.side(3))
 
 
 def normalised(encoder: Encoder, images: Tensor) -> Tensor:

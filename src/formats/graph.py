@@ -90,7 +90,7 @@ def forget_source(program: ExportedProgram) -> None:
 
 def smallest_side(encoder: Encoder) -> int:
     """The smallest side in pixels that a graph accepts; it is resized to two multiples of the encoder's strides."""
-    return 2 * encoder.multiple - encoder.multiple // 2
+    return encoder.side(2) - encoder.multiple // 2
 
 
 def fix_padding(model: nn.Module) -> None:
@@ -156,6 +156,5 @@ def compared(encoder: Encoder) -> Iterator[tuple[int, tuple[int, int]]]:
     yield 2, traced_size
     yield 1, traced_size
     if encoder.size is None:
-        multiple = encoder.multiple
-        yield 3, (4 * multiple, 2 * multiple)
-        yield 1, (smallest_side(encoder) + 1, 6 * multiple + 5)
+        yield 3, (encoder.side(4), encoder.side(2))
+        yield 1, (smallest_side(encoder) + 1, encoder.side(6) + 5)

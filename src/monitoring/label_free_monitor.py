@@ -44,7 +44,7 @@ class LabelFreeMonitor(Callback):
         batch: dict[str, Any],
         batch_idx: int,
     ) -> None:
-        if BRANCH not in outputs["embeddings"]:
+        if BRANCH not in outputs.get("embeddings", {}):
             return
         first, second = outputs["embeddings"][BRANCH]
         if self.statistics is None:

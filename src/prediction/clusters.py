@@ -42,5 +42,7 @@ def clusters_of(head: str, number: int, matched: Matched | None) -> Clusters:
     colours = palette(len(classes) + number)
     own = [one if one >= 0 else len(classes) + cluster for cluster, one in enumerate(matched.class_of_cluster)]
     names = [classes[one] if one >= 0 else numbered(cluster) for cluster, one in enumerate(matched.class_of_cluster)]
+    if matched.method == "identity":
+        return Clusters(names, colours[own], "classes learned from labels")
     note = f"clusters found without labels, then named by labels ({matched.method} matching)"
     return Clusters(names, colours[own], note)

@@ -106,9 +106,10 @@ class Work(NamedTuple):
     def predict(self, items: Sequence[Item]) -> Iterator[Result]:
         """The results of images whose prepared sizes are the same."""
         batch = torch.stack([item.prepared for item in items]).to(self.segmenter.device)
+        corners = self.segmenter.network.encoder.align_corners
         features, logits = dense(self.segmenter.network, batch, self.settings, "features" in self.wanted)
         for place, item in enumerate(items):
-            clusters = as_array(upsample_labels(logits[place], item.image.size[::-1]), logits.shape[1])
+            clusters = as_array(upsample_labels(logits[place], item.image.size[::-1], corners), logits.shape[1])
             arrays: dict[str, Any] = {}
             if "probabilities" in self.wanted:
                 arrays["probabilities"] = logits[place].float().softmax(0).half().cpu().numpy()

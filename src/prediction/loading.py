@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from src.evaluation.protocol import LARGEST
 from src.models.segmentation import segmenting
 from src.prediction.segmenter import Segmenter
 from src.regular import read_text
+from src.stored_classes import read_plain_classes
 
 
 def load(path: str | Path, gradients: bool = False, scores: str | Path | None = None) -> Segmenter:
@@ -32,15 +34,12 @@ def load(path: str | Path, gradients: bool = False, scores: str | Path | None = 
     check_path(path)
     deployed, checkpoint = load_deployed(path)
     network = segmenting(deployed, str(path))
-    source, content = path, checkpoint.get("matched")
-    if scores is not None:
-        source, content = scores, matching_in(Path(scores), path)
-    matched: Matched | None = None
-    if content is not None:
-        check_plain(content)
-        matched = read_matched(content, str(source))
-        if len(matched.class_of_cluster) != network.num_categories.get(matched.head):
-            raise DenseSiamError(f"the matching in {source} does not fit the network: expected one class per cluster")
+    if scores is None:
+        source, matched = path, stored_matching(checkpoint, path)
+    else:
+        source, matched = scores, matching_in(Path(scores), path)
+    if matched is not None and len(matched.class_of_cluster) != network.num_categories.get(matched.head):
+        raise DenseSiamError(f"the matching in {source} does not fit the network: expected one class per cluster")
     network.requires_grad_(gradients)
     config = checkpoint["config"]
     side: Any = part_of(config, "protocol", path).get("side")
@@ -63,7 +62,33 @@ def check_path(path: Any) -> None:
         raise DenseSiamError(f"{path} is a folder: expected a checkpoint, such as {inside}")
 
 
-def matching_in(scores: Path, checkpoint: str | Path) -> Any:
+def stored_matching(checkpoint: Mapping[str, Any], path: str | Path) -> Matched | None:
+    """The classes of the categories in a checkpoint, which may come from a stranger; None if labels gave them none.
+
+    Args:
+        checkpoint: its content: `classes` of a network that was trained on labels, whose categories are the classes; or
+            else `matched`, what a scoring has matched.
+        path: the file, for messages.
+
+    Raises:
+        DenseSiamError: the values are damaged, or not plain.
+    """
+    learned = checkpoint.get("classes")
+    if learned is None:
+        return _matching(checkpoint.get("matched"), path)
+    check_plain(learned)
+    classes = read_plain_classes(learned, str(path))
+    return Matched("main", "identity", classes, range(len(classes)), ())
+
+
+def _matching(content: Any, source: str | Path) -> Matched | None:
+    if content is None:
+        return None
+    check_plain(content)
+    return read_matched(content, str(source))
+
+
+def matching_in(scores: Path, checkpoint: str | Path) -> Matched | None:
     """The matching in a `scores.json` of an evaluation.
 
     Raises:
@@ -77,4 +102,4 @@ def matching_in(scores: Path, checkpoint: str | Path) -> Any:
         raise DenseSiamError(f"can't read {scores} ({type(error).__name__}): {expected}") from error
     if scored != file_hash(checkpoint):
         raise DenseSiamError(f"{scores} is about another checkpoint: {expected}")
-    return content
+    return _matching(content, scores)

@@ -9,9 +9,9 @@ from torch import Tensor
 from src.checks import check_choice, check_flag, check_int, check_number
 from src.evaluation.inference import mirror_averaged, predict_labels
 from src.evaluation.protocol import LARGEST
+from src.evaluation.windows import overlapping_step, ramp, windowed
 from src.models.segmentation import SegmentationNetwork
-from src.models.sizes import nearest_multiple, resized
-from src.prediction.windows import windowed
+from src.models.sizes import nearest_side, resized
 
 LARGEST_WINDOW = 16384  # pixels of a side
 FEW = 2**24  # logits that are upsampled at once: 64 MB
@@ -63,9 +63,8 @@ class Dense(NamedTuple):
 
 def dense(network: SegmentationNetwork, images: Tensor, settings: Settings, with_features: bool = False) -> Dense:
     """Features and logits of images (B, 3, H, W), uint8; large images in windows, with mirror images if asked for."""
-    multiple = network.encoder.multiple
-    only = network.encoder.size
-    side = nearest_multiple(settings.window, multiple)
+    multiple, only, corners = network.encoder.multiple, network.encoder.size, network.encoder.align_corners
+    side = nearest_side(settings.window, multiple, corners)
     window = only or (min(side, images.shape[2]), min(side, images.shape[3]))
     channels = network.neck.channels
 
@@ -79,15 +78,16 @@ def dense(network: SegmentationNetwork, images: Tensor, settings: Settings, with
 
     spare = (images.shape[2] - window[0], images.shape[3] - window[1])
     if min(spare) >= 0 and max(spare) > 0:
-        images = resized(images.float() / 255, multiple)
+        images = resized(images.float() / 255, multiple, corners)
         window = only or (min(side, images.shape[2]), min(side, images.shape[3]))
-        found = windowed(averaged, images, window, settings.overlap, multiple)
+        steps = [overlapping_step(each, settings.overlap, multiple) for each in window]
+        found = windowed(averaged, images, window, steps, ramp, corners)
     else:
         found = averaged(images)
     return Dense(found[:, :channels], found[:, channels:]) if with_features else Dense(None, found)
 
 
-def upsample_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample_labels(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """The category at each pixel of an image: logits (N, h, w), upsampled bilinearly, then the argmax; (*size) int64.
 
     The rows of a large image are upsampled in parts, so that the memory is bounded.
@@ -95,10 +95,14 @@ def upsample_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     number, height, _ = logits.shape
     part = max(1, FEW // (number * size[1]))
     if size[0] <= part:
-        return predict_labels(logits[None], size)[0]
+        return predict_labels(logits[None], size, align_corners)[0]
     # Along the rows first: then each row of pixels is a mean of two rows, as `interpolate` computes it.
-    wide = F.interpolate(logits.float()[None], (height, size[1]), mode="bilinear", align_corners=False)[0]
-    place = ((torch.arange(size[0], device=logits.device) + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
+    wide = F.interpolate(logits.float()[None], (height, size[1]), mode="bilinear", align_corners=align_corners)[0]
+    rows = torch.arange(size[0], device=logits.device)
+    if align_corners:
+        place = rows * ((height - 1) / (size[0] - 1))
+    else:
+        place = ((rows + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
     above = place.floor().long()
     below, weight = (above + 1).clamp(max=height - 1), (place - above)[:, None]
     parts = [slice(start, start + part) for start in range(0, size[0], part)]

@@ -51,6 +51,11 @@ class Segmenter:
         return self.clusters[self.network.default].names
 
     @property
+    def note(self) -> str:
+        """How the clusters of the default head came about, for people."""
+        return self.clusters[self.network.default].note
+
+    @property
     def palette(self) -> NDArray[np.uint8]:
         """The colours of the clusters of the default head, (N, 3)."""
         return self.clusters[self.network.default].palette
@@ -108,7 +113,7 @@ class Segmenter:
     def _predicted(self, image: Image.Image, settings: Settings) -> NDArray[Any]:
         prepared = to_tensor(prepare(image, settings)).to(self.device)[None]
         logits = dense(self.network, prepared, settings).logits[0]
-        return as_array(upsample_labels(logits, image.size[::-1]), len(logits))
+        return as_array(upsample_labels(logits, image.size[::-1], self.network.encoder.align_corners), len(logits))
 
 
 def prepare(image: Image.Image, settings: Settings) -> Image.Image:

@@ -167,17 +167,3 @@ def score(
         raise DenseSiamError("nothing would be scored: expected labels, and trainer.limit_val_batches above 0")
     trainer.validate(task, data, verbose=False)
     return {f"{label}, {name}" if name else label: row for name, row in task.results().items()}
-
-
-def refuse_overfit_batches(trainer: Any) -> None:
-    """Refuse `trainer.overfit_batches`, with which Lightning would replace the sampler of the training images.
-
-    Raises:
-        DenseSiamError: it is set.
-    """
-    if trainer.overfit_batches:
-        raise DenseSiamError(
-            f"trainer.overfit_batches is {trainer.overfit_batches}: it would replace the sampler that views are "
-            "drawn by; for a few batches an epoch set +trainer.limit_train_batches=2 and "
-            "+trainer.limit_val_batches=2, and for few images a smaller data set"
-        )

@@ -19,9 +19,9 @@ from src.metrics import Category
 from src.models.detection import DetectionNetwork
 from src.optim import MakeOptimizer
 from src.schedules import MakeSchedule
-from src.tasks.base import Task, refuse_overfit_batches
+from src.tasks.base import Task
 from src.tasks.finetuning import FineTuning, check_learning
-from src.tasks.finite_losses import check_finite_losses
+from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 Detections = dict[str, Tensor]
@@ -69,15 +69,14 @@ class Detect(FineTuning, Task):
             raise DenseSiamError(
                 f"trainer.precision is {precision}: boxes need float32; choose one of {', '.join(PRECISIONS)}"
             )
-        refuse_overfit_batches(self.trainer)
+        convert_to_precision(self)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The sum of the losses on a batch, see `DetectionNetwork.losses`."""
         index = batch["index"]
-        with drawn_from(self.global_step, index):
+        with drawn_from(self.global_step, index), enough_for_batch_norm(len(index)):
             losses = self.network.losses(batch["image"], batch["label"])
-        total = torch.stack(list(losses.values())).sum()
-        check_finite_losses(self, total, losses, index)
+        _, total = weighted_losses(self, losses, dict.fromkeys(losses, 1.0), index)
         logged = {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(logged, prog_bar=True, sync_dist=True, batch_size=len(index))
         self.log("loss/total", total, prog_bar=True, sync_dist=True, batch_size=len(index))

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from src.checks import check_number
 from src.drawing.cluster_sheet import cluster_sheet
+from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.losses import valid_mean
 from src.models.dense import DenseFeatures
-from src.tasks.base import Data, refuse_overfit_batches
-from src.tasks.finite_losses import check_finite_losses, image_names
+from src.tasks.base import Data
 from src.tasks.pixels import PixelTask
 from src.tasks.showing import clusters_of, evaluating
+from src.tasks.steps import convert_to_precision, image_names, weighted_losses
 
 SHOWN_SIDE = 360  # longer side of a training image in a picture, in pixels
 Embeddings = Mapping[str, tuple[Tensor, Tensor]]
@@ -33,6 +34,7 @@ class PairTask(PixelTask):
         scoring, protocol, name: see `PixelTask`.
 
     Raises:
+        DenseSiamError: the cells of the encoder's maps do not cover the image, see `Encoder`.
         NotFiniteError: during training, a loss is not finite.
     """
 
@@ -47,6 +49,11 @@ class PairTask(PixelTask):
         name: str,
     ) -> None:
         super().__init__(scoring, protocol, name)
+        if network.encoder.align_corners:
+            raise DenseSiamError(
+                "model.encoder.align_corners is true, but two views are compared at places of cells that cover the "
+                "image: set it to false; task=semantic can have it"
+            )
         self.network, self.weights = network, dict(weights)
         self.warned_of_one_colour = False
 
@@ -62,19 +69,7 @@ class PairTask(PixelTask):
         return self.network
 
     def setup(self, stage: str) -> None:
-        """Convert the task to the precision of the run, but leave batches as they are.
-
-        Lightning would convert the task only after reading the weights of a checkpoint, and so round float64 weights.
-        The only floats of a batch are the boxes: bfloat16 would move them by up to 1/512 of a view.
-
-        Raises:
-            DenseSiamError: `trainer.overfit_batches` is set, with which Lightning would read other training images.
-        """
-        trainer: Any = self.trainer  # Lightning sets these without declaring them
-        refuse_overfit_batches(trainer)
-        plugin = trainer.precision_plugin
-        plugin.convert_module(self)
-        plugin.convert_input = lambda batch: batch
+        convert_to_precision(self)
 
     def training_picture(self, count: int) -> Image.Image | None:
         shown, only = self.given_data().spread_train_images(count, SHOWN_SIDE), self.network.encoder.size
@@ -99,15 +94,12 @@ class PairTask(PixelTask):
         errors, which each layer divides by the square root of its epsilon.
         """
         losses, embeddings = self.compare(batch)
-        weighted = {name: self.weights[name] * value for name, value in losses.items()}
-        total = torch.stack(list(weighted.values())).sum()
-        check_finite_losses(self, total, losses, batch["index"])
+        weighted, total = weighted_losses(self, losses, self.weights, batch["index"])
         if of_one_colour(batch["views"]):
             total = 0.0 * total
             if not self.warned_of_one_colour:
                 said = f"at step {self.global_step} a whole batch is of one colour and counts nothing"
-                named = image_names(batch["index"].tolist(), self.data)
-                warnings.warn(f"{said}: {named}. This is said once", stacklevel=1)
+                warnings.warn(f"{said}: {image_names(self, batch['index'])}. This is said once", stacklevel=1)
             self.warned_of_one_colour = True
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, prog_bar=True, sync_dist=True)
         self.log_dict({f"weighted/{name}": value for name, value in weighted.items()}, sync_dist=True)

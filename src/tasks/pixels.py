@@ -9,7 +9,7 @@ from torch import Tensor
 from src.drawing.contact_sheet import contact_sheet
 from src.errors import DenseSiamError
 from src.evaluation.bootstrap import Interval, paired_difference
-from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.inference import predict_labels, protocol_logits
 from src.evaluation.matched import Matched, matched_by
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scored, Scoring
@@ -49,6 +49,11 @@ class PixelTask(Task):
         """What counts the other predictions that the task makes in a validation, by their names."""
         return {}
 
+    @property
+    def align_corners(self) -> bool:
+        """Whether the corner cells of its logits lie on the corner pixels of images."""
+        return False
+
     def on_validation_epoch_start(self) -> None:
         self.broadcast_buffers(self)
         for scoring in (self.scoring, *self.extra_scorings.values()):
@@ -63,8 +68,8 @@ class PixelTask(Task):
     ) -> Tensor:
         """Predict a batch by the protocol and count it; returns the clusters (B, h, w)."""
         images, label = batch["image"], batch["label"]
-        logits = mirror_averaged(logits_of, images) if self.protocol.flip else logits_of(images)
-        clusters = predict_labels(logits, (label.shape[1], label.shape[2]))
+        logits = protocol_logits(logits_of, images, self.protocol, self.align_corners)
+        clusters = predict_labels(logits, (label.shape[1], label.shape[2]), self.align_corners)
         scoring.update(clusters, label, batch["index"])
         return clusters
 

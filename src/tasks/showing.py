@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
-from src.evaluation.inference import mirror_averaged, predict_labels
+from src.evaluation.inference import predict_labels, protocol_logits
 from src.evaluation.protocol import EvaluationProtocol
 
 
@@ -33,8 +33,7 @@ def clusters_of(
     scale = 1.0 if protocol.side == "own" else int(protocol.side) / min(image.size)
     size = only or (max(1, round(image.height * scale)), max(1, round(image.width * scale)))
     seen = functional.resize(pixels, list(size), antialias=True)
-    logits = mirror_averaged(logits_of, seen) if protocol.flip else logits_of(seen)
-    return predict_labels(logits, (image.height, image.width))[0].cpu()
+    return predict_labels(protocol_logits(logits_of, seen, protocol), (image.height, image.width))[0].cpu()
 
 
 @contextmanager

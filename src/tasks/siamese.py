@@ -16,6 +16,7 @@ from src.models.siamese import DenseSiam, View
 from src.optim import MakeOptimizer, check_optimizer, first_region_epoch
 from src.tasks.criterion import Criterion
 from src.tasks.pairs import Embeddings, PairTask
+from src.tasks.steps import enough_for_batch_norm
 
 
 class SiameseTask(PairTask):
@@ -57,15 +58,8 @@ class SiameseTask(PairTask):
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """The losses that are active now, and the embeddings of each branch that was computed."""
         active, boxes, valid = self.regions_active(), batch["boxes"], batch["valid"]
-        try:
+        with enough_for_batch_norm(len(valid)):
             first, second = (self.network.view(x, boxes[:, side], active) for side, x in enumerate(batch["views"]))
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise DenseSiamError(
-                f"batch norm found one value per channel with {len(valid)} image(s) per process: expected at least 2 "
-                "images; raise data.batch_size, use fewer processes, or trainer=ddp on GPUs, which synchronises it"
-            ) from error
         self.inactive = inactive_heads(self.network, first)
         per_image = self.criterion(first, second, valid, self.mean_over_processes)
         losses = {name: self.mean_over_images(loss, self.counted(name, valid)) for name, loss in per_image.items()}

@@ -162,12 +162,15 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
         begun: number of epochs before the checkpoint, including the epoch in which it was written.
     """
     first, now = begin_of_regions(before), begin_of_regions(after)
-    follows = after.get("task.schedule") == "cosine" or "task.schedule._target_" in after
+    cosine = after.get("task.schedule") == "cosine"
+    follows = "cosine" if cosine else "schedule" if "task.schedule._target_" in after else ""
     regions = max(first, now) > 0
     for name in ("trainer.max_epochs", "trainer.max_steps"):
         old, new = before.get(name), after.get(name)
         if old != new and follows:
-            return [f"{name}={new} (was {old}), which the schedule of the learning rate follows from the first step on"]
+            return [
+                f"{name}={new} (was {old}), which the {follows} of the learning rate follows from the first step on"
+            ]
         if old != new and regions and name == "trainer.max_steps" and min(first, now) < math.inf:
             return [f"{name}={new} (was {old}), and RegionSim starts at a share of the whole run"]
     if min(first, begun) == min(now, begun):

@@ -41,3 +41,22 @@ def potsdam_tree(root: Path) -> Path:
             if name != "unlabelled_train":
                 savemat(root / "gt" / f"{number}.mat", {"gt": (label % 6).astype(np.int32)})
     return root
+
+
+def voc_tree(root: Path) -> Path:
+    """4 training and 3 validation images of 40 x 40 pixels in VOC's layout; labels with a palette, or grey."""
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for split, numbers in {"train": range(4), "val": range(4, 7)}.items():
+        names = [f"2007_{number:06d}" for number in numbers]
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="ascii")
+        for number, name in zip(numbers, names, strict=True):
+            image, label = render(5, number, 40)
+            label = label.astype(np.uint8)
+            label[:2] = 255
+            Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg")
+            saved = Image.fromarray(label)
+            if number % 2 == 0:
+                saved.putpalette(list(range(256)) * 3)
+            saved.save(root / "SegmentationClass" / f"{name}.png")
+    return root

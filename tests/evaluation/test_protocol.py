@@ -21,11 +21,14 @@ PAPER = {
     "head": "main",
     "release_blocks": False,
     "resamples": 1000,
+    "window": 0,
+    "stride": 0,
 }
 FILES = {
     "paper": PAPER,
     "release": PAPER | {"name": "release", "release_blocks": True},
     "original_size": PAPER | {"name": "original_size", "side": "own", "crop": False},
+    "sliding_windows": PAPER | {"name": "sliding_windows", "side": "own", "crop": False, "window": 769, "stride": 513},
     "demo": PAPER | {"name": "demo", "side": 96},
 }
 
@@ -61,6 +64,9 @@ def test_the_papers_side_is_that_of_the_views(tmp_path: Path) -> None:
         ({"side": None}, ["protocol.side is None"]),
         ({"matching": "best"}, ["protocol.matching is 'best'", "choose one of hungarian, majority"]),
         ({"head": "auxiliary"}, ["protocol.head is 'auxiliary'", "choose one of main, aux"]),
+        ({"window": -1}, ["protocol.window is -1", "or 0 to predict images as a whole"]),
+        ({"window": 64}, ["protocol.stride is 0: expected a whole number from 1 to 64"]),
+        ({"window": 64, "stride": 65}, ["protocol.stride is 65"]),
         ({"resamples": -1}, ["protocol.resamples is -1", "expected a whole number from 0"]),
     ],
 )
