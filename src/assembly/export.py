@@ -27,6 +27,7 @@ from src.formats import to_detectron2, to_onnx, to_timm, to_torch_export, to_tor
 from src.formats.backbone import Backbone, Written
 from src.formats.choice import OF_NETWORK, format_of
 from src.models.encoder import Encoder
+from src.models.segmentation import segmenting
 from src.models.weights import load_weights
 from src.overrides import override, spelled
 from src.results.scores import environment
@@ -68,7 +69,8 @@ def export(config: DictConfig) -> None:
 
 def of_network(chosen: str, source: Path, output: Path, head: str | None) -> tuple[dict[str, Any], Written, str]:
     """The segmentation network in a format: its record, the file, and what it is in words."""
-    network, checkpoint = load_deployed(source)
+    deployed, checkpoint = load_deployed(source)
+    network = segmenting(deployed, str(source))
     record = record_of(checkpoint, source, network.encoder, chosen)
     metadata = metadata_of(checkpoint, source, network.encoder)
     if chosen == "onnx":

@@ -22,7 +22,7 @@ from src.evaluation.protocol import EvaluationProtocol
 from src.images.reading import UnreadableFileError
 from src.images.resizing import to_tensor
 from src.metrics import class_iou, confusion_matrix, match
-from src.models.segmentation import SegmentationNetwork
+from src.models.segmentation import SegmentationNetwork, segmenting
 from src.results.pages.gallery import Cluster, Gallery, Shown
 
 LARGEST = 640  # shorter side of a predicted training image whose protocol says `own`
@@ -70,9 +70,7 @@ def predictor(run: Run) -> Predictor:
     Raises:
         DenseSiamError: the task has no network that predicts on images, or too many clusters for colours.
     """
-    network, protocol = run.task.deployed().eval(), run.data.protocol
-    if not isinstance(network, SegmentationNetwork):
-        raise DenseSiamError(f"the network is a {type(network).__name__}: expected one that segments")
+    network, protocol = segmenting(run.task.deployed(), "the run").eval(), run.data.protocol
     head = protocol.head if protocol.head in network.heads else network.default
     if network.num_categories[head] > MOST_CLUSTERS:
         raise DenseSiamError(

@@ -52,15 +52,15 @@ class Reader:
         return self.read_or_other(self.images.image, index, seed)
 
     def read_or_other(self, read: Callable[[int], T], index: int, seed: int) -> tuple[T, str]:
-        """Read a sample; if it can't be read and `on_corrupt` is `skip`, read a random other one instead.
+        """Read what belongs to an image; if it can't be read and `on_corrupt` is `skip`, that of a random other image.
 
         Args:
-            read: reads the image with an index, or the image with its labels.
+            read: reads what belongs to the image with an index.
             index: index of the image.
             seed: seed of the draw of the other image.
 
         Returns:
-            What `read` returned, and the error of the image at `index`: "" if it could be read.
+            What was read, and the error of the image at `index`: "" if it could be read.
 
         Raises:
             UnreadableFileError: the sample can't be read and `on_corrupt` is `raise`.

@@ -36,18 +36,19 @@ class C4(nn.Module):
         self.trunk, self.last, self.channels = trunk, last, channels
 
 
-def resnet_c4(name: str, weights: str | None, frozen: bool) -> C4:
+def resnet_c4(name: str, weights: str | None, frozen: bool, frozen_stages: int | None = None) -> C4:
     """A torchvision ResNet, cut behind its third stage.
 
     Args:
         name, weights: see `src.models.backbones.resnet`.
         frozen: whether the stages up to stride 16 keep their weights; the last stage learns in any case.
+        frozen_stages: how many of these three are frozen, see `src.models.backbones.resnet`.
 
     Raises:
         DenseSiamError: see `src.models.backbones.resnet`.
     """
     whole = resnet(name, weights, frozen)
-    trunk = resnet(name, None, frozen, stages=3)
+    trunk = resnet(name, None, frozen, stages=3, frozen_stages=frozen_stages)
     last = nn.Sequential(OrderedDict(layer4=torchvision.models.get_model(name, weights=None).layer4))
     for part in (trunk.backbone, last):
         part.load_state_dict({key: whole.backbone.state_dict()[key] for key in part.state_dict()})

@@ -14,7 +14,7 @@ from src.short_side import short_side_size
 MASK_SHARE = 0.5  # a pixel belongs to an object if the mask is above this
 
 
-class Prepared(GeneralizedRCNNTransform):
+class Prepared(GeneralizedRCNNTransform):  # type: ignore[misc] # torchvision has no types
     """Prepares images for a detector: resized for predictions, normalised as the encoder wants it, padded with zeros.
 
     In training, images come with their final size from the data, where their boxes are resized with them. torchvision's

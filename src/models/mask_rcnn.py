@@ -27,7 +27,7 @@ BOX_POOLED, MASK_POOLED = 7, 14  # rows and columns of a pooled region; a mask h
 CONVOLUTIONS = 4  # of each head
 
 
-class Float32MaskPredictor(MaskRCNNPredictor):
+class Float32MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc] # torchvision has no types
     """torchvision's predictor of masks, whose results are float32 under mixed precision too."""
 
     def forward(self, regions: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class Float32MaskPredictor(MaskRCNNPredictor):
         return logits.float()
 
 
-class MaskHead(MaskRCNNHeads):
+class MaskHead(MaskRCNNHeads):  # type: ignore[misc] # torchvision has no types
     """torchvision's convolutions on regions with batch norm, which also train on a batch without objects.
 
     Such a batch has no regions, and the statistics of batch norm would become nan. Synchronised batch norm leaves them
@@ -56,7 +56,7 @@ class MaskHead(MaskRCNNHeads):
         return regions + 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
 
-class Pyramid(FeaturePyramidNetwork):
+class Pyramid(FeaturePyramidNetwork):  # type: ignore[misc] # torchvision has no types
     """torchvision's pyramid with batch norm, and a fifth map by pooling.
 
     Args:
@@ -99,10 +99,10 @@ def mask_rcnn(
     check_settings(proposals, regions)
     check_int("model.channels", channels, low=1)
     check_int("model.box_features", box_features, low=1)
-    if encoder.strides != STRIDES or encoder.size is not None:
+    if encoder.strides != STRIDES or encoder.size is not None or encoder.align_corners:
         raise DenseSiamError(
             f"the encoder has maps of strides {list(encoder.strides)}: Mask R-CNN expects strides {list(STRIDES)}, for "
-            "images of any size; choose model/encoder=resnet50, with stages=4 and output_stride=32"
+            "images of any size; choose model/encoder=resnet50, with stages=4, output_stride=32, align_corners=false"
         )
     pyramid = Pyramid(list(encoder.channels), channels)
     box_head = FastRCNNConvFCHead(

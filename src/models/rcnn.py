@@ -208,7 +208,7 @@ class AlignedPool(nn.Module):
         return pooled
 
 
-class Float32RPNHead(RPNHead):
+class Float32RPNHead(RPNHead):  # type: ignore[misc] # torchvision has no types
     """torchvision's head of proposals, whose results are float32 under mixed precision too."""
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -216,10 +216,10 @@ class Float32RPNHead(RPNHead):
         return [one.float() for one in logits], [one.float() for one in boxes]
 
 
-class Float32Predictor(FastRCNNPredictor):
+class Float32Predictor(FastRCNNPredictor):  # type: ignore[misc] # torchvision has no types
     """torchvision's predictor of classes and boxes, in float32, with the random weights of detectron2.
 
-    These are those of its `FastRCNNOutputLayers`. The boxes are predicted for each class (`CLS_AGNOSTIC_BBOX_REG: False`).
+    These are those of its `FastRCNNOutputLayers`. Boxes are predicted for each class (`CLS_AGNOSTIC_BBOX_REG: False`).
     """
 
     def __init__(self, channels: int, outputs: int) -> None:

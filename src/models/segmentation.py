@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.errors import DenseSiamError
 from src.models.dense import DenseFeatures
 
 
@@ -59,3 +60,21 @@ class CosineHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, h, w) to similarities (B, N, h, w)."""
         return F.conv2d(F.normalize(features.float(), dim=1), self.centroids[:, :, None, None])
+
+
+def segmenting(network: nn.Module, source: str) -> SegmentationNetwork:
+    """The network, if it gives a category to each pixel.
+
+    Args:
+        network: what `src.tasks.base.Task.deployed` returns.
+        source: where it comes from, for the message.
+
+    Raises:
+        DenseSiamError: it is another network, such as a detector.
+    """
+    if not isinstance(network, SegmentationNetwork):
+        raise DenseSiamError(
+            f"{source} holds a {type(network).__name__}: expected a network that gives a category to each pixel; "
+            "python -m src.evaluate scores it, and its run's pictures show what it finds"
+        )
+    return network

@@ -21,7 +21,7 @@ from src.optim import MakeOptimizer
 from src.schedules import MakeSchedule
 from src.tasks.base import Task
 from src.tasks.finetuning import FineTuning, check_learning
-from src.tasks.steps import refuse_overfit_batches, weighted_losses
+from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 Detections = dict[str, Tensor]
@@ -69,12 +69,12 @@ class Detect(FineTuning, Task):
             raise DenseSiamError(
                 f"trainer.precision is {precision}: boxes need float32; choose one of {', '.join(PRECISIONS)}"
             )
-        refuse_overfit_batches(self.trainer)
+        convert_to_precision(self)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The sum of the losses on a batch, see `DetectionNetwork.losses`."""
         index = batch["index"]
-        with drawn_from(self.global_step, index):
+        with drawn_from(self.global_step, index), enough_for_batch_norm(len(index)):
             losses = self.network.losses(batch["image"], batch["label"])
         _, total = weighted_losses(self, losses, dict.fromkeys(losses, 1.0), index)
         logged = {f"loss/{name}": value for name, value in losses.items()}
@@ -90,7 +90,7 @@ class Detect(FineTuning, Task):
         self.broadcast_buffers(self)
         self.scoring.reset()
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Any:  # Lightning hands any object on
         """Count a batch; returns the detections of its images, see `DetectionNetwork.forward`."""
         found = self.network(batch["image"])
         self.scoring.update(found, batch["label"], batch["index"])

@@ -18,8 +18,8 @@ class PreciseBN(Callback):
 
     The moving averages of a training are those of weights that have changed since. detectron2 does the same with 200
     batches (`TEST.PRECISE_BN`): the mean and the variance of each batch are averaged, over all processes too. This is
-    done before the last checkpoint is written and the last validation begins. The batches are the first ones of the run's
-    epochs, so the result depends on nothing else. A run that is stopped early keeps its moving averages.
+    done before the last checkpoint is written and the last validation begins. The batches are the first ones of the
+    run, of as many epochs as needed, so the result depends on nothing else. A run that is stopped keeps its averages.
 
     Args:
         num_batches: number of batches in each process.
@@ -38,8 +38,8 @@ class PreciseBN(Callback):
         batch_idx: int,
     ) -> None:
         if is_last_step(trainer):
-            count = min(self.num_batches, int(trainer.fast_dev_run)) if trainer.fast_dev_run else self.num_batches
-            average_statistics(trainer, pl_module, count)
+            test_run: int = getattr(trainer, "fast_dev_run", 0)  # Lightning does not declare it
+            average_statistics(trainer, pl_module, min(self.num_batches, test_run or self.num_batches))
 
 
 def is_last_step(trainer: lightning.Trainer) -> bool:

@@ -124,6 +124,8 @@ def test_a_frozen_trunk_keeps_its_weights_and_the_last_stage_learns() -> None:
         assert not any(one.requires_grad for one in encoder.trunk.parameters())
         assert all(one.requires_grad for one in encoder.last.parameters())
         assert not any(one.training for one in encoder.train().trunk.modules())
+    some = resnet_c4("resnet18", None, False, frozen_stages=1).trunk.backbone
+    assert {name.split(".")[0] for name, one in some.named_parameters() if one.requires_grad} == {"layer2", "layer3"}
 
 
 def test_anchors_that_leave_the_image_are_kept() -> None:

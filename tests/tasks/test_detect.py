@@ -20,6 +20,7 @@ from src.evaluation.detection_protocol import DetectionProtocol
 from src.metrics import Category
 from src.models.detection import DetectionNetwork
 from src.optim import sgd
+from src.prediction.loading import load
 from src.tasks.detection import Detect, drawn_from
 from tests.composing import composed
 from tests.detecting import (
@@ -77,6 +78,7 @@ def test_the_losses_fall_in_twenty_steps(name: str) -> None:
     assert sum(seen[-5:]) < 0.7 * sum(seen[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TREES)
 def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> None:
     make, overrides = TREES[name]
@@ -95,8 +97,11 @@ def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> No
     with torch.no_grad():
         detections = network(square_batch([1, 2])["image"])
     assert [set(each) >= {"boxes", "scores", "labels"} for each in detections] == [True, True]
+    ckpt = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    refusal(lambda: load(ckpt), "holds a DetectionNetwork", "expected a network that gives a category to each pixel")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_ends_like_one_that_was_not_stopped(tmp_path: Path) -> None:
     given = [*faster_overrides(voc_tree(tmp_path / "data")), "trainer.fast_dev_run=false", "trainer.max_steps=3"]
     run = [*given, "+trainer.limit_val_batches=0", "callbacks.checkpoint.every_n_steps=1"]
