@@ -56,11 +56,9 @@ def predictor(run: Run) -> Predictor:
     """The network of a run.
 
     Raises:
-        DenseSiamError: the task has no network that predicts a class for each pixel, or too many clusters for colours.
+        DenseSiamError: the task has no network that predicts on images, or too many clusters for colours.
     """
     network, protocol = run.task.deployed().eval(), run.data.protocol
-    if not isinstance(network, SegmentationNetwork):
-        raise DenseSiamError("the network predicts no classes of pixels; the run's folder pictures/ shows its boxes")
     head = protocol.head if protocol.head in network.heads else network.default
     if network.num_categories[head] > MOST_CLUSTERS:
         raise DenseSiamError(
