@@ -1,7 +1,7 @@
 """Compares detections with objects: average precision, of all and of each class, with intervals for VOC's metric."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from src.evaluation.coco_ap import CocoScores, coco_scores
 from src.evaluation.detection_protocol import DetectionProtocol
 from src.evaluation.detection_rows import DetectionRows, Gathered
 from src.evaluation.scoring import Scored
-from src.evaluation.voc_ap import Curve, Floats, average_precisions, voc_scores
+from src.evaluation.voc_ap import Curve, Floats, class_precisions, voc_scores
 from src.metrics import Category
 
 AT_ONCE = 100  # draws of the bootstrap
@@ -85,9 +85,11 @@ class DetectionScoring(nn.Module):
         if self.curve is None:
             summary, by_class = coco, boxes.by_class
         else:
-            summary = {name: float(value[0]) for name, value in self._voc(np.ones((len(gathered.images), 1))).items()}
+            found, once = gathered.of_classes(len(self.classes)), np.ones((len(gathered.images), 1))
+            precisions = class_precisions(found, once, self.curve)
+            summary = {name: float(value[0]) for name, value in voc_scores(precisions).items()}
             summary |= {f"COCO_{name}": value for name, value in coco.items()}
-            by_class = self._voc_by_class()
+            by_class = 100 * precisions.mean(axis=(1, 2))
         if self.with_masks:
             summary |= {f"mask_{name}": value for name, value in zip(PRIMARY, self._coco("segm")[:3], strict=True)}
         named = {f"AP/{one.name}": float(value) for one, value in zip(self.classes, by_class, strict=True)}
@@ -164,16 +166,12 @@ class DetectionScoring(nn.Module):
         """VOC's AP, AP50 and AP75 (resamples,) of each draw, the same draws at each call; empty for COCO's metric."""
         if self.curve is None or not resamples:
             return {}
-        parts = [self._voc(weights) for weights in stacked(len(self.last().images), resamples)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in PRIMARY}
-
-    def _voc(self, weights: Floats) -> dict[str, Floats]:
-        return voc_scores(self.last().of_classes(len(self.classes)), weights, cast(Curve, self.curve))
-
-    def _voc_by_class(self) -> Floats:
-        once = np.ones((len(self.last().images), 1))
         found = self.last().of_classes(len(self.classes))
-        return np.array([100 * average_precisions(one, once, cast(Curve, self.curve)).mean() for one in found])
+        parts = [
+            voc_scores(class_precisions(found, weights, self.curve))
+            for weights in stacked(len(self.last().images), resamples)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in PRIMARY}
 
     def _coco(self, kind: Any) -> CocoScores:
         gathered = self.last()

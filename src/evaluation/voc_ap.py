@@ -129,9 +129,17 @@ def _between(false: Ints, true: Ints, images: Ints, weights: Floats) -> Floats:
     return np.asarray(csr_array(counts, shape=(len(true), len(weights))) @ weights)
 
 
-def voc_scores(classes: Sequence[ClassMatches], weights: Floats, curve: Curve) -> dict[str, Floats]:
-    """`AP`, `AP50` and `AP75` (draws,) in percent: means over the classes that have objects in a draw."""
-    every = np.stack([average_precisions(one, weights, curve) for one in classes])  # (C, draws, 10)
+def class_precisions(classes: Sequence[ClassMatches], weights: Floats, curve: Curve) -> Floats:
+    """(C, draws, 10) the AP of each class, see `average_precisions`."""
+    return np.stack([average_precisions(one, weights, curve) for one in classes])
+
+
+def voc_scores(every: Floats) -> dict[str, Floats]:
+    """`AP`, `AP50` and `AP75` (draws,) in percent: means over the classes that have objects in a draw.
+
+    Args:
+        every: see `class_precisions`.
+    """
     known = ~np.isnan(every)
     total = known.sum(axis=0)
     means = np.divide(np.where(known, every, 0.0).sum(axis=0), total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -31,6 +31,8 @@ FILES = {
     "sliding_windows": PAPER | {"name": "sliding_windows", "side": "own", "crop": False, "window": 769, "stride": 513},
     "demo": PAPER | {"name": "demo", "side": 96},
 }
+VOC = {"name": "voc_detection", "metric": "voc2007", "side": 800, "longest": 1333, "resamples": 1000}
+OF_BOXES = {"voc_detection": VOC, "coco_detection": VOC | {"name": "coco_detection", "metric": "coco"}}
 
 
 def configured(output: Path, *overrides: str) -> EvaluationProtocol:
@@ -39,12 +41,12 @@ def configured(output: Path, *overrides: str) -> EvaluationProtocol:
 
 
 def test_every_file_is_known_here() -> None:
-    assert {path.stem for path in (CONF / "protocol").glob("*.yaml")} == {*FILES, "as_trained"}
+    assert {path.stem for path in (CONF / "protocol").glob("*.yaml")} == {*FILES, *OF_BOXES, "as_trained"}
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *OF_BOXES])
 def test_the_files_mean_what_the_tables_need(name: str, tmp_path: Path) -> None:
-    assert vars(configured(tmp_path, f"protocol={name}")) == FILES[name]
+    assert vars(configured(tmp_path, f"protocol={name}")) == (FILES | OF_BOXES)[name]
 
 
 def test_the_papers_side_is_that_of_the_views(tmp_path: Path) -> None:
