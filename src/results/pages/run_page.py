@@ -41,6 +41,7 @@ def run_page(run: Run, metrics: Rows, gallery: Gallery | None, remark: str) -> s
             "main_row": main_row(run),
             "label_free": run.document.get("label_free"),
             "bars": class_bars(run),
+            "learned": matched is not None and matched.method == "identity",
             "confusion": None if matched is None else confusion(matched),
             "charts": drawn(curve_groups(run, metrics), axis(run)),
             "gallery": gallery,
