@@ -1,7 +1,7 @@
 """Supervised semantic segmentation: an FCN is fine-tuned on labels (transfer, Table 2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -102,8 +102,7 @@ class Semantic(FineTuning, PixelTask):
         """The network; with cells that cover the image, as a probe reads them, whatever the heads read."""
         if not self.align_corners:
             return self.network
-        probed = copy(self.network)
-        probed._modules = {**self.network._modules, "encoder": copy(self.network.encoder)}
+        probed = deepcopy(self.network)
         probed.encoder.align_corners = False
         return probed
 
