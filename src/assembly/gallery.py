@@ -27,10 +27,7 @@ from src.results.pages.gallery import Cluster, Gallery, Shown
 
 LARGEST = 640  # shorter side of a predicted training image whose protocol says `own`
 MOST_CLUSTERS = 255
-RANKED = (
-    "images, from the best IoU to the worst. The IoU of an image is the mean over its classes; each cluster has the "
-    "class that it was matched to."
-)
+RANKED = "images, from the best IoU to the worst. The IoU of an image is the mean over its classes"
 VISIBLE = 0.05  # an image is found by a cluster that has at least this share of it
 
 
@@ -99,6 +96,7 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
             matrices[index] = confusion_matrix(label, map_, len(classes), look.num_clusters)
             if matrices[index].any():  # a skipped image is blank
                 patches.add(index, one)
+    learned = matched is not None and matched.method == "identity"
     mapping = mapping_of(matched, look, torch.stack(list(matrices.values())).sum(dim=0), run)
     ious = {index: class_iou(matrix, mapping).nanmean().item() for index, matrix in matrices.items()}
     shown_indices = spread_over(ious, count) if chosen is None else [index for index in chosen if index in ious]
@@ -116,12 +114,14 @@ def labelled_gallery(run: Run, matched: Matched | None, count: int, chosen: Sequ
     names = short_names([run.data.val.image_name(index) for index in shown_indices])
     return Gallery(
         kind="classes",
-        note=RANKED,
+        note=RANKED + ("." if learned else "; each cluster has the class that it was matched to."),
         names=[category.name for category in classes],
         colours=colours,
         indices=shown_indices,
         shown=[shown(index, name) for index, name in zip(shown_indices, names, strict=True)],
-        clusters=clusters_of(patches, partial(photograph, run.data.val, protocol), colours, mapping.tolist(), classes),
+        clusters=clusters_of(
+            patches, partial(photograph, run.data.val, protocol), colours, mapping.tolist(), classes, learned
+        ),
         predicted=len(matrices),
     )
 
@@ -170,7 +170,12 @@ def unlabelled_gallery(run: Run, count: int, sample: int) -> Gallery:
         indices=indices,
         shown=[shown(index, name) for index, name in zip(indices, names, strict=True)],
         clusters=clusters_of(
-            patches, lambda index: whole(images.image(index), None, SIDE), colours, range(look.num_clusters), ()
+            patches,
+            lambda index: whole(images.image(index), None, SIDE),
+            colours,
+            range(look.num_clusters),
+            (),
+            learned=False,
         ),
         predicted=len(found),
     )
@@ -191,13 +196,19 @@ def spread_over(ious: dict[int, float], count: int) -> list[int]:
 
 
 def clusters_of(
-    patches: Patches, photo: Any, colours: NDArray[np.uint8], mapping: Iterable[int], classes: Sequence[Any]
+    patches: Patches,
+    photo: Any,
+    colours: NDArray[np.uint8],
+    mapping: Iterable[int],
+    classes: Sequence[Any],
+    learned: bool,
 ) -> list[Cluster]:
-    """All clusters with their patches, the largest first."""
+    """All clusters with their patches, the largest first; where classes were learned from labels, all classes."""
 
     def described() -> Iterator[Cluster]:
         for number, (place, share, cut) in enumerate(zip(mapping, patches.shares(), patches.cut(photo), strict=True)):
             meaning = "" if not classes else f", matched to {classes[place].name}" if place >= 0 else ", no class"
-            yield Cluster(f"cluster {number}{meaning}", colours[place].tolist(), share, cut)
+            name = classes[place].name if learned else f"cluster {number}{meaning}"
+            yield Cluster(name, colours[place].tolist(), share, cut)
 
     return sorted(described(), key=lambda cluster: -cluster.share)

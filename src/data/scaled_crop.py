@@ -75,7 +75,7 @@ class ScaledCrop(TrainingViews):
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
         factor *= 1.0 if self.side == "own" else self.side / shorter
-        sides = [max(1, round(side * factor)) for side in image.shape[1:]]
+        sides = [max(2, round(side * factor)) for side in image.shape[1:]]  # torch can't resize to a single pixel
         resized = [functional.resize(each, sides, antialias=True) for each in pair]  # labels by their nearest pixel
         crop = self._crop(*resized)
         transform = v2.Compose([v2.RandomHorizontalFlip(self.flip), self.colour, self._padding(crop[0])])

@@ -39,7 +39,7 @@ class Backbone(NamedTuple):
         return {
             key: value
             for key, value in self.config.items()
-            if key not in ("name", "weights", "frozen")
+            if key not in ("name", "weights", "frozen", "frozen_stages")
             and not key.startswith("_")
             and value != (parameters[key].default if key in parameters else None)
         }

@@ -15,6 +15,8 @@ from src.schedules import MakeSchedule
 from src.stored_classes import plain_classes
 from src.tasks.base import Task
 
+TRAINED_ON_LABELS = {"training": "on labels"}  # for `Task.scored_on`
+
 
 class FineTuning(Task):
     """A task that trains a network on labels; a mixin, which comes first among the bases.

@@ -1,7 +1,7 @@
 """Supervised semantic segmentation: an FCN is fine-tuned on labels (transfer, Table 2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from src.models.fcn import FCN
 from src.models.segmentation import SegmentationNetwork
 from src.optim import MakeOptimizer
 from src.schedules import MakeSchedule
-from src.tasks.finetuning import FineTuning, check_learning
+from src.tasks.finetuning import TRAINED_ON_LABELS, FineTuning, check_learning
 from src.tasks.pairs import checked_weight
 from src.tasks.pixels import PixelTask
 from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
@@ -102,13 +102,12 @@ class Semantic(FineTuning, PixelTask):
         """The network; with cells that cover the image, as a probe reads them, whatever the heads read."""
         if not self.align_corners:
             return self.network
-        probed = copy(self.network)
-        probed._modules = {**self.network._modules, "encoder": copy(self.network.encoder)}
+        probed = deepcopy(self.network)
         probed.encoder.align_corners = False
         return probed
 
     def scored_on(self) -> dict[str, Any]:
-        return super().scored_on() | {"matching": "none, the network predicts classes"}
+        return super().scored_on() | {"matching": "none, the network predicts classes"} | TRAINED_ON_LABELS
 
     def deployed(self) -> SegmentationNetwork:
         """The network without its auxiliary head."""

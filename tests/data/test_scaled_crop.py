@@ -67,6 +67,12 @@ def test_scales_are_between_their_ends(side: int | str, expected: list[int]) -> 
     assert 0.9 * expected[1] <= max(heights) <= expected[1]
 
 
+def test_a_single_pixel_is_cropped_too() -> None:
+    image, label = crops(size=8)(torch.full((3, 1, 1), 7, dtype=torch.uint8), torch.ones(1, 1, dtype=torch.uint8))
+    assert image[:, 0, 0].tolist() == [7, 7, 7]
+    assert sorted(label.unique().tolist()) == [1, 255]
+
+
 def one_class(share: float) -> tuple[Tensor, Tensor]:
     """An image in which the left part has class 0, the right part class 1."""
     label = torch.zeros(60, 60, dtype=torch.uint8)

@@ -51,6 +51,7 @@ def run_page(run: Run, metrics: Rows, gallery: Gallery | None, remark: str) -> s
             "label_free": run.document.get("label_free"),
             "bars": class_bars(run),
             "class_score": class_score(run),
+            "learned": run.document["protocol"].get("training") == "on labels",
             "confusion": None if matched is None else confusion(matched),
             "charts": drawn(curve_groups(run, metrics), axis(run)),
             "gallery": gallery,
