@@ -104,7 +104,7 @@ class Detect(FineTuning, Task):
         return {"": self.scoring.scored(self.protocol.resamples)}
 
     def scored_on(self) -> dict[str, Any]:
-        return {**self.scoring.counted(), **self.protocol.describe()}
+        return {**self.scoring.counted(), **self.protocol.describe(), **TRAINED_ON_LABELS}
 
     def difference(self, other: Task) -> dict[str, Interval]:
         if not isinstance(other, Detect):
