@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from src.models.backbones import efficientnet_lite0, resnet, timm_features
 from src.models.encoder import Encoder
-from src.models.sizes import interpolation, nearest_multiple, resized
+from src.models.sizes import interpolation, nearest_multiple, nearest_side, resized
 from tests.factories import images
 from tests.refusals import refusal
 
@@ -221,3 +221,17 @@ def test_matrices_resize_as_torch_does(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     if size == (48, 64):
         assert torch.equal(rows, torch.eye(48))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(769, 769), (768, 769), (1, 9), (12, 9), (14, 17), (2048, 2049)])
+def test_aligned_sides_are_multiples_plus_one(side: int, expected: int) -> None:
+    assert nearest_side(side, 8, align_corners=True) == expected
+
+
+def test_corner_pixels_stay_corner_pixels() -> None:
+    x = images(1, 3, 20, 30)
+    for size in ((17, 33), (9, 9)):
+        found = resized(F.interpolate(x, (size[0] - 2, size[1] + 3)), 8, align_corners=True)
+        assert found.shape[2:] == size
+    slope = torch.arange(12.0).expand(1, 1, 12, 12)
+    assert torch.allclose(resized(slope, 16, align_corners=True)[0, 0, 0], torch.linspace(0, 11, 17), atol=1e-5)

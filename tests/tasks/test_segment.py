@@ -18,6 +18,7 @@ from src.losses import (
     segmentation_loss,
     similarity_loss,
 )
+from src.models.backbones import resnet
 from src.models.siamese import View
 from src.tasks.siamese import epochs_of
 from tests.factories import TABLE_5, alone, at_epoch
@@ -183,3 +184,8 @@ def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
 def test_without_the_auxiliary_head_lambda_1_is_1() -> None:
     assert make_task(loss_weights=TABLE_5[0]).weights == {"dense": 1.0}
     assert make_task(loss_weights=TABLE_5[1]).weights["dense"] == pytest.approx(balanced_weights(4, 10)[0])
+
+
+def test_maps_whose_cells_do_not_cover_the_image_are_refused() -> None:
+    encoder = resnet("resnet18", None, False, align_corners=True)
+    refusal(lambda: make_task(encoder=encoder), "model.encoder.align_corners is true")
