@@ -100,7 +100,8 @@ def merged(parts: Sequence[nn.Module]) -> nn.Module:
     """A container of the children of several modules; children with the same name are merged in the same way."""
     if len(parts) == 1:
         return parts[0]
-    whole, names = nn.Module(), dict.fromkeys(name for part in parts for name, _ in part.named_children())
-    for name in names:
-        whole.add_module(name, merged([part.get_submodule(name) for part in parts if hasattr(part, name)]))
+    children = [dict(part.named_children()) for part in parts]
+    whole = nn.Module()
+    for name in dict.fromkeys(name for own in children for name in own):
+        whole.add_module(name, merged([own[name] for own in children if name in own]))
     return whole

@@ -53,15 +53,15 @@ def average_statistics(trainer: lightning.Trainer, task: Any, count: int) -> Non
     """Set the statistics of all batch norms that learn to their averages over `count` batches; a collective call.
 
     Args:
-        trainer: the trainer, whose data has `pairs_dataloader`, see `src.tasks.base.Data`.
-        task: a task with `training_forward`, see `src.tasks.finetuning.FineTuning`.
+        trainer: the trainer.
+        task: the task, see `src.tasks.finetuning.FineTuning`, which has been given its data.
         count: number of batches in each process.
     """
     norms = [module for module in task.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.training and norm.track_running_stats]
     sums = [Average(norm) for norm in norms]
     with isolate_rng(), momentum_of_one(norms), trainer.precision_plugin.forward_context():
-        for batch in training_batches(trainer, count):
+        for batch in training_batches(task.given_data(), count):
             task.training_forward(trainer.strategy.batch_to_device(batch))
             for each in sums:
                 each.add()
@@ -114,11 +114,11 @@ def momentum_of_one(norms: list[Any]) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def training_batches(trainer: Any, count: int) -> Iterator[Any]:
+def training_batches(data: Any, count: int) -> Iterator[Any]:
     """The first `count` batches of this process, from as many epochs as that takes, counted from 0."""
     epoch = 0
     while True:
-        for batch in trainer.datamodule.pairs_dataloader(epoch):
+        for batch in data.pairs_dataloader(epoch):
             if not count:
                 return
             count -= 1

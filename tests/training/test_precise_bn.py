@@ -22,11 +22,15 @@ BATCHES = 5  # of an epoch
 class Normed(lightning.LightningModule):
     """Two batch norms, of which one is frozen, and one that no batch reaches."""
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 0) -> None:
         super().__init__()
+        self.rank = rank
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
         self.frozen, self.unused = nn.BatchNorm1d(4), nn.BatchNorm1d(2)
+
+    def given_data(self) -> "Data":
+        return Data(self.rank)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         self.training_forward(batch)
@@ -107,7 +111,7 @@ def test_the_statistics_are_those_of_the_last_weights(ends: dict[str, int]) -> N
 
 def test_random_numbers_go_on_as_before() -> None:
     module = Normed().train()
-    trainer = trainer_of_process(0, lambda value: value)
+    trainer = trainer_of_process(lambda value: value)
     torch.manual_seed(3)
     after = torch.rand(2)
     torch.manual_seed(3)
@@ -115,10 +119,10 @@ def test_random_numbers_go_on_as_before() -> None:
     assert torch.equal(torch.rand(2), after)
 
 
-def trainer_of_process(rank: int, summed: Callable[[Tensor], Tensor]) -> Any:
+def trainer_of_process(summed: Callable[[Tensor], Tensor]) -> Any:
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: summed(value), batch_to_device=lambda batch: batch)
     precision = SimpleNamespace(forward_context=nullcontext)
-    return SimpleNamespace(strategy=strategy, precision_plugin=precision, datamodule=Data(rank))
+    return SimpleNamespace(strategy=strategy, precision_plugin=precision)
 
 
 def averaged(rank: int) -> list[Tensor]:
@@ -126,8 +130,8 @@ def averaged(rank: int) -> list[Tensor]:
         torch.distributed.all_reduce(value)
         return value
 
-    module = Normed().train()
-    average_statistics(trainer_of_process(rank, summed), module, 4)
+    module = Normed(rank).train()
+    average_statistics(trainer_of_process(summed), module, 4)
     return [module.layers[1].running_mean, module.layers[1].running_var]
 
 
