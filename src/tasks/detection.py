@@ -20,7 +20,7 @@ from src.models.detection import DetectionNetwork
 from src.optim import MakeOptimizer
 from src.schedules import MakeSchedule
 from src.tasks.base import Task
-from src.tasks.finetuning import FineTuning, check_learning
+from src.tasks.finetuning import TRAINED_ON_LABELS, FineTuning, check_learning
 from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
