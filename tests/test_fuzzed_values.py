@@ -119,7 +119,7 @@ KEYS = {
         "+trainer.limit_val_batches": ["0.5"],
         "+trainer.val_check_interval": ["0.5"],
         "+trainer.gradient_clip_val": ["0.5"],
-        "+trainer.max_steps": ["1"],
+        "trainer.max_steps": ["1"],
         "callbacks.pictures.num_images": ["1"],
         "callbacks.checkpoint.every_n_steps": ["1"],
         "callbacks.collapse.min_images": ["1"],

@@ -166,7 +166,7 @@ def schedule_faults(before: Mapping[str, Any], after: Mapping[str, Any], begun: 
     follows = "cosine" if cosine else "schedule" if "task.schedule._target_" in after else ""
     regions = max(first, now) > 0
     for name in ("trainer.max_epochs", "trainer.max_steps"):
-        old, new = before.get(name), after.get(name)
+        old, new = before.get(name, -1), after.get(name, -1)
         if old != new and follows:
             return [
                 f"{name}={new} (was {old}), which the {follows} of the learning rate follows from the first step on"

@@ -6,7 +6,7 @@ versions that have passed this test.
 """
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 
@@ -78,3 +78,12 @@ class AppendingWriter(ExperimentWriter):
 
     def _check_log_dir_exists(self) -> None:
         """Do nothing; Lightning's own method deletes the file."""
+
+
+class ProgressBar(RichProgressBar):
+    """The progress bar of Lightning; where steps and not epochs end the run, it does not show a number of epochs."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        if self.trainer.max_epochs is None or self.trainer.max_epochs > 0:
+            return super()._get_train_description(current_epoch)
+        return f"{f'Epoch {current_epoch}':{len(self.validation_description)}}"

@@ -77,7 +77,7 @@ def check_trainer(values: Mapping[str, Any]) -> None:
     if not ends:
         raise DenseSiamError(
             "the run would have no end: expected a number of epochs, trainer.max_epochs=10, or of steps, "
-            "+trainer.max_steps=1000"
+            "trainer.max_steps=1000"
         )
     interval = present.get("val_check_interval", 1.0)
     if isinstance(interval, bool | int | float):  # Lightning also accepts durations

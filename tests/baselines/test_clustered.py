@@ -192,7 +192,7 @@ def test_only_features_learn(clustered: Any) -> None:
 
 def test_a_run_resumed_within_an_epoch_clusters_the_rest_of_it_anew(tmp_path: Path) -> None:
     """After two of four steps of an epoch there is a checkpoint; from there two more are made, and all are scored."""
-    overrides = [*DEMO, "+ablation=picie", "trainer.max_epochs=1", "+trainer.max_steps=2", "callbacks.collapse=null"]
+    overrides = [*DEMO, "+ablation=picie", "trainer.max_epochs=1", "trainer.max_steps=2", "callbacks.collapse=null"]
     (tmp_path / "first").mkdir()
     train(composed(tmp_path / "first", *overrides))
     checkpoint = tmp_path / "first" / "checkpoints" / "last.ckpt"

@@ -125,7 +125,7 @@ def test_a_longer_run_under_the_cosine_is_refused() -> None:
     longer = ["experiment=demo_pretrain", "trainer.max_epochs=20", "task.region_start=0"]
     refusal(lambda: go_on(before, plain(*longer)), "trainer.max_epochs=20 (was 10), which the cosine")
     steps = [*longer[:1], "trainer.max_epochs=10", "task.region_start=0", "trainer.max_steps=9"]
-    refusal(lambda: go_on(before, plain(*steps)), "trainer.max_steps=9 (was None), which the cosine")
+    refusal(lambda: go_on(before, plain(*steps)), "trainer.max_steps=9 (was -1), which the cosine")
     constant = start(*longer, "trainer.max_epochs=10", "task.schedule=constant", epoch=4)
     go_on(constant, plain(*longer, "task.schedule=constant"))
 

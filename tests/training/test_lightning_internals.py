@@ -24,6 +24,7 @@ from torch import Tensor
 
 from src.training.lightning_internals import (
     AppendingWriter,
+    ProgressBar,
     batch_is_complete,
     count_as_saved,
     end_run_as_by_sigterm,
@@ -266,3 +267,10 @@ def test_a_batch_is_converted_by_the_precision_plugin_alone(
     monkeypatch.setattr(OneWeight, "training_step", training_step)
     trained(callbacks=callbacks, precision="bf16-true")
     assert found == [expected] * BATCHES
+
+
+@pytest.mark.parametrize(("epochs", "text"), [(5, "Epoch 3/4"), (-1, "Epoch 3")])
+def test_the_progress_bar_names_the_last_epoch_if_there_is_one(epochs: int, text: str) -> None:
+    bar = ProgressBar()
+    bar._trainer = lightning.Trainer(max_epochs=epochs, max_steps=9, logger=False, accelerator="cpu")
+    assert bar._get_train_description(3).strip() == text

@@ -95,8 +95,8 @@ def test_scoring_a_checkpoint_without_batches_is_refused(tmp_path: Path) -> None
         (["trainer.num_sanity_val_steps=2"], 4),
         (["trainer.num_sanity_val_steps=2", *PICIE], 4),
         (["trainer.check_val_every_n_epoch=5"], 4),
-        (["+trainer.max_steps=1"], 1),
-        (["trainer.max_epochs=-1", "+trainer.max_steps=3"], 3),
+        (["trainer.max_steps=1"], 1),
+        (["trainer.max_epochs=-1", "trainer.max_steps=3"], 3),
         (["+trainer.val_check_interval=0.5"], 4),
     ],
 )
