@@ -52,5 +52,5 @@ def detection_gallery(run: Run, network: DetectionNetwork, count: int, chosen: S
         indices=indices,
         shown=[shown(index, name) for index, name in zip(tracked, names_shown, strict=True)],
         clusters=[],
-        predicted=len(indices),
+        predicted=len(images),
     )

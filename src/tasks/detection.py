@@ -45,6 +45,7 @@ class Detect(FineTuning, Task):
     """
 
     primary_metric = "AP"
+    decays_norms = False  # detectron2's WEIGHT_DECAY_NORM is 0
     network: DetectionNetwork
 
     def __init__(

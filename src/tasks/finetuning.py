@@ -1,7 +1,7 @@
 """What the tasks that learn from labels share: optimiser and schedule, classes in the checkpoint, remarks."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import lightning
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -10,11 +10,12 @@ from torch import nn
 from src.checks import check_made
 from src.errors import DenseSiamError
 from src.metrics import Category
-from src.optim import MakeOptimizer, check_optimizer
+from src.optim import Groups, MakeOptimizer, check_optimizer
 from src.schedules import MakeSchedule
 from src.stored_classes import plain_classes
 from src.tasks.base import Task
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # of every number of dimensions
 TRAINED_ON_LABELS = {"training": "on labels"}  # for `Task.scored_on`
 
 
@@ -26,15 +27,18 @@ class FineTuning(Task):
         classes: the classes of the labels; the network has an output for each.
         optimizer: makes the optimiser from groups of parameters.
         schedule: makes the schedule of the learning rate, which is updated after each step; None for constant rates.
+        decays_norms: whether the scales and shifts of batch norm have weight decay as the other parameters.
     """
 
+    decays_norms: ClassVar[bool] = True
     network: nn.Module
     classes: Sequence[Category]
     optimizer: MakeOptimizer
     schedule: MakeSchedule | None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return optimizer_and_schedule(self.trainer, self.network, self.optimizer, self.schedule)
+        groups = [{"params": self.network.parameters()}] if self.decays_norms else groups_by_decay(self.network)
+        return optimizer_and_schedule(self.trainer, groups, self.optimizer, self.schedule)
 
     def training_forward(self, batch: Any) -> None:
         """Run the network on a batch as a training step does, for the statistics of batch norm, see `PreciseBN`.
@@ -63,15 +67,23 @@ def check_learning(optimizer: Any, schedule: Any) -> None:
         check_made("task.schedule", schedule, callable, "schedule=poly, or null for constant rates")
 
 
+def groups_by_decay(network: nn.Module) -> Sequence[Mapping[str, Any]]:
+    """The parameters of a network in two groups: those of batch norm, without weight decay, and all others."""
+    norms = [each for module in network.modules() if isinstance(module, BATCH_NORM) for each in module.parameters()]
+    own = {id(each) for each in norms}
+    others = [each for each in network.parameters() if id(each) not in own]
+    return [{"params": others}, {"params": norms, "weight_decay": 0.0}]
+
+
 def optimizer_and_schedule(
-    trainer: lightning.Trainer, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule | None
+    trainer: lightning.Trainer, groups: Groups, optimizer: MakeOptimizer, schedule: MakeSchedule | None
 ) -> OptimizerLRScheduler:
-    """The optimiser of all parameters of a network that learn, and its schedule over the whole run.
+    """The optimiser of those parameters that learn, and its schedule over the whole run.
 
     Raises:
         DenseSiamError: there is a schedule, but the run has no end.
     """
-    made = optimizer([{"params": network.parameters()}])
+    made = optimizer(groups)
     if schedule is None:
         return made
     steps = trainer.estimated_stepping_batches
@@ -83,9 +95,7 @@ def optimizer_and_schedule(
 def accumulation_remark(trainer: lightning.Trainer, network: nn.Module) -> list[str]:
     """A remark if gradients are accumulated over batches while batch norm computes statistics of each of them."""
     batches = trainer.accumulate_grad_batches
-    learns = any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in network.modules()
-    )
+    learns = any(isinstance(module, BATCH_NORM) and module.training for module in network.modules())
     if batches == 1 or not learns:
         return []
     return [

@@ -10,7 +10,7 @@ import lightning
 import pytest
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from src.assembly.train import train
@@ -20,8 +20,10 @@ from src.evaluation.detection_protocol import DetectionProtocol
 from src.metrics import Category
 from src.models.detection import DetectionNetwork
 from src.optim import sgd
-from src.prediction.loading import load
+from src.prediction.detector import Detector
+from src.prediction.loading import load, load_segmenter
 from src.tasks.detection import Detect, drawn_from
+from src.tasks.finetuning import groups_by_decay
 from tests.composing import composed
 from tests.detecting import (
     coco_tree,
@@ -98,7 +100,11 @@ def test_a_run_is_scored_drawn_and_loaded_again(name: str, tmp_path: Path) -> No
         detections = network(square_batch([1, 2])["image"])
     assert [set(each) >= {"boxes", "scores", "labels"} for each in detections] == [True, True]
     ckpt = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    refusal(lambda: load(ckpt), "holds a DetectionNetwork", "expected a network that gives a category to each pixel")
+    detector = load(ckpt)
+    assert isinstance(detector, Detector)
+    assert detector.names == ["cat", "dog"]
+    refusal(lambda: load(ckpt, scores="scores.json"), "finds objects", "leave scores=null")
+    refusal(lambda: load_segmenter(ckpt), "finds objects", "src.predict")
 
 
 @pytest.mark.slow
@@ -204,3 +210,15 @@ def test_two_processes_train_the_same_network(tmp_path: Path) -> None:
     (first, _), (second, _) = in_two_processes(partial(fitted), tmp_path)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert all(value.isfinite().all() for value in first.values())
+
+
+def test_batch_norm_has_no_weight_decay() -> None:
+    """As in detectron2; every parameter that learns is in one group."""
+    task = make_task()
+    network = task.network
+    decayed, free = groups_by_decay(network)
+    assert (decayed.get("weight_decay"), free["weight_decay"]) == (None, 0.0)
+    norms = {name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert {names[id(each)].rpartition(".")[0] for each in free["params"]} == norms
+    assert {id(each) for each in (*decayed["params"], *free["params"])} == set(names)
