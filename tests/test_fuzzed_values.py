@@ -3,18 +3,13 @@
 The wrong values of each key are drawn with a fixed seed from one pool; what is right for it stands beside it.
 """
 
-import math
-import random
 from pathlib import Path
 
 import pytest
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from src.assembly.train import train
-from src.command_line import explained
-from src.errors import DenseSiamError, plain_errors
 from tests.composing import composed
+from tests.fuzzing import overrides, runs_or_is_refused
 
 SMALL = (
     "estimate_steps=0",
@@ -53,10 +48,6 @@ BASES = {
         "task.linear_probe.max_iterations=10",
     ),
 }
-POOL = (
-    *("null", "true", "abc", "'5'", "[]", "[1,2]", "[a]", "{a:1}", "nan", "inf", "-inf", "-1", "0", "0.5", "1", "3"),
-    *("1e-30", "1e30", "-0.0", "1000000000000", "${seed}", "${nothing}", "'müller x'", "'...'", "???"),
-)
 # The keys of each base, with values that are right.
 KEYS = {
     "segment": {
@@ -195,12 +186,7 @@ KEYS = {
 
 def cases(drawn: int) -> list[tuple[str, str]]:
     """Base and override: of each key what is right for it, and some of the pool, alike in every run."""
-    return [
-        (base, f"{key}={value}")
-        for base, keys in KEYS.items()
-        for key, right in keys.items()
-        for value in [*right, *random.Random(key).sample(POOL, drawn)]
-    ]
+    return [(base, override) for base, keys in KEYS.items() for override in overrides(keys, drawn)]
 
 
 def test_there_are_enough_of_them() -> None:
@@ -223,14 +209,4 @@ def test_a_value_runs_or_is_refused_in_one_line(
     base: str, override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where relative paths such as paths.output=abc go
-    said, score = "", math.nan
-    try:
-        config = composed(tmp_path / "run", *BASES[base], override)
-        with plain_errors():
-            score = train(config)
-    except DenseSiamError as error:
-        said = str(error)
-    except (HydraException, OmegaConfBaseException) as error:
-        said = str(DenseSiamError(explained(error, [*BASES[base], override], "train")))
-    assert "\n" not in said
-    assert math.isnan(score) or 0 <= score <= 100
+    runs_or_is_refused(tmp_path / "run", BASES[base], override)
