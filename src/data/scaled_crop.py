@@ -21,7 +21,7 @@ from src.data.training_views import TrainingViews, seeded
 from src.evaluation.protocol import LARGEST
 from src.images.resizing import to_tensor
 
-REDRAWN = 10  # so many crops are drawn at most
+REDRAWN = 10  # a crop is drawn again so often at most
 PADDING = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE_INDEX}  # ImageNet's mean colour, no class
 
 
@@ -85,7 +85,7 @@ class ScaledCrop(TrainingViews):
     def _crop(self, image: Tensor, label: Tensor) -> list[Tensor]:
         height, width = label.shape
         cut_height, cut_width = min(self.size, height), min(self.size, width)
-        for _ in range(REDRAWN):
+        for _ in range(1 + REDRAWN):
             top = int(torch.randint(height - cut_height + 1, ()))
             left = int(torch.randint(width - cut_width + 1, ()))
             counts = label[top : top + cut_height, left : left + cut_width].flatten().bincount(minlength=IGNORE_INDEX)
@@ -102,9 +102,12 @@ class ScaledCrop(TrainingViews):
 def photometric_distortion(
     probability: float, brightness: float, contrast: float, saturation: float, hue: float
 ) -> v2.Transform:
-    """MMSegmentation's photometric distortion: each of four changes of colour is made with the same probability.
+    """The photometric distortion of MMSegmentation (and SSD), made of torchvision's changes of colour.
 
-    torchvision's `RandomPhotometricDistort` exchanges the channels too, which MMSegmentation does not.
+    Each of four changes is made with the same probability; that of the contrast comes before or after those of
+    saturation and hue. torchvision's `RandomPhotometricDistort` exchanges the channels too, which MMSegmentation does
+    not. Two changes differ: MMSegmentation adds up to 32 to all values where torchvision multiplies them (brightness),
+    and multiplies all values where torchvision mixes the image with its mean grey (contrast).
 
     Args:
         probability: probability of each change, 0 to 1.
@@ -120,8 +123,11 @@ def photometric_distortion(
         check_number(f"{place}.{name}", strength, low=0, high=1)
     check_number(f"{place}.hue", hue, low=0, high=0.5)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-    jitters: list[Any] = [v2.ColorJitter(**{name: strength}) for name, strength in strengths.items()]
-    return v2.Compose([v2.RandomApply([jitter], probability) for jitter in jitters])
+    jitters = {name: v2.ColorJitter(**{name: strength}) for name, strength in strengths.items()}
+    of = {name: v2.RandomApply([jitter], probability) for name, jitter in jitters.items()}
+    orders = (("contrast", "saturation", "hue"), ("saturation", "hue", "contrast"))
+    rest = v2.RandomChoice([v2.Compose([of[name] for name in order]) for order in orders])
+    return v2.Compose([of["brightness"], rest])
 
 
 class LabelledCrops(Dataset[dict[str, Any]]):

@@ -52,6 +52,7 @@ def resnet_c4(name: str, weights: str | None, frozen: bool, frozen_stages: int |
     last = nn.Sequential(OrderedDict(layer4=torchvision.models.get_model(name, weights=None).layer4))
     for part in (trunk.backbone, last):
         part.load_state_dict({key: whole.backbone.state_dict()[key] for key in part.state_dict()})
+    trunk.report = whole.report
     return C4(trunk, last, whole.channels[-1])
 
 
@@ -72,6 +73,7 @@ def efficientnet_lite0_c4(weights: str | None, frozen: bool) -> C4:
     backbone.blocks = backbone.blocks[:5]
     mean, std = (one.flatten().tolist() for one in (whole.mean, whole.std))
     trunk = Encoder(backbone, whole.channels[:3], whole.strides[:3], mean, std, frozen)
+    trunk.report = whole.report
     return C4(trunk, nn.Sequential(OrderedDict(blocks=behind)), whole.channels[-1])
 
 

@@ -1,10 +1,8 @@
 """Fine-tuning of object detectors: Faster R-CNN and Mask R-CNN."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,7 +19,7 @@ from src.optim import MakeOptimizer
 from src.schedules import MakeSchedule
 from src.tasks.base import Task
 from src.tasks.finetuning import TRAINED_ON_LABELS, FineTuning, check_learning
-from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
+from src.tasks.steps import convert_to_precision, drawn_from, enough_for_batch_norm, weighted_losses
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 Detections = dict[str, Tensor]
@@ -36,7 +34,7 @@ class Detect(FineTuning, Task):
     Args:
         network: makes the network, given `num_classes`, `side` and `longest`.
         classes: the classes of the labels.
-        optimizer, schedule: see `FineTuning`.
+        optimizer, schedule, seed: see `FineTuning`.
         protocol: the size of the images that are scored, and how detections are scored.
 
     Raises:
@@ -54,13 +52,15 @@ class Detect(FineTuning, Task):
         classes: Sequence[Category],
         optimizer: MakeOptimizer,
         schedule: MakeSchedule | None,
+        seed: int,
         protocol: DetectionProtocol,
     ) -> None:
         super().__init__("detector")
         check_made("task.network", network, callable, "model=faster_rcnn")
         check_made("protocol", protocol, DetectionProtocol, "protocol=voc_detection")
-        check_learning(optimizer, schedule)
-        self.classes, self.optimizer, self.schedule, self.protocol = tuple(classes), optimizer, schedule, protocol
+        check_learning(optimizer, schedule, seed)
+        self.classes, self.optimizer, self.schedule, self.seed = tuple(classes), optimizer, schedule, seed
+        self.protocol = protocol
         self.network = network(num_classes=len(self.classes), side=protocol.side, longest=protocol.longest)
         self.scoring = DetectionScoring(self.classes, protocol, self.network.has_masks)
 
@@ -75,7 +75,7 @@ class Detect(FineTuning, Task):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The sum of the losses on a batch, see `DetectionNetwork.losses`."""
         index = batch["index"]
-        with drawn_from(self.global_step, index), enough_for_batch_norm(len(index)):
+        with drawn_from(self.seed, self.global_step, index), enough_for_batch_norm(len(index)):
             losses = self.network.losses(batch["image"], batch["label"])
         _, total = weighted_losses(self, losses, dict.fromkeys(losses, 1.0), index)
         logged = {f"loss/{name}": value for name, value in losses.items()}
@@ -84,7 +84,7 @@ class Detect(FineTuning, Task):
         return total
 
     def training_forward(self, batch: dict[str, Any]) -> None:
-        with drawn_from(self.global_step, batch["index"]):
+        with drawn_from(self.seed, self.global_step, batch["index"]):
             self.network.losses(batch["image"], batch["label"])
 
     def on_validation_epoch_start(self) -> None:
@@ -121,16 +121,3 @@ class Detect(FineTuning, Task):
 
     def deployed(self) -> DetectionNetwork:
         return self.network
-
-
-@contextmanager
-def drawn_from(step: int, index: Tensor) -> Iterator[None]:
-    """Let random numbers depend only on the step and the images (B,) of a batch.
-
-    torchvision draws anchors and regions from torch's default generators, and how many numbers it draws differs from
-    process to process. A checkpoint holds the states of one process only.
-    """
-    devices = [index.device] if index.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(hash((step, *index.tolist())) % 2**63)
-        yield

@@ -7,7 +7,7 @@ import lightning
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from src.checks import check_made
+from src.checks import check_made, check_seed
 from src.errors import DenseSiamError
 from src.metrics import Category
 from src.optim import Groups, MakeOptimizer, check_optimizer
@@ -27,6 +27,7 @@ class FineTuning(Task):
         classes: the classes of the labels; the network has an output for each.
         optimizer: makes the optimiser from groups of parameters.
         schedule: makes the schedule of the learning rate, which is updated after each step; None for constant rates.
+        seed: seed of the random numbers that the network draws in training.
         decays_norms: whether the scales and shifts of batch norm have weight decay as the other parameters.
     """
 
@@ -35,6 +36,7 @@ class FineTuning(Task):
     classes: Sequence[Category]
     optimizer: MakeOptimizer
     schedule: MakeSchedule | None
+    seed: int
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         groups = [{"params": self.network.parameters()}] if self.decays_norms else groups_by_decay(self.network)
@@ -56,8 +58,8 @@ class FineTuning(Task):
         return [*super().remarks(), *accumulation_remark(self.trainer, self.network)]
 
 
-def check_learning(optimizer: Any, schedule: Any) -> None:
-    """Refuse values of `task.optimizer` and `task.schedule` that do not make an optimiser and a schedule.
+def check_learning(optimizer: Any, schedule: Any, seed: Any) -> None:
+    """Refuse values of `task.optimizer` and `task.schedule` that make no optimiser and no schedule, and a wrong seed.
 
     Raises:
         DenseSiamError: a value is something else.
@@ -65,6 +67,7 @@ def check_learning(optimizer: Any, schedule: Any) -> None:
     check_optimizer(optimizer)
     if schedule is not None:
         check_made("task.schedule", schedule, callable, "schedule=poly, or null for constant rates")
+    check_seed("task.seed", seed)
 
 
 def groups_by_decay(network: nn.Module) -> Sequence[Mapping[str, Any]]:

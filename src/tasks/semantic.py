@@ -20,7 +20,7 @@ from src.schedules import MakeSchedule
 from src.tasks.finetuning import TRAINED_ON_LABELS, FineTuning, check_learning
 from src.tasks.pairs import checked_weight
 from src.tasks.pixels import PixelTask
-from src.tasks.steps import convert_to_precision, enough_for_batch_norm, weighted_losses
+from src.tasks.steps import convert_to_precision, drawn_from, enough_for_batch_norm, weighted_losses
 
 
 class Semantic(FineTuning, PixelTask):
@@ -30,7 +30,7 @@ class Semantic(FineTuning, PixelTask):
         network: makes the network, given the number of classes and whether it has an auxiliary head.
         classes: the classes of the labels.
         loss_weights: the weights of the losses of both heads, `main` and `aux`; without an auxiliary head, `aux` is 0.
-        optimizer, schedule: see `FineTuning`.
+        optimizer, schedule, seed: see `FineTuning`.
         protocol: how the predictions are scored; its matching is not used, because nothing is matched.
 
     Raises:
@@ -47,10 +47,11 @@ class Semantic(FineTuning, PixelTask):
         loss_weights: Mapping[str, float],
         optimizer: MakeOptimizer,
         schedule: MakeSchedule | None,
+        seed: int,
         protocol: EvaluationProtocol,
     ) -> None:
         check_made("task.network", network, callable, "model=fcn")
-        check_learning(optimizer, schedule)
+        check_learning(optimizer, schedule, seed)
         check_keys("task.loss_weights", loss_weights, ("main", "aux"))
         weights = {name: checked_weight(name, loss_weights[name]) for name in ("main", "aux")}
         if not classes:
@@ -66,7 +67,7 @@ class Semantic(FineTuning, PixelTask):
         unmatched = copy(protocol)
         unmatched.release_blocks = False  # the release computes them for matched clusters only
         super().__init__(Scoring(classes, len(classes), "identity"), unmatched, "semantic")
-        self.classes, self.optimizer, self.schedule = tuple(classes), optimizer, schedule
+        self.classes, self.optimizer, self.schedule, self.seed = tuple(classes), optimizer, schedule, seed
         self.weights = {name: weight for name, weight in weights.items() if name == "main" or weight}
         self.network = network(num_classes=len(classes), has_aux="aux" in self.weights)
 
@@ -85,7 +86,7 @@ class Semantic(FineTuning, PixelTask):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The weighted sum of the losses on {"image": (B, 3, h, w), "label": (B, h, w), "index": (B,)}, as `loss`."""
         label = batch["label"]
-        with enough_for_batch_norm(len(label)):
+        with drawn_from(self.seed, self.global_step, batch["index"]), enough_for_batch_norm(len(label)):
             logits = self.network.both(batch["image"])
         losses = {name: pixel_cross_entropy(found, label, self.align_corners) for name, found in logits.items()}
         weighted, total = weighted_losses(self, losses, self.weights, batch["index"])

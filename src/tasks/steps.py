@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,3 +95,22 @@ def refuse_overfit_batches(trainer: Any) -> None:
             "by; for a few batches an epoch set +trainer.limit_train_batches=2 and +trainer.limit_val_batches=2, and "
             "for few images a smaller data set"
         )
+
+
+@contextmanager
+def drawn_from(seed: int, step: int, index: Tensor) -> Iterator[None]:
+    """Let a network's random numbers (dropout, sampled regions) depend only on the run, the step and the images.
+
+    Otherwise all processes would draw the same numbers for different images, and how many numbers torchvision draws
+    differs from process to process, while a checkpoint holds the states of one process only.
+
+    Args:
+        seed: seed of the run.
+        step: the training step.
+        index: (B,) numbers of the images in the batch.
+    """
+    state = np.random.SeedSequence([seed, step, *index.tolist()]).generate_state(1, np.uint64)
+    devices = [index.device] if index.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(state[0] >> 1))
+        yield

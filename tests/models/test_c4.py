@@ -89,7 +89,9 @@ def test_a_torchvision_file_loads_into_trunk_and_last_stage(name: str, tmp_path:
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "weights.pth")
-    refusal(lambda: resnet_c4("resnet18", str(tmp_path / "weights.pth"), frozen=False), "don't fit")
+    refusal(
+        lambda: resnet_c4("resnet18", str(tmp_path / "weights.pth"), frozen=False), "holds a ResNet-34, for resnet18"
+    )
 
 
 @pytest.mark.parametrize(

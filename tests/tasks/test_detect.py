@@ -22,7 +22,7 @@ from src.models.detection import DetectionNetwork
 from src.optim import sgd
 from src.prediction.detector import Detector
 from src.prediction.loading import load, load_segmenter
-from src.tasks.detection import Detect, drawn_from
+from src.tasks.detection import Detect
 from src.tasks.finetuning import groups_by_decay
 from tests.composing import composed
 from tests.detecting import (
@@ -45,7 +45,7 @@ def make_task(name: str = "faster_rcnn", lr: float = 0.02) -> Detect:
     torch.manual_seed(0)
     classes = [Category("cat", "thing"), Category("dog", "thing")]
     protocol = DetectionProtocol("test", "voc2007" if name == "faster_rcnn" else "coco", 64, 96, 0)
-    return Detect(MAKERS[name], classes, sgd(lr, 16, 0.9, 1e-4, 16), None, protocol)
+    return Detect(MAKERS[name], classes, sgd(lr, 16, 0.9, 1e-4, 16), None, 0, protocol)
 
 
 class Batches(DataLoader[Any]):
@@ -123,25 +123,6 @@ def test_a_run_that_is_resumed_ends_like_one_that_was_not_stopped(tmp_path: Path
     ] == []
 
 
-def test_random_numbers_depend_on_step_and_images_only() -> None:
-    def draw(step: int, index: list[int]) -> Tensor:
-        torch.rand(3)
-        with drawn_from(step, torch.tensor(index)):
-            return torch.rand(4)
-
-    torch.manual_seed(0)
-    first = draw(3, [1, 2])
-    assert torch.equal(draw(3, [1, 2]), first)
-    assert not torch.equal(draw(4, [1, 2]), first)
-    assert not torch.equal(draw(3, [2, 1]), first)
-    torch.manual_seed(7)
-    after = torch.rand(1)
-    torch.manual_seed(7)
-    with drawn_from(3, torch.tensor([1])):
-        torch.rand(9)
-    assert torch.equal(torch.rand(1), after)  # other draws go on as before
-
-
 @pytest.mark.parametrize("precision", ["bf16-mixed"])
 def test_mixed_precision_trains(precision: str) -> None:
     task = make_task("mask_rcnn")
@@ -177,9 +158,9 @@ def test_the_backbone_starts_from_the_weights_of_another_run(name: str, tmp_path
 
 def test_what_does_not_fit_together_is_refused() -> None:
     task = make_task()
-    refusal(lambda: Detect(None, [], sgd(0.1, 1, 0.9, 0), None, task.protocol), "task.network is None")  # type: ignore[arg-type]
-    refusal(lambda: Detect(small_faster_rcnn, [], None, None, task.protocol), "task.optimizer is None")  # type: ignore[arg-type]
-    refusal(lambda: Detect(small_faster_rcnn, [], sgd(0.1, 1, 0.9, 0), None, None), "protocol is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(None, [], sgd(0.1, 1, 0.9, 0), None, 0, task.protocol), "task.network is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(small_faster_rcnn, [], None, None, 0, task.protocol), "task.optimizer is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(small_faster_rcnn, [], sgd(0.1, 1, 0.9, 0), None, 0, None), "protocol is None")  # type: ignore[arg-type]
 
 
 def fitted(rank: int) -> tuple[dict[str, Tensor], dict[str, float]]:

@@ -53,6 +53,7 @@ def semantic(encoder: Encoder | None = None, **changes: Any) -> Semantic:
         "loss_weights": {"main": 1.0, "aux": 0.4},
         "optimizer": sgd(base_lr=0.2, batch_size=4, momentum=0.9, weight_decay=5e-4, base_batch_size=4),
         "schedule": poly(power=0.9, min_lr=1e-4),
+        "seed": 0,
         "protocol": paper(),
     }
     return Semantic(network, **(options | changes))
@@ -149,12 +150,19 @@ def test_a_run_that_goes_on_is_one_that_never_stopped(labelled_root: Path, tmp_p
         ({"optimizer": None}, "task.optimizer is None"),
         ({"protocol": paper(head="aux")}, "protocol.head is 'aux'"),
         ({"network": 3}, "task.network is 3"),
+        ({"seed": -1}, "task.seed is -1"),
     ],
 )
 def test_other_values_are_refused(changes: dict[str, Any], message: str) -> None:
     if "network" in changes:
         task = semantic()
-        rest = {"classes": CLASSES, "loss_weights": task.weights, "optimizer": task.optimizer, "schedule": None}
+        rest = {
+            "classes": CLASSES,
+            "loss_weights": task.weights,
+            "optimizer": task.optimizer,
+            "schedule": None,
+            "seed": 0,
+        }
         refusal(lambda: Semantic(**changes, **rest, protocol=paper()), message)
     else:
         refusal(lambda: semantic(**changes), message)
