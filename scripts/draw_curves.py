@@ -1,6 +1,6 @@
 """Draw one column of the logs of several runs as curves over the steps, into an SVG.
 
-    python scripts/draw_curves.py loss/total curves.svg "FCN=outputs/small_fcn/TIME" "detector=outputs/small_faster_rcnn/TIME"
+    python scripts/draw_curves.py loss/total curves.svg "FCN=outputs/small_fcn/TIME" "others=outputs/small_fcn/TIME2"
 
 A column is a heading of csv/metrics.csv in the folder of a run.
 """

@@ -12,7 +12,7 @@ from src.drawing.colours import BACKGROUND, INK, palette
 from src.short_side import short_side_size
 
 SIDE, MIN_SCORE, MOST = 320, 0.3, 20  # longer side of a tile; detections are shown from this score, at most so many
-GAP, HEADING, TEXT, OPACITY, LINE = 4, 18, 11, 0.45, 2
+GAP, HEADING, TEXT, OPACITY, LINE, MIDDLE = 4, 18, 11, 0.45, 2, 140
 HEADINGS = ("image", "truth", "prediction")
 IGNORED = (255, 255, 255)  # colour of objects that do not count
 Objects = Mapping[str, Tensor]
@@ -74,7 +74,15 @@ def with_objects(image: Tensor, objects: Objects, names: Sequence[str]) -> Tenso
     texts = [names[label] for label in labels]
     if "scores" in objects:
         texts = [f"{text} {score:.2f}" for text, score in zip(texts, objects["scores"].tolist(), strict=True)]
-    return draw_bounding_boxes(image, objects["boxes"], texts, used, width=LINE, fill_labels=True)
+    written = [INK if luminance(one) > MIDDLE else BACKGROUND for one in used]
+    boxes, shown = objects["boxes"], {"label_colors": written, "label_background_colors": used, "fill_labels": True}
+    return draw_bounding_boxes(image, boxes, texts, used, width=LINE, **shown)
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    """How bright a colour looks, 0 to 255 (ITU-R BT.601)."""
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def scaled(image: Tensor) -> Tensor:

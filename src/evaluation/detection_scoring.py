@@ -17,6 +17,7 @@ from src.evaluation.voc_ap import Curve, Floats, class_precisions, voc_scores
 from src.metrics import Category
 
 AT_ONCE = 100  # draws of the bootstrap
+NAMED = 10  # absent classes that the printed protocol names at most; the scores name all
 PRIMARY = ("AP", "AP50", "AP75")
 
 
@@ -121,7 +122,7 @@ class DetectionScoring(nn.Module):
             "images": len(self.last().images),
             "objects": int(known.sum()),
             **({f"{kind} left out": int(objects.ignored.sum())} if objects.ignored.any() else {}),
-            **({"absent classes": ", ".join(absent)} if absent else {}),
+            **({"absent classes": shortened(absent)} if absent else {}),
         }
 
     def scored(self, resamples: int) -> Scored:
@@ -188,3 +189,9 @@ def stacked(images: int, resamples: int) -> Iterator[Floats]:
             columns = []
     if columns:
         yield np.stack(columns, axis=1).astype(np.float64)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first `NAMED` names, and how many others there are."""
+    others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + others

@@ -145,9 +145,12 @@ def forecast_rows(measured: Measured, plan: Plan, costs: Forecast) -> list[tuple
     """Name, value and note of each number of the forecast."""
     train, val = costs.train_seconds, costs.val_seconds
     both = None if train is None or val is None else train + val
+    epochs = plan.epochs
+    if epochs is None and costs.steps is not None and costs.steps_per_epoch:
+        epochs = math.ceil(costs.steps / costs.steps_per_epoch)
     return [
         ("steps per epoch", f"{costs.steps_per_epoch:,}", ""),
-        ("epochs", known(plan.epochs, "{:,}".format), ""),
+        ("epochs", known(epochs, "{:,}".format), ""),
         ("steps in all", known(costs.steps, "{:,}".format), ""),
         ("estimated time", known(both, duration), f"training {known(train, duration)}, scoring {known(val, duration)}"),
         ("checkpoints", known(costs.disk, amount), f"{known(plan.checkpoints, str)} of {amount(measured.checkpoint)}"),
