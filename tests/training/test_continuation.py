@@ -52,7 +52,7 @@ def start(*overrides: str, epoch: int = 9) -> Start:
         ("model.encoder.frozen=true", "model.encoder.frozen=True (was False)"),
         ("task.loss_weights.region=0", "task.loss_weights.region=0 (was 0.1)"),
         ("task.criterion.stop_gradient=false", "task.criterion.stop_gradient=False (was True)"),
-        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2 (was not set)"),
+        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2 (was 1)"),
         ("trainer.gradient_clip_val=1.0", "trainer.gradient_clip_val=1.0 (was not set)"),
         ("task=picie", " more; expected the values that it has"),
     ],
