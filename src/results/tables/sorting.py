@@ -21,7 +21,7 @@ class Line(NamedTuple):
     Attributes:
         row: the row of the paper's table.
         setting: how its runs differ from those of other lines, in words.
-        runs: one run for each seed; empty if there is no run.
+        runs: one run for each seed; empty if there is no run, or only fine-tuning runs.
         shared: settings of its runs as JSON, without the parts of the config in `Table.own`.
         tuned: fine-tuning runs that started from one of its runs, see `Table.joined`; they differ only in their seeds.
     """
