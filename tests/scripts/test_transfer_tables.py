@@ -4,15 +4,21 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 from torchvision.models import get_model_weights, list_models, resnet
 
 from scripts.collect_tables import PUBLISHED, main
+from src.overrides import flat
+from src.results.tables.published import read_tables
 from src.results.tables.starts import SUPERVISED_WEIGHTS
 from src.results.tables.transfer import read_transfers
+from tests.composing import CONF, composed
 
+VOC_CLASSES = yaml.safe_load((CONF / "data" / "voc_detection.yaml").read_text())["classes"]
 MASK_RCNN = {"_target_": "src.models.mask_rcnn.mask_rcnn"}
 C4 = {"_target_": "src.models.c4.faster_rcnn"}
 KINDS: dict[str, tuple[dict[str, Any], str, str, int]] = {  # model, task, data, number of the paper's images
@@ -21,6 +27,11 @@ KINDS: dict[str, tuple[dict[str, Any], str, str, int]] = {  # model, task, data,
     "cityscapes": ({}, "src.tasks.semantic.Semantic", "src.data.cityscapes.Cityscapes", 500),
     "fcn": ({}, "src.tasks.semantic.Semantic", "src.data.labelled_folder.LabelledFolder", 200),
     "probe": ({}, "src.tasks.dense_probe.DenseProbe", "src.data.labelled_folder.LabelledFolder", 200),
+}
+DEFINITIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # of data and protocol, by which the paper scores
+    "coco": ({}, {"metric": "coco"}),
+    "voc": ({"classes": VOC_CLASSES}, {"metric": "voc2007"}),
+    "cityscapes": ({"num_classes": 19}, {"side": "own", "crop": False}),
 }
 Script = Callable[..., list[str]]
 
@@ -59,14 +70,16 @@ def tuned(folder: Path, kind: str, score: float, seed: int = 0, start: Any = Non
         seed: of the run.
         start: None for scratch, a name of weights, or ("FILE", the hash of the run behind the file or None).
         changes: `images` that are scored, `root` of the data, `encoder`, `lr`, the `step` of the run behind the file,
-            the file of `weights` beside that of the encoder, as `start`.
+            the file of `weights` beside that of the encoder, as `start`, values of the `data` and the `protocol`.
     """
     model, task, data, images = KINDS[kind]
     source, whole = (source_of(each, changes.get("step", 500)) for each in (start, changes.get("weights")))
     encoder = {"name": changes.get("encoder", "resnet50"), "weights": None if start is None else str(start)}
+    of_data, of_protocol = DEFINITIONS.get(kind, ({}, {}))
     config = {
         "seed": seed,
-        "data": {"_target_": data, "root": changes.get("root", f"/data/{kind}")},
+        "data": {"_target_": data, "root": changes.get("root", f"/data/{kind}"), **of_data, **changes.get("data", {})},
+        "protocol": {**of_protocol, **changes.get("protocol", {})},
         "model": {**model, "encoder": encoder},
         "task": {"_target_": task, "optimizer": {"lr": changes.get("lr", 0.02)}},
     }
@@ -185,6 +198,58 @@ def test_other_data_have_tables_of_their_own(script: Script, tmp_path: Path) -> 
         name: [["resnet50", "20.0", "21.0", "22.0", "1: 0"]] for name in ("scratch", "supervised")
     }
     assert rows_of(printed, "table2: dense probe on nyu13")["scratch"] == [["resnet50", "20.0", "15.0", "15.0", "1: 0"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "section"),
+    [
+        ("cityscapes", {"data": {"num_classes": 27}}, "FCN on cityscapes"),
+        ("cityscapes", {"protocol": {"side": 320}}, "FCN on cityscapes"),
+        ("voc", {"protocol": {"metric": "voc2012"}}, "Faster R-CNN on voc"),
+        ("voc", {"data": {"classes": ["cat", "dog"]}}, "Faster R-CNN on voc"),
+        ("coco", {"protocol": {"metric": "voc2007"}}, "Mask R-CNN on coco"),
+    ],
+)
+def test_runs_scored_by_another_definition_do_not_stand_beside_the_published_numbers(
+    kind: str, changes: dict[str, Any], section: str, script: Script, tmp_path: Path
+) -> None:
+    tuned(tmp_path / "as the paper", kind, 50.0)
+    tuned(tmp_path / "otherwise", kind, 60.0, **changes)
+    printed = script("--table", "table2", tmp_path)
+    (scratch,) = rows_of(printed)["scratch"]
+    assert "50.0" in scratch
+    assert "60.0" not in scratch
+    assert rows_of(printed, f"table2: {section}")["scratch"][0][1] == "60.0"
+
+
+def test_the_definitions_of_the_published_numbers_are_those_of_the_experiments(tmp_path: Path) -> None:
+    groups = {group.name: group.row.values for group in read_transfers(PUBLISHED)["table2"].groups if group.images}
+    found = {"COCO": "coco_mask_rcnn", "Cityscapes": "cityscapes_fcn", "VOC": "voc_faster_rcnn"}
+    assert groups.keys() == found.keys()
+    for name, experiment in found.items():
+        config = OmegaConf.to_container(composed(tmp_path, f"experiment={experiment}"))
+        own = flat(cast(dict[str, Any], config))
+        assert {key: own.get(key) for key in groups[name]} == dict(groups[name])
+    table4 = read_tables(PUBLISHED)["table4a"]
+    assert {**table4.tuned, **table4.comparable} == dict(groups["VOC"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"protocol": {"metric": "coco"}}, 'protocol.metric is "coco" instead of "voc2007"'),
+        ({"images": 110}, "110 images are scored instead of 4952"),
+    ],
+)
+def test_table_4_has_only_ap_as_the_published_one(
+    changes: dict[str, Any], why: str, script: Script, tmp_path: Path
+) -> None:
+    hashed = pretrained(tmp_path / "seven", region=0)
+    tuned(tmp_path / "voc0", "voc", 50.0, 0, ("encoder.pth", hashed))
+    tuned(tmp_path / "voc1", "voc", 90.0, 1, ("encoder.pth", hashed), **changes)
+    printed = script("--table", "table4a", tmp_path)
+    assert rows_of(printed, "table4a")["7"][0][3] == "50.0"
+    assert f"- Not scored as the published AP, {why}: {tmp_path / 'voc1'}." in printed
 
 
 def test_strangers_and_repetitions_are_named(script: Script, tmp_path: Path) -> None:

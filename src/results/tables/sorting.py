@@ -71,6 +71,19 @@ def departures(run: Run, row: Row) -> list[str]:
     ]
 
 
+def other_scoring(run: Run, row: Row, images: int | None) -> list[str]:
+    """How the scores of a run were made otherwise than those of a row, in words; empty if they are comparable.
+
+    Args:
+        run: the run.
+        row: the row, with the config values of its runs.
+        images: how many images its runs score; None for any number.
+    """
+    found = (run.document.get("protocol") or {}).get("images")
+    counted = [] if images in (None, found) else [f"{found} images are scored instead of {images}"]
+    return [*departures(run, row), *counted]
+
+
 def setting_of(run: Run, identifying: Iterable[str]) -> dict[str, Any]:
     """The config of a run and the files that it started from, without seeds and values that have no effect.
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from src.results.runs import Run
 from src.results.tables.origins import STARTS, by_hash, counted_once, hash_before, hash_of
 from src.results.tables.published import Row, read_row
-from src.results.tables.sorting import by_data, departures, differences, setting_of
+from src.results.tables.sorting import by_data, differences, other_scoring, setting_of
 from src.results.tables.starts import Start, encoder_of, start_of
 
 # What a row says itself, and where its data lie: runs that differ only in these are averaged.
@@ -132,9 +132,7 @@ def collect_starts(table: Transfer, runs: Sequence[Run]) -> tuple[list[Section],
 
 def group_of(table: Transfer, run: Run) -> Group | None:
     """The group that a run belongs to; None for a run of another task."""
-    images = (run.document.get("protocol") or {}).get("images")
-    fitting = (group for group in table.groups if not departures(run, group.row))
-    return next((group for group in fitting if group.images in (None, images)), None)
+    return next((group for group in table.groups if not other_scoring(run, group.row, group.images)), None)
 
 
 def lines_of(
