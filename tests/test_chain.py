@@ -13,22 +13,22 @@ from src.checkpoints.provenance import file_hash
 from src.results.runs import read_runs
 from src.results.tables.transfer import collect_starts, read_transfers
 from tests.composing import TINY_EPOCHS, composed
+from tests.detecting import faster_overrides, voc_tree
 from tests.exporting import exported
 
 PRETRAINING = (
     *(*TINY_EPOCHS, "experiment=demo_pretrain", "trainer.max_epochs=1", "score_before=false"),
     *("model.hidden_channels=8", "model.image_channels=8", "model.image_bottleneck=4", "model.num_categories=9"),
 )
+SHORT = ("trainer.fast_dev_run=false", "trainer.max_steps=1", "score_before=false", "callbacks.progress=null")
 FINE_TUNING = (
-    *("experiment=small_fcn", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_steps=1"),
-    *("model.channels=8", "model.aux_channels=8", "score_before=false", "callbacks.progress=null"),
+    *("experiment=small_fcn", "debug=tiny", "model.channels=8", "model.aux_channels=8", "data.batch_size=4", *SHORT),
 )
 
 
-def tuned(output: Path, root: Path, start: Path | None) -> dict[str, Any]:
-    """A fine-tuned FCN; returns its `scores.json`."""
-    weights = "null" if start is None else str(start)
-    train(composed(output, *FINE_TUNING, f"data.root={root}", "data.batch_size=4", f"model.encoder.weights={weights}"))
+def tuned(output: Path, start: Path | None, *overrides: str) -> dict[str, Any]:
+    """A fine-tuning run; returns its `scores.json`."""
+    train(composed(output, *overrides, f"model.encoder.weights={'null' if start is None else start}"))
     document: dict[str, Any] = json.loads((output / "scores.json").read_text())
     return document
 
@@ -44,14 +44,18 @@ def test_a_start_is_followed_from_the_pretraining_to_the_table(
     assert exported(checkpoint, file)["origin"]["config"] == hashed
     capsys.readouterr()
 
-    found = {name: tuned(runs / name, labelled_root, start) for name, start in (("file", file), ("none", None))}
+    fcn = (*FINE_TUNING, f"data.root={labelled_root}")
+    found = {name: tuned(runs / name, start, *fcn) for name, start in (("file", file), ("none", None))}
     assert f"120 of 120 entries loaded from {file}" in capsys.readouterr().out
-    found["checkpoint"] = tuned(runs / "checkpoint", labelled_root, checkpoint)
+    found["checkpoint"] = tuned(runs / "checkpoint", checkpoint, *fcn)
+    found["detector"] = tuned(runs / "detector", file, *faster_overrides(voc_tree(tmp_path / "voc")), *SHORT)
     sources = {name: document["origin"]["encoder_weights"] for name, document in found.items()}
     assert sources["none"] is None
     assert sources["file"]["sha256"] == file_hash(file)
     assert sources["checkpoint"]["sha256"] == file_hash(checkpoint)
     assert sources["file"]["origin"]["config"] == sources["checkpoint"]["origin"]["config"] == hashed
+    assert sources["file"]["step"] == sources["checkpoint"]["step"] == 2
+    assert sources["detector"] == sources["file"]
     assert found["file"]["scores"] == found["checkpoint"]["scores"]  # the same weights, seed and data
     assert found["file"]["scores"] != found["none"]["scores"]
 
@@ -60,9 +64,15 @@ def test_a_start_is_followed_from_the_pretraining_to_the_table(
     file.unlink()
     table = read_transfers(PUBLISHED)["table2"]
     sections, remarks = collect_starts(table, read_runs(moved))
-    assert remarks == []
-    (own,) = (section for section in sections if section.data == labelled_root.name)
-    assert {line.start: len(line.runs["FCN"]) for line in own.lines} == {"DenseSiam": 2, "scratch": 1}
-    assert all(line.encoder == "resnet18" for line in own.lines)
+    assert remarks == [f"{moved / 'checkpoint'} is left out: a later run has the same start, setting and seed."]
+    lines = {section.data: section.lines for section in sections}
+    own, (detector,) = lines[labelled_root.name], lines["voc"]
+    assert {line.start: [run.folder.name for run in line.runs["FCN"]] for line in own} == {
+        "DenseSiam": ["file"],
+        "scratch": ["none"],
+    }
+    assert (detector.start, [run.folder.name for run in detector.runs["Faster R-CNN"]]) == ("DenseSiam", ["detector"])
+    assert {line.encoder for line in (*own, detector)} == {"resnet18"}
+    assert detector.setting == next(line.setting for line in own if line.start == "DenseSiam")
     trained = torch.load(moved / "checkpoint" / "checkpoints" / "last.ckpt", weights_only=True)
     assert trained["origin"]["encoder_weights"] == sources["checkpoint"]

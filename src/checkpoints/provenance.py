@@ -79,7 +79,8 @@ def origin(config: Mapping[str, Any]) -> dict[str, Any]:
         `config`: see `config_hash`. `weights` and `checkpoint`: the files that the run starts from or is resumed from,
         see `file_record`. `encoder_weights`: a file too, or the `name` of weights of a library. Each of these three is
         None if the run doesn't use it. If a run of this project wrote a file of `weights` or `encoder_weights`, also
-        the `origin` of that run, whose hash joins both runs wherever their files lie.
+        the `origin` of that run, whose hash joins both runs wherever their files lie, and the `step` of that run in
+        which the weights were saved.
 
     Raises:
         DenseSiamError: a file can't be read.
@@ -101,8 +102,7 @@ def _source(given: Any) -> dict[str, str] | None:
 def _with_origin(source: dict[str, Any] | None) -> dict[str, Any] | None:
     if source is None or "sha256" not in source:
         return source
-    before = origin_of_weights(source["path"], source["sha256"])
-    return source if before is None else {**source, "origin": before}
+    return {**source, **origin_of_weights(source["path"], source["sha256"])}
 
 
 def effective(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The run that a file of weights comes from, as a checkpoint itself says, or the record beside an exported file."""
+"""The run and the step that a file of weights comes from: a checkpoint says it, or the record of an exported file."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ from src.errors import DenseSiamError
 from src.regular import read_text
 
 
-def origin_of_weights(path: str, sha256: str) -> dict[str, Any] | None:
-    """The origin of the run that wrote a file, see `src.checkpoints.provenance.origin`.
+def origin_of_weights(path: str, sha256: str) -> dict[str, Any]:
+    """Which run wrote a file, and when.
 
     Args:
         path: a checkpoint of this project; or a file of `src.export` with its record `FILE.json` beside it, which
@@ -18,31 +18,36 @@ def origin_of_weights(path: str, sha256: str) -> dict[str, Any] | None:
         sha256: hash of the file.
 
     Returns:
-        the origin; None for a file of another program, or without a readable record.
+        `origin` of the run, see `src.checkpoints.provenance.origin`; and the `step` of the run in which the weights
+        were saved, if it is known. Empty for a file of another program, or without a readable record.
     """
-    found = recorded(Path(f"{path}.json"), sha256)
+    found, step = recorded(Path(f"{path}.json"), sha256)
     if found is None and not path.endswith(".safetensors"):
-        found = stored(path)
+        found, step = stored(path)
     try:
         check_plain(found)
     except DenseSiamError:  # a file from a stranger; its weights may still be read safely
-        return None
-    return found if isinstance(found, dict) and isinstance(found.get("config"), str) else None
+        return {}
+    if not isinstance(found, dict) or not isinstance(found.get("config"), str):
+        return {}
+    return {"origin": found} | ({"step": step} if type(step) is int else {})  # a bool is no step
 
 
-def recorded(record: Path, sha256: str) -> Any:
-    """The origin in the record beside an exported file; None if it is absent or belongs to another file."""
+def recorded(record: Path, sha256: str) -> tuple[Any, Any]:
+    """Origin and step in the record beside an exported file; None if it is absent or belongs to another file."""
     try:
         content = json.loads(read_text(record))
     except (OSError, ValueError, RecursionError):
-        return None
-    return content.get("origin") if isinstance(content, dict) and content.get("sha256") == sha256 else None
+        return None, None
+    if not isinstance(content, dict) or content.get("sha256") != sha256:
+        return None, None
+    return content.get("origin"), content.get("step")
 
 
-def stored(path: str) -> Any:
-    """The origin in a checkpoint; None for another file."""
+def stored(path: str) -> tuple[Any, Any]:
+    """Origin and step in a checkpoint; None for another file."""
     try:
         content = read_tensors(path, "a checkpoint")
     except DenseSiamError:  # the run refuses it where the weights are read
-        return None
-    return content.get("origin") if isinstance(content, dict) else None
+        return None, None
+    return (content.get("origin"), content.get("global_step")) if isinstance(content, dict) else (None, None)

@@ -121,6 +121,19 @@ def test_a_checkpoint_says_which_run_wrote_it(tmp_path: Path) -> None:
     assert origin(plain(tmp_path, f"weights={tmp_path / 'last.ckpt'}"))["weights"] == {**record, "origin": BEFORE}
 
 
+@pytest.mark.parametrize(("step", "told"), [(17, {"step": 17}), (True, {}), ("17", {}), (None, {})])
+def test_the_step_of_the_weights_is_told_where_it_is_a_number(step: Any, told: dict[str, int], tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}, "origin": BEFORE, "global_step": step}, path)
+    expected = {**file_record(path), "origin": BEFORE, **told}
+    assert origin(plain(tmp_path, f"weights={path}"))["weights"] == expected
+    record = written(tmp_path / "encoder.pth")
+    about = {"sha256": record["sha256"], "origin": BEFORE, "step": step}
+    (tmp_path / "encoder.pth.json").write_text(json.dumps(about))
+    started = origin(plain(tmp_path, f"model.encoder.weights={tmp_path / 'encoder.pth'}"))
+    assert started["encoder_weights"] == {**record, "origin": BEFORE, **told}
+
+
 def test_the_record_beside_an_exported_file_says_which_run_wrote_it(tmp_path: Path) -> None:
     for name in ("encoder.pth", "encoder.safetensors"):
         record = written(tmp_path / name)

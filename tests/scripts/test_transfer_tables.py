@@ -4,13 +4,21 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
+from torchvision.models import get_model_weights, list_models, resnet
 
 from scripts.collect_tables import PUBLISHED, main
+from src.overrides import flat
+from src.results.tables.published import read_tables
+from src.results.tables.starts import SUPERVISED_WEIGHTS
 from src.results.tables.transfer import read_transfers
+from tests.composing import CONF, composed
 
+VOC_CLASSES = yaml.safe_load((CONF / "data" / "voc_detection.yaml").read_text())["classes"]
 MASK_RCNN = {"_target_": "src.models.mask_rcnn.mask_rcnn"}
 C4 = {"_target_": "src.models.c4.faster_rcnn"}
 KINDS: dict[str, tuple[dict[str, Any], str, str, int]] = {  # model, task, data, number of the paper's images
@@ -19,6 +27,11 @@ KINDS: dict[str, tuple[dict[str, Any], str, str, int]] = {  # model, task, data,
     "cityscapes": ({}, "src.tasks.semantic.Semantic", "src.data.cityscapes.Cityscapes", 500),
     "fcn": ({}, "src.tasks.semantic.Semantic", "src.data.labelled_folder.LabelledFolder", 200),
     "probe": ({}, "src.tasks.dense_probe.DenseProbe", "src.data.labelled_folder.LabelledFolder", 200),
+}
+DEFINITIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # of data and protocol, by which the paper scores
+    "coco": ({}, {"metric": "coco"}),
+    "voc": ({"classes": VOC_CLASSES}, {"metric": "voc2007"}),
+    "cityscapes": ({"num_classes": 19}, {"side": "own", "crop": False}),
 }
 Script = Callable[..., list[str]]
 
@@ -56,17 +69,17 @@ def tuned(folder: Path, kind: str, score: float, seed: int = 0, start: Any = Non
         score: its first score; the others are 1, 2, ... higher.
         seed: of the run.
         start: None for scratch, a name of weights, or ("FILE", the hash of the run behind the file or None).
-        changes: `images` that are scored, `root` of the data, `encoder`, `lr`.
+        changes: `images` that are scored, `root` of the data, `encoder`, `lr`, the `step` of the run behind the file,
+            the file of `weights` beside that of the encoder, as `start`, values of the `data` and the `protocol`.
     """
     model, task, data, images = KINDS[kind]
-    source: Any = {"name": start} if isinstance(start, str) else None
-    if isinstance(start, tuple):
-        source = {"path": f"/somewhere/{start[0]}", "sha256": f"{abs(hash(start)):064x}"}
-        source |= {} if start[1] is None else {"origin": {"config": start[1]}}
+    source, whole = (source_of(each, changes.get("step", 500)) for each in (start, changes.get("weights")))
     encoder = {"name": changes.get("encoder", "resnet50"), "weights": None if start is None else str(start)}
+    of_data, of_protocol = DEFINITIONS.get(kind, ({}, {}))
     config = {
         "seed": seed,
-        "data": {"_target_": data, "root": changes.get("root", f"/data/{kind}")},
+        "data": {"_target_": data, "root": changes.get("root", f"/data/{kind}"), **of_data, **changes.get("data", {})},
+        "protocol": {**of_protocol, **changes.get("protocol", {})},
         "model": {**model, "encoder": encoder},
         "task": {"_target_": task, "optimizer": {"lr": changes.get("lr", 0.02)}},
     }
@@ -77,8 +90,16 @@ def tuned(folder: Path, kind: str, score: float, seed: int = 0, start: Any = Non
     rows = {"after training": row}
     if kind == "probe":
         rows |= {f"after training, {name}": {"mIoU": score - 5} for name in ("k-NN", "k-means")}
-    origin = {"config": f"hash of {folder}", "weights": None, "encoder_weights": source}
+    origin = {"config": f"hash of {folder}", "weights": whole, "encoder_weights": source}
     write(folder, config, rows, changes.get("images", images), origin)
+
+
+def source_of(start: Any, step: int | None) -> Any:
+    """The entry of a run's origin for a start, see `tuned`."""
+    if not isinstance(start, tuple):
+        return start and {"name": start}
+    source = {"path": f"/somewhere/{start[0]}", "sha256": f"{abs(hash((start, step))):064x}"}
+    return source if start[1] is None else {**source, "origin": {"config": start[1]}, "step": step}
 
 
 @pytest.fixture
@@ -145,7 +166,7 @@ def test_the_method_of_the_pretraining_decides_the_row(script: Script, tmp_path:
     (moco,) = (cells for name, (cells, *_) in rows.items() if name.startswith("moco_v2.pth.tar ("))
     assert moco[9] == "60.0"
     assert moco[-1] == "-"
-    assert any(name.startswith("last.ckpt (") for name in rows)
+    assert "a run that is not given (hash of , step 500)" in rows
 
 
 def test_pretraining_runs_of_another_kind_are_never_averaged(script: Script, tmp_path: Path) -> None:
@@ -177,6 +198,58 @@ def test_other_data_have_tables_of_their_own(script: Script, tmp_path: Path) -> 
         name: [["resnet50", "20.0", "21.0", "22.0", "1: 0"]] for name in ("scratch", "supervised")
     }
     assert rows_of(printed, "table2: dense probe on nyu13")["scratch"] == [["resnet50", "20.0", "15.0", "15.0", "1: 0"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "section"),
+    [
+        ("cityscapes", {"data": {"num_classes": 27}}, "FCN on cityscapes"),
+        ("cityscapes", {"protocol": {"side": 320}}, "FCN on cityscapes"),
+        ("voc", {"protocol": {"metric": "voc2012"}}, "Faster R-CNN on voc"),
+        ("voc", {"data": {"classes": ["cat", "dog"]}}, "Faster R-CNN on voc"),
+        ("coco", {"protocol": {"metric": "voc2007"}}, "Mask R-CNN on coco"),
+    ],
+)
+def test_runs_scored_by_another_definition_do_not_stand_beside_the_published_numbers(
+    kind: str, changes: dict[str, Any], section: str, script: Script, tmp_path: Path
+) -> None:
+    tuned(tmp_path / "as the paper", kind, 50.0)
+    tuned(tmp_path / "otherwise", kind, 60.0, **changes)
+    printed = script("--table", "table2", tmp_path)
+    (scratch,) = rows_of(printed)["scratch"]
+    assert "50.0" in scratch
+    assert "60.0" not in scratch
+    assert rows_of(printed, f"table2: {section}")["scratch"][0][1] == "60.0"
+
+
+def test_the_definitions_of_the_published_numbers_are_those_of_the_experiments(tmp_path: Path) -> None:
+    groups = {group.name: group.row.values for group in read_transfers(PUBLISHED)["table2"].groups if group.images}
+    found = {"COCO": "coco_mask_rcnn", "Cityscapes": "cityscapes_fcn", "VOC": "voc_faster_rcnn"}
+    assert groups.keys() == found.keys()
+    for name, experiment in found.items():
+        config = OmegaConf.to_container(composed(tmp_path, f"experiment={experiment}"))
+        own = flat(cast(dict[str, Any], config))
+        assert {key: own.get(key) for key in groups[name]} == dict(groups[name])
+    table4 = read_tables(PUBLISHED)["table4a"]
+    assert {**table4.tuned, **table4.comparable} == dict(groups["VOC"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"protocol": {"metric": "coco"}}, 'protocol.metric is "coco" instead of "voc2007"'),
+        ({"images": 110}, "110 images are scored instead of 4952"),
+    ],
+)
+def test_table_4_has_only_ap_as_the_published_one(
+    changes: dict[str, Any], why: str, script: Script, tmp_path: Path
+) -> None:
+    hashed = pretrained(tmp_path / "seven", region=0)
+    tuned(tmp_path / "voc0", "voc", 50.0, 0, ("encoder.pth", hashed))
+    tuned(tmp_path / "voc1", "voc", 90.0, 1, ("encoder.pth", hashed), **changes)
+    printed = script("--table", "table4a", tmp_path)
+    assert rows_of(printed, "table4a")["7"][0][3] == "50.0"
+    assert f"- Not scored as the published AP, {why}: {tmp_path / 'voc1'}." in printed
 
 
 def test_strangers_and_repetitions_are_named(script: Script, tmp_path: Path) -> None:
@@ -215,6 +288,74 @@ def test_fine_tunings_of_different_settings_are_not_averaged_in_table_4(script: 
     printed = script("--table", "table4a", tmp_path)
     assert rows_of(printed, "table4a")["7"][0][3:6] == ["-", "-", "-"]
     assert any(line.startswith("- Row 7: AP is left out, because its fine-tuning runs differ (") for line in printed)
+
+
+def test_two_files_with_the_same_weights_are_one_trial(script: Script, tmp_path: Path) -> None:
+    hashed = pretrained(tmp_path / "seven", region=0)
+    for place, name in enumerate(("encoder.pth", "last.ckpt")):
+        tuned(tmp_path / f"voc{place}", "voc", 50.0 + place, 0, (name, hashed))
+    remark = f"- {tmp_path / 'voc0'} is left out: a later run has the same start, setting and seed."
+    printed = script("--table", "table2", tmp_path)
+    assert rows_of(printed)[f"Pretrain of {tmp_path / 'seven'}"][0][9] == "51.0"
+    assert remark in printed
+    printed = script("--table", "table4a", tmp_path)
+    assert rows_of(printed, "table4a")["7"][0][3] == "51.0"
+    assert remark in printed
+
+
+@pytest.mark.parametrize(("step", "told"), [(250, "step 250 of 500"), (None, "an unknown step of 500")])
+def test_weights_of_another_step_have_a_line_of_their_own(
+    step: int | None, told: str, script: Script, tmp_path: Path
+) -> None:
+    hashed = pretrained(tmp_path / "seven", region=0)
+    tuned(tmp_path / "end", "voc", 50.0, 0, ("last.ckpt", hashed))
+    tuned(tmp_path / "amid", "voc", 40.0, 1, ("epoch100.ckpt", hashed), step=step)
+    printed = script("--table", "table2", tmp_path)
+    lines = rows_of(printed)[f"Pretrain of {tmp_path / 'seven'}"]
+    assert sorted((cells[1].rpartition(")")[2], cells[9]) for cells in lines) == [
+        ("", "50.0"),
+        (f", weights of {told}", "40.0"),
+    ]
+    printed = script("--table", "table4a", "--output", tmp_path / "tables", tmp_path)
+    end, amid = rows_of(printed, "table4a")["7"]
+    assert (end[0], end[4], end[-6:-4]) == ("-", "50.0", ["500", "1: 0"])
+    assert amid[:5] == [f"AP from weights of {told}", "-", "-", "-", "40.0"]
+    assert amid[-6:-4] == ["-", "-"]
+    assert not any("left out" in line for line in printed)
+    numbers = (tmp_path / "tables" / "table4a.csv").read_text().splitlines()
+    assert f"table4a,7,AP from weights of {told},0,NA,NA,NA,NA,NA,NA,NA,NA,40,NA,41,NA,42,NA," in "\n".join(numbers)
+
+
+def test_weights_of_a_run_that_is_not_given_are_one_start_in_any_file(script: Script, tmp_path: Path) -> None:
+    for seed, (name, step) in enumerate((("a.pth", 500), ("last.ckpt", 500), ("epoch1.ckpt", 100))):
+        tuned(tmp_path / f"voc{seed}", "voc", 50.0 + 2 * seed, seed, (name, "0123456789"), step=step)
+    rows = rows_of(script("--table", "table2", tmp_path))
+    found = {name: cells[0][8] for name, cells in rows.items() if name.startswith("a run")}
+    assert found == {
+        "a run that is not given (01234567, step 500)": "51.0 ± 1.4",
+        "a run that is not given (01234567, step 100)": "54.0",
+    }
+
+
+def test_weights_replace_those_of_the_encoder(script: Script, tmp_path: Path) -> None:
+    weights = ("last.ckpt", pretrained(tmp_path / "densesiam"))
+    tuned(tmp_path / "voc", "voc", 50.0, 0, "IMAGENET1K_V1", weights=weights)
+    rows = rows_of(script("--table", "table2", tmp_path))
+    assert rows["DenseSiam"][0][9] == "50.0"
+    assert rows["supervised"][0][0] == "-"
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V1", "IMAGENET1K_V2", "pypi", "timm", "IMAGENET1K_MADE_UP"])
+def test_only_known_names_stand_for_supervised_weights(name: str, script: Script, tmp_path: Path) -> None:
+    tuned(tmp_path / "voc", "voc", 50.0, 0, name)
+    rows = rows_of(script("--table", "table2", tmp_path))
+    row = "supervised" if name in SUPERVISED_WEIGHTS else f"{name} resnet50"
+    assert [first for first, cells in rows.items() if cells[0][0] == "resnet50"] == [row]
+
+
+def test_every_name_of_torchvisions_resnets_is_known() -> None:
+    names = {each for name in list_models(module=resnet) for each in get_model_weights(name).__members__}
+    assert {name for name in names if name.startswith("IMAGENET1K_")} <= set(SUPERVISED_WEIGHTS)
 
 
 def test_the_published_numbers_are_the_papers() -> None:

@@ -36,6 +36,8 @@ class Table(NamedTuple):
         scores: headings of our scores, each with a row of `scores.json` and the name of a score in it.
         joined: headings of scores of fine-tuning runs whose start is a run of the row, as `scores`; see `tuned`.
         tuned: config values that every such fine-tuning run has.
+        comparable: config values of those fine-tuning runs whose scores may stand beside the published ones.
+        images: how many images these score; None for any number.
         costs: headings of our costs, keys of `src.results.tables.cells.COSTS`.
         rows: the rows in their order.
         notes: remarks on the numbers, printed below the table.
@@ -52,6 +54,8 @@ class Table(NamedTuple):
     scores: Mapping[str, Sequence[str]]
     joined: Mapping[str, Sequence[str]]
     tuned: Mapping[str, Any]
+    comparable: Mapping[str, Any]
+    images: int | None
     costs: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str]
@@ -75,6 +79,8 @@ def read_tables(folder: Path) -> dict[str, Table]:
                 scores=file["scores"],
                 joined=file.get("joined", {}).get("scores", {}),
                 tuned=file.get("joined", {}).get("config", {}),
+                comparable=file.get("joined", {}).get("comparable", {}),
+                images=file.get("joined", {}).get("images"),
                 costs=file["costs"],
                 rows=[read_row(row, entry.get("shared", {}), len(entry["columns"])) for row in entry["rows"]],
                 notes=[*entry["notes"], *file["notes"]],

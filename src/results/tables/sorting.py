@@ -21,7 +21,7 @@ class Line(NamedTuple):
     Attributes:
         row: the row of the paper's table.
         setting: how its runs differ from those of other lines, in words.
-        runs: one run for each seed; empty if there is no run.
+        runs: one run for each seed; empty if there is no run, or only fine-tuning runs.
         shared: settings of its runs as JSON, without the parts of the config in `Table.own`.
         tuned: fine-tuning runs that started from one of its runs, see `Table.joined`; they differ only in their seeds.
     """
@@ -69,6 +69,19 @@ def departures(run: Run, row: Row) -> list[str]:
         for name, value in row.values.items()
         if value != "any" and (name not in run.values or run.values[name] != value)
     ]
+
+
+def other_scoring(run: Run, row: Row, images: int | None) -> list[str]:
+    """How the scores of a run were made otherwise than those of a row, in words; empty if they are comparable.
+
+    Args:
+        run: the run.
+        row: the row, with the config values of its runs.
+        images: how many images its runs score; None for any number.
+    """
+    found = (run.document.get("protocol") or {}).get("images")
+    counted = [] if images in (None, found) else [f"{found} images are scored instead of {images}"]
+    return [*departures(run, row), *counted]
 
 
 def setting_of(run: Run, identifying: Iterable[str]) -> dict[str, Any]:

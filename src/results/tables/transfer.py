@@ -3,22 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
 from src.results.runs import Run
-from src.results.tables.origins import by_hash, hash_before, hash_of
+from src.results.tables.origins import STARTS, by_hash, counted_once, hash_before, hash_of
 from src.results.tables.published import Row, read_row
-from src.results.tables.sorting import by_data, departures, differences, setting_of
+from src.results.tables.sorting import by_data, differences, other_scoring, setting_of
 from src.results.tables.starts import Start, encoder_of, start_of
 
 # What a row says itself, and where its data lie: runs that differ only in these are averaged.
-IDENTIFYING = (
-    *("model.encoder.weights", "origin.encoder_weights", "origin.weights", "weights"),
-    *("model.encoder._target_", "model.encoder.name", "data.root"),
-)
+IDENTIFYING = (*STARTS, "model.encoder._target_", "model.encoder.name", "data.root")
 
 
 class Group(NamedTuple):
@@ -134,9 +132,7 @@ def collect_starts(table: Transfer, runs: Sequence[Run]) -> tuple[list[Section],
 
 def group_of(table: Transfer, run: Run) -> Group | None:
     """The group that a run belongs to; None for a run of another task."""
-    images = (run.document.get("protocol") or {}).get("images")
-    fitting = (group for group in table.groups if not departures(run, group.row))
-    return next((group for group in fitting if group.images in (None, images)), None)
+    return next((group for group in table.groups if not other_scoring(run, group.row, group.images)), None)
 
 
 def lines_of(
@@ -149,28 +145,40 @@ def lines_of(
         members: the runs of each group by its name.
         pretrained: runs by the hash of their config.
     """
-    starts = {id(run): start_of(run, pretrained, table.rows) for runs in members.values() for run in runs}
     cells: dict[tuple[str, str, str], dict[str, dict[str, list[Run]]]] = {}
     for name, runs in members.items():
         for run, words in zip(runs, told(runs), strict=True):
-            key = (starts[id(run)].name, encoder_of(run), pretraining(starts[id(run)]))
+            start = start_of(run, pretrained, table.rows)
+            key = (start.name, encoder_of(run), pretraining(start))
             cells.setdefault(key, {}).setdefault(name, {}).setdefault(words, []).append(run)
     lines, repeated = [], list[str]()
     for (start_name, encoder, before), groups in cells.items():
-        for place in range(
-            max(len(settings) for settings in groups.values())
-        ):  # a group with several settings makes further lines
-            chosen = {name: list(settings.items())[place] for name, settings in groups.items() if place < len(settings)}
-            said = dict.fromkeys([before, *(each for each, _ in chosen.values())])
+        for chosen in side_by_side(groups):
+            said = dict.fromkeys([before, *(cell.setting for cell in chosen)])
             kept: dict[str, Sequence[Run]] = {}
-            for name, (_, runs) in chosen.items():
-                kept[name] = list(
-                    {(str(run.values.get("seed")), starts[id(run)].identity): run for run in runs}.values()
-                )
-                left = [str(run.folder) for run in runs if all(run is not other for other in kept[name])]
-                repeated += [f"{one} is left out: a later run has the same start, setting and seed." for one in left]
+            for cell in chosen:
+                kept[cell.group], remarks = counted_once(cell.runs)
+                repeated += remarks
             lines.append(Line(start_name, encoder, ", ".join(filter(None, said)), kept))
     return lines, repeated
+
+
+class Cell(NamedTuple):
+    """The runs of a group that have the same setting, and this setting in words."""
+
+    group: str
+    setting: str
+    runs: Sequence[Run]
+
+
+def side_by_side(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> list[list[Cell]]:
+    """The cells of each line: the first setting of every group, then the second of every group that has two, and so on.
+
+    Args:
+        groups: name of a group -> setting in words -> its runs.
+    """
+    columns = [[Cell(name, words, runs) for words, runs in settings.items()] for name, settings in groups.items()]
+    return [[cell for cell in row if cell is not None] for row in zip_longest(*columns)]
 
 
 def told(runs: Sequence[Run]) -> list[str]:
@@ -191,7 +199,8 @@ def pretraining(start: Start) -> str:
     data = Path(str(values["data.root"])).name if values.get("data.root") else values.get("data._target_", "no data")
     setting = json.dumps(setting_of(start.before, ("data.root",)), sort_keys=True)
     digest = sha256(setting.encode()).hexdigest()[:4]
-    return f"pre-trained on {data} for {cost['steps']} steps (setting {digest})"
+    stage = f", weights of {start.stage}" if start.stage else ""
+    return f"pre-trained on {data} for {cost['steps']} steps (setting {digest}){stage}"
 
 
 def in_order(table: Transfer, lines: Sequence[Line]) -> list[Line]:

@@ -40,9 +40,10 @@ def markdown(table: Table, lines: Sequence[Line], remarks: Sequence[str], data: 
     written = [f"## {table.name}{place}: {table.title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for line in lines:
         cells = [line.row.name, *[line.setting or "-"] * several]
-        if line.runs:
+        if line.runs or line.tuned:
             cells += [spread(values, digits(name)) for name, values in measured(table, line, lines).items()]
-            cells += ["-" if line.row.beside else steps(line.runs), f"{len(line.runs)}: {', '.join(seeds(line.runs))}"]
+            cells += ["-" if line.row.beside else steps(line.runs) or "-"]
+            cells += [f"{len(line.runs)}: {', '.join(seeds(line.runs))}" if line.runs else "-"]
         else:
             cells += ["not run"] * len(ours)
         published = ["-" if number is None else str(number) for number in line.row.published]
