@@ -38,11 +38,13 @@ class DetectionImages(Images, Protocol):
 
         Args:
             index: index of the image.
-            size: (width, height) of the image; None if it is not known, then the size in the annotation counts.
+            size: (width, height) of the image; None if it is not known. Then masks are checked, but not made, because
+                the size in the annotation may be a mistake of any extent.
 
         Returns:
             `boxes` (n, 4) float32, x0 y0 x1 y1 in pixels; `labels` (n,) int64, 0 to C - 1; `ignored` (n,) bool;
-            `area` (n,) float32 in pixels; and, if the data has masks, `masks` (n, height, width) uint8.
+            `area` (n,) float32 in pixels; and, if the data has masks and the size is known, `masks` (n, height, width)
+            uint8.
 
         Raises:
             UnreadableFileError: the annotation can't be decoded.
