@@ -61,7 +61,26 @@ def test_a_detector_runs_for_two_steps(make: Callable[[Path], list[str]], tmp_pa
     assert 0 <= final <= 100
 
 
+TOO_LARGE = {
+    "proposals": {
+        **dict.fromkeys(("kept_train", "kept_test", "train", "test", "samples"), 10**8),
+        "anchor_ratios": [1.0] * 10**5,
+        "anchor_sizes": [[32] * 101],
+    },
+    "regions": dict.fromkeys(("samples", "sampling", "detections"), 10**8),
+}
+
+
+def larger(part: str, key: str) -> Callable[[Any], None]:
+    """Gives a value of a part of the network a size that would fill the memory."""
+    return lambda task: task["network"][part].update({key: TOO_LARGE[part][key]})
+
+
 HOSTILE = {
+    **{f"{part}.{key}": larger(part, key) for part, keys in TOO_LARGE.items() for key in keys},
+    "pooled size": lambda task: task["network"].update(pooled=10**4),
+    "anchor size": lambda task: task["network"]["proposals"].update(anchor_sizes=[[10**30]]),
+    "anchor ratio": lambda task: task["network"]["proposals"].update(anchor_ratios=[1e-300]),
     "constructor": lambda task: task.update(_target_="os.system"),
     "network": lambda task: task["network"].update(_target_="builtins.eval"),
     "encoder": lambda task: task["network"]["encoder"].update(_target_="subprocess.Popen"),

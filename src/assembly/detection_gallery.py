@@ -35,7 +35,8 @@ def detection_gallery(run: Run, network: DetectionNetwork, count: int, chosen: S
     indices = evenly(range(len(images)), count) if chosen is None else [one for one in chosen if one < len(images)]
 
     def shown(index: int, name: str) -> Shown:
-        image, truth = to_tensor(images.image(index)), images.objects(index)
+        photograph = images.image(index)
+        image, truth = to_tensor(photograph), images.objects(index, photograph.size)
         found = detector.found([image], MIN_SCORE)[0]
         pictures = {"image": scaled(image), "annotations": drawn(image, truth, names)}
         pictures["prediction"] = drawn(image, found.tensors(), names)

@@ -13,12 +13,13 @@ from src.checks import check_flag, check_text
 from src.coco_eval import require_coco_eval
 from src.data.checks import existing_root
 from src.data.coco_file import COCOFile, read_coco
-from src.data.coco_masks import mask_of
+from src.data.coco_masks import check_segmentation, mask_of
 from src.data.detection import DetectionData, DetectionLoading
 from src.data.detection_objects import Label, check_size, label_of
 from src.errors import DenseSiamError
 from src.images.reading import open_image
 
+MOST_MASK_PIXELS = 2**32  # of the masks of an image together: a byte each, 4 GiB
 LAYOUT = "folders of images and annotations/instances_*.json"
 
 
@@ -55,16 +56,26 @@ class COCOImages:
         return width, height
 
     def objects(self, index: int, size: tuple[int, int] | None = None) -> Label:
-        file, place, stated = self.file, self.chosen[index], self.stated_size(index)
-        check_size(self.label_name(index), stated, size)
+        file, place, name, stated = self.file, self.chosen[index], self.label_name(index), self.stated_size(index)
+        check_size(name, stated, size)
         part = slice(int(file.starts[place]), int(file.starts[place + 1]))
         label = label_of(file.boxes[part], file.labels[part], file.crowds[part], file.area[part])
-        if file.segmentations is not None:
-            masks = np.zeros((part.stop - part.start, stated[1], stated[0]), np.uint8)
-            for row, number in enumerate(range(part.start, part.stop)):
-                masks[row] = mask_of(self.label_name(index), json.loads(file.segmentations[number]), *stated)
-            label["masks"] = torch.from_numpy(masks)
-        return label
+        if file.segmentations is None:
+            return label
+        texts = [file.segmentations[number] for number in range(part.start, part.stop)]
+        if size is None:
+            for text in texts:
+                check_segmentation(name, json.loads(text), *stated)
+            return label
+        if len(texts) * size[0] * size[1] > MOST_MASK_PIXELS:
+            raise DenseSiamError(
+                f"{name} is {size[0]} x {size[1]} and has {len(texts)} objects: expected masks of at most "
+                f"{MOST_MASK_PIXELS} pixels together; make the image smaller, or set data.masks=false"
+            )
+        masks = np.empty((len(texts), size[1], size[0]), np.uint8)
+        for mask, text in zip(masks, texts, strict=True):
+            mask[:] = mask_of(name, json.loads(text), *size)
+        return {**label, "masks": torch.from_numpy(masks)}
 
 
 def all_images(file: COCOFile) -> COCOImages:
@@ -130,7 +141,7 @@ class COCODetection(DetectionData):
             if file.classes != val.classes:
                 raise DenseSiamError(
                     f"{file.path} has {len(file.classes)} categories and {val.path} {len(val.classes)}, or others: "
-                    "expected the same ones, with the same ids and names"
+                    "expected the same names in the order of their ids"
                 )
             return with_objects(file)
 

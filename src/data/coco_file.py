@@ -2,6 +2,7 @@
 
 import json
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as shortened
@@ -20,6 +21,9 @@ from src.regular import read_text
 
 EXPECTED = "expected COCO's instances: a JSON object with the lists images, annotations and categories"
 LARGEST_SIDE = 65535
+LARGEST_ID = 2**63 - 1
+MOST_CATEGORIES = 20_000
+MOST_OBJECTS = 10_000  # of an image
 
 
 class COCOFile(NamedTuple):
@@ -61,7 +65,8 @@ def read_coco(path: Path, folder: Path, with_masks: bool) -> COCOFile:
         with_masks: whether the segmentations are kept.
 
     Raises:
-        DenseSiamError: the file is not of this kind, is damaged, or names a file outside of `folder`.
+        DenseSiamError: the file is not of this kind, is damaged, names a file outside of `folder`, or has more
+            categories, or more objects in an image, than are read.
     """
     document = _document(path)
     categories = _categories(path, document["categories"])
@@ -72,12 +77,19 @@ def read_coco(path: Path, folder: Path, with_masks: bool) -> COCOFile:
     check_coordinates(str(path), rows[:, 4:])
     order = np.argsort(rows[:, 0], kind="stable")
     rows = rows[order]
+    starts = np.searchsorted(rows[:, 0], np.arange(len(ids) + 1))
+    counts = np.diff(starts)
+    if counts.max() > MOST_OBJECTS:
+        raise DenseSiamError(
+            f"{path} has {counts.max()} objects in image {ids[int(counts.argmax())]}: expected at most {MOST_OBJECTS} "
+            "in an image; remove objects or divide the image"
+        )
     return COCOFile(
         path=path,
         images=FileList.from_names(folder, names),
         ids=np.array(ids, np.int64),
         sizes=np.array(sizes, np.int64),
-        starts=np.searchsorted(rows[:, 0], np.arange(len(ids) + 1)),
+        starts=starts,
         boxes=np.concatenate([rows[:, 4:6], rows[:, 4:6] + rows[:, 6:]], axis=1).astype(np.float32),
         labels=rows[:, 1].astype(np.int64),
         crowds=rows[:, 2] > 0,
@@ -117,9 +129,11 @@ def _entries(path: Path, kind: str, entries: Sequence[Any], **keys: type | tuple
 
 def _categories(path: Path, entries: Sequence[Any]) -> dict[int, str]:
     """The names of the categories by their number, the lowest number first."""
+    if len(entries) > MOST_CATEGORIES:
+        raise DenseSiamError(f"{path} has {len(entries)} categories: expected at most {MOST_CATEGORIES}; remove some")
     found = dict(sorted(_entries(path, "categories", entries, id=int, name=str)))
-    names = list(found.values())
-    strange = [name for name in names if not name.strip() or not name.isprintable() or names.count(name) > 1]
+    counts = Counter(found.values())
+    strange = [name for name in counts if not name.strip() or not name.isprintable() or counts[name] > 1]
     if strange or not found or len(found) < len(entries):
         about = f"the name {strange[0]!r}" if strange else "no category or an id twice"
         raise DenseSiamError(f"{path} has {about} among its categories: expected each id and each name once, as text")
@@ -133,6 +147,11 @@ def _images(path: Path, entries: Sequence[Any]) -> tuple[list[str], list[int], l
         if inside.startswith(("/", "../")) or inside in ("..", ".") or "\0" in name:
             raise DenseSiamError(
                 f"{path} names the image {name!r}: expected a name below the folder of the images; correct it"
+            )
+        if abs(number) > LARGEST_ID:
+            raise DenseSiamError(
+                f"{path} gives {shortened(name)} the id {shortened(number)}: expected at most {LARGEST_ID}; number the "
+                "images anew"
             )
         if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
             raise DenseSiamError(f"{path} says that {name} is {width} x {height}: expected 1 to {LARGEST_SIDE} pixels")

@@ -10,6 +10,8 @@ from src.errors import DenseSiamError
 
 Mask = NDArray[np.uint8]
 REACH = 2  # a polygon may leave the image by so many times its longer side
+WINDING = 100  # the outlines of an object may be so many times as long as the outline of the image
+MOST_POLYGONS = 10_000  # of an object
 
 
 def mask_of(name: str, segmentation: Any, width: int, height: int) -> Mask:
@@ -25,16 +27,28 @@ def mask_of(name: str, segmentation: Any, width: int, height: int) -> Mask:
         DenseSiamError: it is neither, or does not fit the image.
     """
     if isinstance(segmentation, dict):
-        return _from_runs(name, segmentation, width, height)
+        return _from_runs(_runs(name, segmentation, width, height), width, height)
     if isinstance(segmentation, list):
-        return _from_polygons(name, segmentation, width, height)
+        return _from_polygons(_polygons(name, segmentation, width, height), width, height)
     raise _wrong(name, f"{type(segmentation).__name__} as segmentation")
 
 
-def _from_polygons(name: str, polygons: Sequence[Any], width: int, height: int) -> Mask:
-    from faster_coco_eval.core.mask import decode, frPyObjects, merge
+def check_segmentation(name: str, segmentation: Any, width: int, height: int) -> None:
+    """Refuse what `mask_of` refuses, without memory for the mask; for the arguments and errors see there."""
+    if isinstance(segmentation, dict):
+        _runs(name, segmentation, width, height)
+    elif isinstance(segmentation, list):
+        _polygons(name, segmentation, width, height)
+    else:
+        raise _wrong(name, f"{type(segmentation).__name__} as segmentation")
 
-    usable = []
+
+def _polygons(name: str, polygons: Sequence[Any], width: int, height: int) -> list[list[float]]:
+    """The polygons of at least three points. Their outlines are limited, because making a mask walks along them."""
+    if len(polygons) > MOST_POLYGONS:
+        raise _wrong(name, f"an object of {len(polygons)} polygons, of which at most {MOST_POLYGONS} are read")
+    usable: list[list[float]] = []
+    outline = 0.0
     for polygon in polygons:
         try:
             points = np.asarray(polygon, np.float64)
@@ -44,13 +58,23 @@ def _from_polygons(name: str, polygons: Sequence[Any], width: int, height: int) 
             raise _wrong(name, "a polygon whose coordinates are not numbers near the image")
         if len(points) >= 6 and len(points) % 2 == 0:
             usable.append(points.tolist())
-    if not usable:
+            corners = points.reshape(-1, 2)
+            outline += float(np.abs(corners - np.roll(corners, 1, axis=0)).sum())
+    if outline > WINDING * 2 * (width + height):
+        raise _wrong(name, f"polygons of {outline:.0f} pixels' outline, over {WINDING} times that of the image")
+    return usable
+
+
+def _from_polygons(polygons: list[list[float]], width: int, height: int) -> Mask:
+    from faster_coco_eval.core.mask import decode, frPyObjects, merge
+
+    if not polygons:
         return np.zeros((height, width), np.uint8)
-    return np.ascontiguousarray(decode(merge(frPyObjects(usable, height, width))), np.uint8)
+    return np.ascontiguousarray(decode(merge(frPyObjects(polygons, height, width))), np.uint8)
 
 
-def _from_runs(name: str, code: dict[str, Any], width: int, height: int) -> Mask:
-    """The mask of run lengths, column by column, 0 first. Lengths are added up before anything is made of them."""
+def _runs(name: str, code: dict[str, Any], width: int, height: int) -> list[int]:
+    """The run lengths of a code. They are added up before anything is made of them."""
     if code.get("size") != [height, width]:
         raise _wrong(name, f"a mask of size {str(code.get('size'))[:40]} for an image of {[height, width]}")
     counts = code.get("counts")
@@ -59,6 +83,11 @@ def _from_runs(name: str, code: dict[str, Any], width: int, height: int) -> Mask
         raise _wrong(name, "run lengths that are not whole numbers from 0")
     if sum(runs) != width * height:
         raise _wrong(name, f"run lengths of {sum(runs)} pixels for an image of {width * height}")
+    return runs
+
+
+def _from_runs(runs: list[int], width: int, height: int) -> Mask:
+    """The mask of run lengths, column by column, 0 first."""
     values = np.arange(len(runs), dtype=np.int64) % 2
     return np.ascontiguousarray(np.repeat(values.astype(np.uint8), runs).reshape(width, height).T)
 

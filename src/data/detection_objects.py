@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from src.data.eval_datasets import check_length
 from src.data.images import Images
 from src.errors import DenseSiamError
 from src.images.reading import UnreadableFileError
@@ -17,7 +18,6 @@ from src.metrics import Category
 
 Label = dict[str, Tensor]
 FARTHEST = 1e6  # pixels: a coordinate beyond it is a mistake
-LONGEST_RATIO = 64  # longer side / shorter side of an image
 READ = 200  # annotations that are read before a run to check them
 NAMED = 10  # classes that a warning names at most
 
@@ -38,11 +38,13 @@ class DetectionImages(Images, Protocol):
 
         Args:
             index: index of the image.
-            size: (width, height) of the image; None if it is not known, then the size in the annotation counts.
+            size: (width, height) of the image; None if it is not known. Then masks are checked, but not made, because
+                the size in the annotation may be a mistake of any extent.
 
         Returns:
             `boxes` (n, 4) float32, x0 y0 x1 y1 in pixels; `labels` (n,) int64, 0 to C - 1; `ignored` (n,) bool;
-            `area` (n,) float32 in pixels; and, if the data has masks, `masks` (n, height, width) uint8.
+            `area` (n,) float32 in pixels; and, if the data has masks and the size is known, `masks` (n, height, width)
+            uint8.
 
         Raises:
             UnreadableFileError: the annotation can't be decoded.
@@ -120,11 +122,7 @@ def read_sample(images: DetectionImages, index: int) -> tuple[Tensor, Label]:
         DenseSiamError: see `DetectionImages.objects`; or the image is too long to be resized.
     """
     image = images.image(index)
-    if max(image.size) > LONGEST_RATIO * min(image.size):
-        raise DenseSiamError(
-            f"the image {images.image_name(index)} is {image.width} x {image.height}: expected a longer side of at "
-            f"most {LONGEST_RATIO} times the shorter; remove it from the list"
-        )
+    check_length(images.image_name(index), image.size, "remove it from the list")
     label = images.objects(index, image.size)
     return to_tensor(image), chosen(label, inside(label, *image.size))
 

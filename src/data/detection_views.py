@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from src.checks import check_int, check_number
-from src.data.detection_objects import LONGEST_RATIO, DetectionImages, Label, chosen, clipped, inside, read_sample
+from src.data.detection_objects import DetectionImages, Label, chosen, clipped, inside, read_sample
+from src.data.eval_datasets import LONGEST_RATIO
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.training_views import TrainingViews, seeded
 from src.errors import DenseSiamError
 from src.evaluation.detection_protocol import LARGEST
+from src.short_side import short_side_size
 
 
 class ShortSide(TrainingViews):
@@ -43,20 +46,24 @@ class ShortSide(TrainingViews):
             )
         check_number("data.views.flip_probability", flip_probability, low=0, high=1)
         self.sides, self.longest = tuple(given), longest
-        self.transform = v2.Compose(
-            [v2.RandomShortestSize(list(given), longest), v2.RandomHorizontalFlip(flip_probability)]
-        )
+        self.flip = v2.RandomHorizontalFlip(flip_probability)
 
     def __call__(self, image: Tensor, label: Label) -> tuple[Tensor, Label]:
-        """An image (3, H, W) uint8 and its objects, resized and mirrored alike; see `DetectionImages.objects`."""
+        """An image (3, H, W) uint8 and its objects, resized and mirrored alike; see `DetectionImages.objects`.
+
+        torchvision's `RandomShortestSize` rounds sides down, so that a shorter side of 667 becomes 799 instead of 800;
+        here they are rounded as for scoring.
+        """
         height, width = image.shape[1:]
+        side = self.sides[int(torch.randint(len(self.sides), ()))]
+        transform = v2.Compose([v2.Resize(short_side_size(height, width, side, self.longest)), self.flip])
         boxes = tv_tensors.BoundingBoxes(
             clipped(label["boxes"], width, height), format="XYXY", canvas_size=(height, width)
         )
         marked = {"image": tv_tensors.Image(image), "boxes": boxes}
         if "masks" in label:
             marked["masks"] = tv_tensors.Mask(label["masks"])
-        plain = {name: value.as_subclass(Tensor) for name, value in self.transform(marked).items()}
+        plain = {name: value.as_subclass(Tensor) for name, value in transform(marked).items()}
         shown = plain.pop("image")
         moved = {**label, **plain}
         keep = inside(moved, shown.shape[2], shown.shape[1])

@@ -17,8 +17,31 @@ from src.evaluation.protocol import Preparation
 from src.images.reading import UnreadableFileError
 from src.images.resizing import prepared, to_tensor
 
-REFUSED_BEYOND = 64  # longer side / shorter side: a longer image, resized as a whole, would fill the memory
+LONGEST_RATIO = 64  # longer side / shorter side: a longer image, resized as a whole, would fill the memory
 BLANK = 32  # side in pixels of the blank image that replaces an unreadable one of unknown size
+
+
+def check_length(name: str, size: tuple[int, int], remedy: str) -> None:
+    """Refuse an image that is too long to be resized as a whole.
+
+    Args:
+        name: what the image is called, for messages.
+        size: its width and height.
+        remedy: what the user can do, in words for messages.
+
+    Raises:
+        DenseSiamError: its longer side is more than `LONGEST_RATIO` times the shorter.
+    """
+    if max(size) > LONGEST_RATIO * min(size):
+        raise DenseSiamError(
+            f"the image {name} is {size[0]} x {size[1]}: expected a longer side of at most {LONGEST_RATIO} times the "
+            f"shorter to resize; {remedy}"
+        )
+
+
+def _check_scored(name: str, image: Image.Image, protocol: Preparation) -> None:
+    if not protocol.crop and protocol.side != "own":
+        check_length(name, image.size, "remove it or set protocol.crop=true")
 
 
 class WholeImages(Dataset[Tensor]):
@@ -31,8 +54,13 @@ class WholeImages(Dataset[Tensor]):
         return len(self.reader)
 
     def __getitem__(self, index: int) -> Tensor:
-        image, _ = self.reader.image_or_other(index, seed=index)
+        image, _ = self.reader.read_or_other(self._read, index, seed=index)
         return to_tensor(prepared(image, self.protocol.side, self.protocol.crop, Image.Resampling.BILINEAR))
+
+    def _read(self, index: int) -> Image.Image:
+        image = self.reader.images.image(index)
+        _check_scored(self.reader.images.image_name(index), image, self.protocol)
+        return image
 
 
 class ScoredImages(Dataset[dict[str, Any]]):
@@ -70,7 +98,7 @@ class ScoredImages(Dataset[dict[str, Any]]):
             size = BLANK if self.protocol.side == "own" else int(self.protocol.side)
             blank, ignored = torch.zeros(3, size, size, dtype=torch.uint8), torch.full((size, size), IGNORE_INDEX)
             return {"image": blank, "label": ignored, "index": index, "unreadable": str(error)}
-        self._check_length(index, image)
+        _check_scored(self.images.image_name(index), image, self.protocol)
         check_label(self.images, index, image, label, self.num_classes)
         side, crop = self.protocol.side, self.protocol.crop
         if crop:
@@ -81,11 +109,3 @@ class ScoredImages(Dataset[dict[str, Any]]):
             "index": index,
             "unreadable": "",
         }
-
-    def _check_length(self, index: int, image: Image.Image) -> None:
-        resized_whole = not self.protocol.crop and self.protocol.side != "own"
-        if resized_whole and max(image.size) > REFUSED_BEYOND * min(image.size):
-            raise DenseSiamError(
-                f"the image {self.images.image_name(index)} is {image.width} x {image.height}: expected a longer side "
-                f"of at most {REFUSED_BEYOND} times the shorter to resize; remove it or set protocol.crop=true"
-            )

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from src.checks import check_int, check_made, check_number, check_span
 from src.data.checks import check_label, with_labels
+from src.data.eval_datasets import check_length
 from src.data.images import IGNORE_INDEX, LabelledImages
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
@@ -143,7 +144,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         seed: seed of the run.
 
     Raises:
-        DenseSiamError: when an item is read, see `check_label`.
+        DenseSiamError: when an item is read, see `check_label`; or the image is too long to be resized to a side.
     """
 
     def __init__(self, images: LabelledImages, reader: Reader, views: ScaledCrop, num_classes: int, seed: int) -> None:
@@ -161,5 +162,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
 
     def _read(self, index: int) -> tuple[Image.Image, Image.Image]:
         image, label = self.images.image(index), self.images.label(index)
+        if self.views.side != "own":
+            check_length(self.images.image_name(index), image.size, "remove it or set data.views.side=own")
         check_label(self.images, index, image, label, self.num_classes)
         return image, label

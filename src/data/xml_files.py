@@ -1,4 +1,4 @@
-"""Reading XML files, which may come from a stranger: without entities, and of a bounded size."""
+"""Reading XML files, which may come from a stranger: without entities, and of a bounded size and depth."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from xml.parsers import expat
 from src.images.reading import UnreadableFileError
 from src.regular import open_regular
 
-MOST_BYTES = 16 * 2**20
+MOST_BYTES = 2**20
+DEEPEST = 32  # elements inside one another; VOC has 4
 
 
 def read_xml(path: Path) -> Element:
@@ -19,7 +20,7 @@ def read_xml(path: Path) -> Element:
     Raises:
         UnreadableFileError: the file can't be read, or is not such XML.
     """
-    builder, parser = TreeBuilder(), expat.ParserCreate()
+    builder, parser = BoundedBuilder(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, _refuse
     parser.buffer_text = True
@@ -35,6 +36,22 @@ def read_xml(path: Path) -> Element:
         raise UnreadableFileError(
             f"can't read the annotation {path} ({said}): expected XML as VOC has it; replace or remove the file"
         ) from error
+
+
+class BoundedBuilder(TreeBuilder):
+    """Builds elements that are at most `DEEPEST` inside one another."""
+
+    depth = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ValueError(f"it has more than {DEEPEST} elements inside one another")
+        return super().start(tag, attrs)
+
+    def end(self, tag: Any, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
 
 
 def _refuse(*_: Any) -> None:

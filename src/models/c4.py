@@ -19,6 +19,7 @@ from src.models.encoder import Encoder
 from src.models.rcnn import AlignedPool, Maps, Proposals, Regions, check_settings
 
 STRIDE = 16  # of the trunk's last map
+MOST_POOLED = 32  # a stranger's checkpoint must not fill the memory
 
 
 class C4(nn.Module):
@@ -110,13 +111,13 @@ def faster_rcnn(
     """
     check_made("model.encoder", encoder, C4, "model/encoder=resnet50_c4")
     check_settings(proposals, regions)
-    check_int("model.pooled", pooled, low=2)
+    check_int("model.pooled", pooled, 2, MOST_POOLED)
     trunk, channels = encoder.trunk, encoder.trunk.channels[-1]
     pool, head = AlignedPool([STRIDE], pooled, regions.sampling), LastStage(encoder.last, encoder.channels)
     rcnn = GeneralizedRCNN(
         Maps(trunk),
         proposals.network(channels, maps=1),
         regions.heads(pool, head, encoder.channels, num_classes),
-        Prepared(trunk, side, longest),
+        Prepared(trunk, side, longest, trunk.multiple),
     )
     return DetectionNetwork(rcnn, ("backbone.encoder.backbone", "roi_heads.box_head.last"))

@@ -24,11 +24,13 @@ class Prepared(GeneralizedRCNNTransform):  # type: ignore[misc] # torchvision ha
         encoder: has the mean and the standard deviation of RGB values.
         side: length of the shorter side of an image to predict on, in pixels.
         longest: limit of its longer side.
+        multiple: padded sides are multiples of it. It is a multiple of the strides of all maps that have anchors:
+            torchvision takes whole(image / map) for the stride, which is 61 for 800 pixels and 13 cells of stride 64.
     """
 
-    def __init__(self, encoder: Encoder, side: int, longest: int) -> None:
+    def __init__(self, encoder: Encoder, side: int, longest: int, multiple: int) -> None:
         mean, std = ([float(value) for value in one.flatten()] for one in (encoder.mean, encoder.std))
-        super().__init__(side, longest, mean, std, size_divisible=encoder.multiple)
+        super().__init__(side, longest, mean, std, size_divisible=multiple)
         self.side, self.longest = side, longest
 
     def forward(

@@ -20,11 +20,14 @@ from src.checks import check_int, check_made
 from src.errors import DenseSiamError
 from src.models.detection import DetectionNetwork, Prepared
 from src.models.encoder import Encoder
+from src.models.necks import MOST_CHANNELS
 from src.models.rcnn import AlignedPool, Maps, Proposals, Regions, check_settings
 
 STRIDES = (4, 8, 16, 32)  # of the encoder's maps; the pyramid adds one of stride 64, for proposals only
+COARSEST = 64  # the stride of that map; images are padded to multiples of it
 BOX_POOLED, MASK_POOLED = 7, 14  # rows and columns of a pooled region; a mask has 28
 CONVOLUTIONS = 4  # of each head
+WIDEST = 1024  # channels of all these convolutions: a stranger's checkpoint must not fill the memory
 
 
 class Float32MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc] # torchvision has no types
@@ -38,8 +41,9 @@ class Float32MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc] # torchvisi
 class MaskHead(MaskRCNNHeads):  # type: ignore[misc] # torchvision has no types
     """torchvision's convolutions on regions with batch norm, which also train on a batch without objects.
 
-    Such a batch has no regions, and the statistics of batch norm would become nan. Synchronised batch norm leaves them
-    out itself, but all processes have to call it, and it needs one region among them: it gets a blank one.
+    Such a batch has no regions, and the statistics of batch norm would become nan: the convolutions are left out.
+    Synchronised batch norm has to be called by all processes, and needs one region among them. There, a process without
+    objects adds a blank region, which counts in the statistics of all processes, as one of typically some hundred.
     """
 
     def __init__(self, channels: int) -> None:
@@ -97,8 +101,8 @@ def mask_rcnn(
     """
     check_made("model.encoder", encoder, Encoder, "model/encoder=resnet50")
     check_settings(proposals, regions)
-    check_int("model.channels", channels, low=1)
-    check_int("model.box_features", box_features, low=1)
+    check_int("model.channels", channels, 1, WIDEST)
+    check_int("model.box_features", box_features, 1, MOST_CHANNELS)
     if encoder.strides != STRIDES or encoder.size is not None or encoder.align_corners:
         raise DenseSiamError(
             f"the encoder has maps of strides {list(encoder.strides)}: Mask R-CNN expects strides {list(STRIDES)}, for "
@@ -121,6 +125,6 @@ def mask_rcnn(
         Maps(encoder, pyramid),
         proposals.network(channels, maps=len(STRIDES) + 1),
         roi_heads,
-        Prepared(encoder, side, longest),
+        Prepared(encoder, side, longest, COARSEST),
     )
     return DetectionNetwork(rcnn, ("backbone.encoder.backbone",))

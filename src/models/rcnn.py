@@ -1,8 +1,14 @@
 """What Faster R-CNN and Mask R-CNN share: proposals, pooling of regions, and predictions for them.
 
 The values are those of detectron2 (`detectron2/config/defaults.py`), with which the transfer of self-supervised
-backbones is measured; the code is torchvision's. Three things differ from detectron2, whose loss of boxes is L1:
-torchvision's is smooth (beta 1/9), its anchors have whole numbers, and its boxes have one row more, for the background.
+backbones is measured; the code is torchvision's. Where it differs from detectron2:
+
+- The loss of boxes is smooth L1 with beta 1/9; detectron2's is L1.
+- Anchors have whole numbers.
+- The predictors of boxes and masks have one row more, for the background.
+- The targets of masks are read half a pixel of the trained image too far to the right and below, because torchvision's
+  `project_masks_on_boxes` calls `roi_align` without `aligned`, although features are pooled with it (`AlignedPool`).
+  They are fractions of covered pixels; detectron2's are 0 or 1, drawn from polygons.
 
 torchvision's `RegionProposalNetwork` of the tested version keeps anchors that leave the image: its file has no test for
 that, and each anchor gets a label. Versions that descend from maskrcnn-benchmark (`RPN.STRADDLE_THRESH: 0`) left such
@@ -26,6 +32,15 @@ from torchvision.ops.poolers import LevelMapper
 from src.checks import check_int, check_made, check_number
 from src.errors import DenseSiamError
 from src.models.encoder import Encoder
+
+# A checkpoint may come from a stranger: its sizes must not fill the memory. detectron2's values are in brackets.
+MOST_KEPT = 100_000  # proposals of a map before non-maximum suppression (12,000)
+MOST_REGIONS = 10_000  # proposals or samples of an image (2,000)
+MOST_DETECTIONS = 1000  # of an image; each may have a mask of its size (100)
+MOST_SAMPLING = 32  # points along a side of a cell (0, which is as many as needed)
+MOST_ANCHORS = 100  # at a place of a map (15)
+LARGEST_ANCHOR = 8192  # pixels (512)
+LARGEST_RATIO = 100  # height / width of an anchor, or width / height (2)
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,10 @@ class Proposals:
 
     def __post_init__(self) -> None:
         check_lists(self.anchor_sizes, self.anchor_ratios)
-        for name in ("kept_train", "kept_test", "train", "test", "samples"):
-            check_int(f"model.proposals.{name}", getattr(self, name), low=1)
+        for name in ("kept_train", "kept_test"):
+            check_int(f"model.proposals.{name}", getattr(self, name), 1, MOST_KEPT)
+        for name in ("train", "test", "samples"):
+            check_int(f"model.proposals.{name}", getattr(self, name), 1, MOST_REGIONS)
         for name in ("nms_iou", "foreground_iou", "background_iou", "foreground_share"):
             check_number(f"model.proposals.{name}", getattr(self, name), above=0, high=1)
         if self.background_iou > self.foreground_iou:
@@ -124,8 +141,9 @@ class Regions:
     detections: int
 
     def __post_init__(self) -> None:
-        for name, low in (("samples", 1), ("sampling", 0), ("detections", 1)):
-            check_int(f"model.regions.{name}", getattr(self, name), low=low)
+        limits = {"samples": (1, MOST_REGIONS), "sampling": (0, MOST_SAMPLING), "detections": (1, MOST_DETECTIONS)}
+        for name, (low, high) in limits.items():
+            check_int(f"model.regions.{name}", getattr(self, name), low, high)
         for name in ("foreground_share", "foreground_iou", "nms_iou"):
             check_number(f"model.regions.{name}", getattr(self, name), above=0, high=1)
         check_number("model.regions.min_score", self.min_score, low=0, below=1)
@@ -237,7 +255,8 @@ def check_lists(sizes: Any, ratios: Any) -> None:
     """Check anchors as a config gives them.
 
     Raises:
-        DenseSiamError: the sizes are not lists of lists of numbers from 1, or the ratios no list of numbers above 0.
+        DenseSiamError: the sizes are not lists of lists of numbers from 1, or the ratios no list of numbers above 0; a
+            number is too large, or there are too many.
     """
     lists = isinstance(sizes, list | tuple) and sizes and all(isinstance(one, list | tuple) and one for one in sizes)
     if not lists:
@@ -247,9 +266,15 @@ def check_lists(sizes: Any, ratios: Any) -> None:
     if not isinstance(ratios, list | tuple) or not ratios:
         raise DenseSiamError(f"model.proposals.anchor_ratios is {ratios!r}: expected a list, such as [0.5,1,2]")
     for size in (side for one in sizes for side in one):
-        check_int("model.proposals.anchor_sizes", size, low=1)
+        check_int("model.proposals.anchor_sizes", size, 1, LARGEST_ANCHOR)
     for ratio in ratios:
-        check_number("model.proposals.anchor_ratios", ratio, above=0)
+        check_number("model.proposals.anchor_ratios", ratio, low=1 / LARGEST_RATIO, high=LARGEST_RATIO)
+    anchors = max(map(len, sizes)) * len(ratios)
+    if anchors > MOST_ANCHORS:
+        raise DenseSiamError(
+            f"model.proposals.anchor_sizes and anchor_ratios make {anchors} anchors at a place: expected at most "
+            f"{MOST_ANCHORS}; remove sizes or ratios"
+        )
 
 
 def check_settings(proposals: Any, regions: Any) -> None:

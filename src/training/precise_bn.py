@@ -1,5 +1,6 @@
 """Exact statistics of batch norm at the end of a training, in place of moving averages (PreciseBN)."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,11 +117,5 @@ def momentum_of_one(norms: list[Any]) -> Iterator[None]:
 
 def training_batches(data: Any, count: int) -> Iterator[Any]:
     """The first `count` batches of this process, from as many epochs as that takes, counted from 0."""
-    epoch = 0
-    while True:
-        for batch in data.pairs_dataloader(epoch):
-            if not count:
-                return
-            count -= 1
-            yield batch
-        epoch += 1
+    epochs = (data.pairs_dataloader(epoch) for epoch in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(epochs), count)

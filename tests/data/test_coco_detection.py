@@ -1,6 +1,7 @@
 """COCO's boxes and masks: categories, crowds, and files that are not as expected."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from src.data import coco_detection
 from src.data.coco_detection import all_images
-from src.data.coco_file import read_coco
-from src.data.coco_masks import mask_of
+from src.data.coco_file import _categories, read_coco
+from src.data.coco_masks import check_segmentation, mask_of
 from tests.data.detection_trees import SQUARE, coco_data, coco_tree, instances
 from tests.refusals import refusal
 
@@ -66,7 +68,8 @@ def test_masks_equal_those_of_pycocotools(shared_data: Callable[[str], Path]) ->
         number = int(images.file.ids[index])
         expected = [theirs.annToMask(one) for one in theirs.imgToAnns[number]]
         assert np.array_equal(
-            images.objects(index)["masks"], np.array(expected).reshape(len(expected), *expected[0].shape)
+            images.objects(index, images.stated_size(index))["masks"],
+            np.array(expected).reshape(len(expected), *expected[0].shape),
         )
         compared += len(expected)
     assert compared > 50
@@ -106,7 +109,8 @@ def test_compressed_run_lengths_are_those_of_pycocotools() -> None:
     ],
 )
 def test_segmentations_that_do_not_fit_the_image_are_refused(segmentation: Any, part: str) -> None:
-    refusal(lambda: mask_of("image 7 of val.json", segmentation, 60, 40), "image 7 of val.json has", part)
+    for function in (mask_of, check_segmentation):
+        refusal(lambda: function("image 7 of val.json", segmentation, 60, 40), "image 7 of val.json has", part)  # noqa: B023
 
 
 def test_polygons_without_an_area_make_an_empty_mask() -> None:
@@ -142,6 +146,7 @@ def changed(key: str, **values: Any) -> dict[str, Any]:
         (changed("images", file_name="9.jpg"), ["1 of the 2 images", "9.jpg", "data.val_images"]),
         (changed("images", width=10**9), ["1000000000 x 40", "1 to 65535"]),
         (changed("images", height=None), ["id, file_name, width, height"]),
+        (changed("images", id=10**30), ["the id 1000", "expected at most 9223372036854775807"]),
         (changed("images", id="7"), ["id, file_name"]),
         (changed("annotations", category_id=5), ["category 5", "[3, 90]", "add the category"]),
         (changed("annotations", bbox=[1, 2, 3]), ["bbox [1, 2, 3]", "[x, y, width, height]"]),
@@ -168,7 +173,7 @@ def test_objects_of_other_images_are_left_out_with_a_warning(tmp_path: Path) -> 
 def test_both_files_need_the_same_categories(tmp_path: Path) -> None:
     other = instances({}, categories=[{"id": 3, "name": "dog"}])
     data = coco_data(coco_tree(tmp_path, train=other, val=instances({})))
-    refusal(lambda: data.train, "1 categories", "the same ones")
+    refusal(lambda: data.train, "1 categories", "the same names in the order of their ids")
 
 
 def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -179,6 +184,60 @@ def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_damaged_masks_are_found_before_the_run(tmp_path: Path) -> None:
     data = coco_data(coco_tree(tmp_path, val=instances({"segmentation": {"size": [1, 1], "counts": [1]}})))
     refusal(lambda: data.setup("validate"), "a mask of size [1, 1]")
+
+
+def test_no_mask_is_made_in_a_size_that_is_stated_only(tmp_path: Path) -> None:
+    """Two masks of 60,000 x 60,000 pixels would be 7.2 GB, before the image shows that the size is wrong."""
+    file = instances({}, {})
+    file["images"][0] |= {"width": 60_000, "height": 60_000}
+    data = coco_data(coco_tree(tmp_path, val=file))
+    tracemalloc.start()
+    data.setup("validate")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+    refusal(lambda: list(data.val_dataloader()), "60000 x 60000, it is 60 x 40")
+
+
+def test_masks_that_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = coco_data(coco_tree(tmp_path, val=instances({}, {})))
+    assert data.val.objects(0, (60, 40))["masks"].shape == (2, 40, 60)
+    monkeypatch.setattr(coco_detection, "MOST_MASK_PIXELS", 4799)
+    refusal(lambda: data.val.objects(0, (60, 40)), "image 7 of", "has 2 objects", "data.masks=false")
+
+
+def test_more_objects_and_categories_than_can_be_read_are_refused(tmp_path: Path) -> None:
+    crowded = coco_tree(tmp_path / "objects", val=instances(*[{}] * 10_001))
+    refusal(lambda: coco_data(crowded), "10001 objects in image 7", "at most 10000")
+    many = [{"id": number, "name": str(number)} for number in range(20_001)]
+    rich = coco_tree(tmp_path / "categories", val=instances(categories=many))
+    refusal(lambda: coco_data(rich), "20001 categories", "at most 20000")
+
+
+def test_names_of_many_categories_are_compared_once() -> None:
+    """Comparing each with each took 12 s for 20,000 of them."""
+
+    class Counted(str):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    entries = [{"id": number, "name": Counted(number)} for number in range(1000)]
+    assert len(_categories(Path("val.json"), entries)) == 1000
+    assert Counted.compared < 10_000
+
+
+def test_polygons_that_cross_the_image_without_end_are_refused() -> None:
+    """8,000 alternating corners, 65 kB of text, took 540 MiB at 640 x 480. Less winding outlines are read."""
+    corners = [0, 0, 640, 480]
+    refusal(lambda: mask_of("it", [corners * 4000], 640, 480), "8960000 pixels' outline", "100 times")
+    refusal(lambda: mask_of("it", [[0, 0, 640, 0, 640, 480]] * 101, 640, 480), "pixels' outline")
+    assert mask_of("it", [corners * 50], 640, 480).shape == (480, 640)
+    refusal(lambda: mask_of("it", [[1, 1, 1, 1, 1, 1]] * 10_001, 640, 480), "10001 polygons")
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from src.data.detection_views import ShortSide
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
+from src.short_side import short_side_size
 from tests.data.arrays import Arrays, flat
 from tests.data.detection_trees import VIEWS, annotation, object_xml, photograph, voc_data, voc_tree
 from tests.detections import label
@@ -41,6 +42,14 @@ def test_image_box_and_mask_move_together(flip: int) -> None:
     assert moved["labels"].tolist() == [1]
     assert {type(value) for value in (shown, *moved.values())} == {torch.Tensor}
     assert (shown.dtype, moved["boxes"].dtype, moved["masks"].dtype) == (torch.uint8, torch.float32, torch.uint8)
+
+
+def test_sides_are_those_of_scoring() -> None:
+    """torchvision's `RandomShortestSize` gives 799 for 667; the network rounds when it predicts."""
+    shown, _ = views(sides=[800], longest=1333, flip_probability=0)(*marked((0, 0, 20, 20), 700, 667))
+    assert shown.shape[1:] == (800, 840)
+    for height in range(200, 867):
+        assert min(short_side_size(height, 900, 800, 4000)) == 800
 
 
 def test_the_longer_side_is_limited() -> None:

@@ -163,3 +163,5 @@ def test_images_too_long_to_be_resized_whole_are_named() -> None:
     assert scored(arrays, paper())[0]["image"].shape == (3, 32, 32)
     whole = paper(side=16, crop=False)
     refusal(lambda: scored(arrays, whole)[0], "image 0 is 200 x 2", "64 times", "protocol.crop=true")
+    unlabelled = WholeImages(Reader(arrays, "raise", 0), whole)
+    refusal(lambda: unlabelled[0], "image 0 is 200 x 2", "64 times", "protocol.crop=true")

@@ -148,6 +148,20 @@ def test_labels_are_checked_as_those_that_are_scored(labelled_root: Path) -> Non
     refusal(lambda: samples[SampleKey(0, 0)], "are 47 x 40, their image is 48 x 40")
 
 
+def test_an_image_too_long_to_be_resized_is_named(labelled_root: Path) -> None:
+    """An image of 4 x 200,000 would be resized to 1,024 x 51,200,000, before a part of it is cut out."""
+    image = next((labelled_root / "images" / "train").glob("scene0.*"))
+    Image.fromarray(np.zeros((2, 200, 3), np.uint8)).save(image)
+    Image.fromarray(np.zeros((2, 200), np.uint8)).save(labelled_root / "labels" / "train" / "scene0.png")
+    for side, refused in ((32, True), ("own", False)):
+        data = labelled_data(labelled_root, views=crops(side=side))
+        samples = data.views.samples(data._reader(data.train), 3, 0)
+        if refused:
+            refusal(lambda: samples[SampleKey(0, 0)], "scene0", "is 200 x 2", "at most 64 times")  # noqa: B023
+        else:
+            assert samples[SampleKey(0, 0)]["image"].shape == (3, 24, 24)
+
+
 def test_missing_labels_are_found_before_training(labelled_root: Path, tmp_path: Path) -> None:
     (labelled_root / "labels" / "train" / "scene3.png").unlink()
     refusal(lambda: labelled_data(labelled_root, views=crops()).setup("fit"), "1 of 6 training images have no labels")

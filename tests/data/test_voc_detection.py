@@ -101,7 +101,15 @@ def test_what_is_no_xml_is_unreadable(tmp_path: Path, content: str | bytes, reas
 
 
 def test_large_and_deep_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(one(tmp_path, f"<annotation>{'<a>' * 100_000}{'</a>' * 100_000}</annotation>").objects(0)["boxes"]) == 0
+    def nested(depth: int) -> str:
+        return f"<annotation>{'<a>' * depth}{'</a>' * depth}{'<b/>' * 100}</annotation>"
+
+    assert len(one(tmp_path, nested(31)).objects(0)["boxes"]) == 0
+    for depth in (32, 100_000):
+        deep = one(tmp_path, nested(depth))
+        refusal(lambda: deep.objects(0), "more than 32 elements inside one another")  # noqa: B023
+    large = one(tmp_path, annotation(object_xml()) + " " * 2**20)
+    refusal(lambda: large.objects(0), "can't read the annotation", "more than 1 MiB")
     monkeypatch.setattr(xml_files, "MOST_BYTES", 100)
     refusal(lambda: one(tmp_path, GOOD).objects(0), "can't read the annotation", "more than")
 

@@ -62,7 +62,7 @@ def test_boxes_and_masks_equal_pycocotools(shared_data: Callable[[str], Path]) -
     file = read_coco(path, root / "images" / "val", with_masks=True)
     images, categories = all_images(file), sorted(one["id"] for one in json.loads(path.read_text())["categories"])
     generator = torch.Generator().manual_seed(0)
-    labels = [images.objects(index) for index in range(len(images))]
+    labels = [images.objects(index, images.stated_size(index)) for index in range(len(images))]
     detections = [near(one, 80, generator, masks=True) for one in labels]
     missed = int(labels[0]["labels"][0])
     for number, one in enumerate(detections):

@@ -91,6 +91,23 @@ def test_a_head_without_regions_keeps_its_statistics() -> None:
     assert head.eval()(torch.zeros(0, 8, 14, 14)).shape == (0, 8, 14, 14)
 
 
+def test_anchors_of_every_map_are_one_stride_apart() -> None:
+    """torchvision takes the stride from the sizes: with 800 rows, 13 cells of 64 pixels would be 61 pixels apart."""
+    rcnn = small_mask_rcnn(side=800, longest=1088).eval().rcnn
+    prepared, _ = rcnn.transform([torch.zeros(3, 200, 271, dtype=torch.uint8)])
+    assert [tuple(size) for size in prepared.image_sizes] == [(800, 1084)]
+    height, width = prepared.tensors.shape[2:]
+    maps = [torch.zeros(1, 1, height // stride, width // stride) for stride in (4, 8, 16, 32, 64)]
+    (anchors,) = rcnn.rpn.anchor_generator(prepared, maps)
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    for level, stride in zip(maps, (4, 8, 16, 32, 64), strict=True):
+        rows, columns = level.shape[2:]
+        here, centres = centres[: 3 * rows * columns], centres[3 * rows * columns :]
+        assert here[-1].tolist() == [stride * (columns - 1), stride * (rows - 1)]
+    assert here[:, 1].max() == 768
+    assert not len(centres)
+
+
 def test_masks_are_those_of_the_given_image() -> None:
     torch.manual_seed(0)
     network, batch = small_mask_rcnn().eval(), square_batch([0])
@@ -112,4 +129,6 @@ def test_other_encoders_are_refused() -> None:
     fixed.size = (64, 64)
     refusal(lambda: mask_rcnn(fixed, 16, 32, anchors, regions(), 2, 64, 96), "images of any size")
     assert isinstance(fixed, Encoder)
-    refusal(lambda: mask_rcnn(fixed, 0, 32, anchors, regions(), 2, 64, 96), "model.channels is 0")
+    for channels in (0, 1025, 10**8):
+        refusal(lambda: mask_rcnn(fixed, channels, 32, anchors, regions(), 2, 64, 96), "model.channels is")  # noqa: B023
+    refusal(lambda: mask_rcnn(fixed, 16, 10**8, anchors, regions(), 2, 64, 96), "model.box_features is", "to 16384")

@@ -1,6 +1,6 @@
 """Statistics of batch norm at the end of a run equal those that are computed directly, over all processes too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from src.training.precise_bn import PreciseBN, average_statistics
+from src.training.precise_bn import PreciseBN, average_statistics, training_batches
 from tests.processes import in_two_processes
 from tests.refusals import refusal
 
@@ -142,6 +142,19 @@ def test_two_processes_average_over_both(tmp_path: Path) -> None:
     for one, other, right in zip(first, second, expected, strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(one.double(), right, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "loaded"), [(3, [(0, 0), (0, 1), (0, 2)]), (BATCHES, [(0, k) for k in range(5)])])
+def test_no_batch_is_loaded_beyond_those_that_are_used(count: int, loaded: list[tuple[int, int]]) -> None:
+    seen = []
+
+    def epoch_of(epoch: int) -> Iterator[int]:
+        for number in range(BATCHES):
+            seen.append((epoch, number))
+            yield number
+
+    assert list(training_batches(SimpleNamespace(pairs_dataloader=epoch_of), count)) == [each for _, each in loaded]
+    assert seen == loaded
 
 
 def test_its_value_is_checked() -> None:
