@@ -56,7 +56,9 @@ def _polygons(name: str, polygons: Sequence[Any], width: int, height: int) -> li
             points = np.full(1, np.nan)
         if points.ndim != 1 or not (np.abs(points) <= REACH * max(width, height)).all():
             raise _wrong(name, "a polygon whose coordinates are not numbers near the image")
-        if len(points) >= 6 and len(points) % 2 == 0:
+        if len(points) % 2:
+            raise _wrong(name, f"a polygon of {len(points)} numbers, which are no pairs of x and y")
+        if len(points) >= 6:
             usable.append(points.tolist())
             corners = points.reshape(-1, 2)
             outline += float(np.abs(corners - np.roll(corners, 1, axis=0)).sum())

@@ -78,14 +78,14 @@ class DetectionData(ImageData):
         def listed() -> DetectionImages:
             images = train()
             warn_of_overlap(map(images.image_name, shared_files(images, val)))
-            check_objects(images, self.classes, "to train on")
+            check_objects(images, self.classes, "to train on", images.trains_on_ignored)
             return images
 
         super().__init__(listed, None, classes, views, protocol, batch_size, num_workers, seed, on_corrupt)
         self.val = val
 
     def check_labels(self) -> None:
-        check_objects(self.val, self.classes, "to score")
+        check_objects(self.val, self.classes, "to score", with_ignored=False)
 
     def _scored_loader(self, sampler: UnpaddedSampler) -> Loader:
         reader = self._reader(self.val)

@@ -128,7 +128,7 @@ def read_sample(images: DetectionImages, index: int) -> tuple[Tensor, Label]:
 
 
 @rank_zero_only
-def check_objects(images: DetectionImages, classes: Sequence[Category], use: str) -> None:
+def check_objects(images: DetectionImages, classes: Sequence[Category], use: str, with_ignored: bool) -> None:
     """Check the objects of at most `READ` images, spread evenly over the set, before anything runs.
 
     It warns of classes that never occur if all images were read, and of boxes that are left out because they lie
@@ -139,9 +139,10 @@ def check_objects(images: DetectionImages, classes: Sequence[Category], use: str
         images: the images with their objects.
         classes: the classes of the objects.
         use: what the images are for, in words for messages.
+        with_ignored: whether ignored objects count as objects for this use.
 
     Raises:
-        DenseSiamError: an annotation is wrong, or there is no object in any image.
+        DenseSiamError: an annotation is wrong, or there is no object that counts in any image.
     """
     spread = np.unique(np.linspace(0, len(images) - 1, min(READ, len(images))).round().astype(int)).tolist()
     counts, left_out, example, read = torch.zeros(len(classes), dtype=torch.int64), 0, "", 0
@@ -153,19 +154,21 @@ def check_objects(images: DetectionImages, classes: Sequence[Category], use: str
             continue
         read += 1
         good = inside(label, *(size or (int(FARTHEST), int(FARTHEST))))
-        counts += torch.bincount(label["labels"][good], minlength=len(classes))
+        counted = good if with_ignored else good & ~label["ignored"]
+        counts += torch.bincount(label["labels"][counted], minlength=len(classes))
         if not good.all():
             left_out, example = left_out + int((~good).sum()), example or images.label_name(index)
     everything = len(spread) == len(images)
     if everything and read and not counts.any():
         raise DenseSiamError(
-            f"none of the {len(images)} images {use} ({images}) has an object: expected boxes; check the annotations"
+            f"none of the {len(images)} images {use} ({images}) has an object: expected boxes, not only crowds or difficult "
+            "ones; check the annotations"
         )
     among = "" if everything else f" in {len(spread)} of {len(images)} images"
     if left_out:
         rank_zero_warn(
-            f"{left_out} boxes of the images {use}{among} lie outside of their image or have no extent, such as one "
-            f"of {example}: they are left out"
+            f"{left_out} boxes of the images {use}{among} lie outside of their image or have no extent (their right "
+            f"or bottom side is not beyond the left or top one), such as one of {example}: they are left out"
         )
     absent = [category.name for category, count in zip(classes, counts.tolist(), strict=True) if not count]
     if absent and everything and read:
