@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
+from src.assembly import detection_gallery
 from src.assembly.evaluate import evaluate
 from src.assembly.predict import predict
 from src.assembly.report import report
 from src.assembly.train import train
+from src.drawing.boxes import drawn
 from tests.composing import CONF, composed
 from tests.detecting import coco_tree, mask_overrides
 from tests.refusals import refusal
@@ -51,8 +53,12 @@ def test_objects_of_a_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
-def test_the_page_of_a_detector(run: Path) -> None:
+def test_the_page_of_a_detector(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(detection_gallery, "drawn", lambda *given: seen.append(set(given[1])) or drawn(*given))
     page = report(composed(run, f"run={run}", "images=2", name="report")).read_text(encoding="utf-8")
+    assert len(seen) == 4
+    assert all("masks" in objects for objects in seen)  # annotations have them too
     assert page.count('alt="prediction of ') == page.count('alt="annotations of ') == 2
     assert "2 of 3 images, spread over those that are scored" in page
     assert 'id="clusters"' not in page
