@@ -161,8 +161,8 @@ def check_objects(images: DetectionImages, classes: Sequence[Category], use: str
     everything = len(spread) == len(images)
     if everything and read and not counts.any():
         raise DenseSiamError(
-            f"none of the {len(images)} images {use} ({images}) has an object: expected boxes, not only crowds or difficult "
-            "ones; check the annotations"
+            f"none of the {len(images)} images {use} ({images}) has an object: expected boxes, not only crowds or "
+            "difficult ones; check the annotations"
         )
     among = "" if everything else f" in {len(spread)} of {len(images)} images"
     if left_out:
