@@ -106,6 +106,7 @@ def make_batch(images: int, side: int, device: torch.device) -> dict[str, Any]:
         "boxes": boxes.to(device),
         "valid": torch.ones(images, dtype=torch.bool, device=device),
         "redrawn": torch.zeros(images, device=device),
+        "index": torch.arange(images, device=device),
     }
 
 

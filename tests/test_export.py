@@ -243,6 +243,8 @@ def test_runs_join_over_the_command(tmp_path: Path) -> None:
     first, second = (json.loads((tmp_path / run / "scores.json").read_text()) for run in ("first", "second"))
     assert record["checkpoint"]["sha256"] == file_hash(checkpoint)
     assert record["origin"] == first["origin"]
-    assert second["origin"]["encoder_weights"] == {"path": str(output), "sha256": record["sha256"]}
+    start = second["origin"]["encoder_weights"]
+    assert (start["path"], start["sha256"]) == (str(output), record["sha256"])
+    assert (start["origin"], start["step"]) == (record["origin"], record["step"])
     assert second["origin"]["config"] != first["origin"]["config"]
     assert torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt")["origin"] == second["origin"]

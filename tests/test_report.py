@@ -25,7 +25,7 @@ from src.evaluation.matched import Matched
 from src.results.pages.sections import matched_of
 from src.results.runs import read_run
 from tests.composing import composed
-from tests.factories import noise
+from tests.factories import noise, paper
 from tests.refusals import refusal
 from tests.run_folders import CSV
 
@@ -223,11 +223,14 @@ def test_patches_are_the_most_certain_places_of_different_images() -> None:
 
 def test_a_predictor_averages_mirror_images_as_the_protocol_says() -> None:
     network: Any = SimpleNamespace(
-        features=lambda x: x, logits=lambda x, head: x.cumsum(-1), num_categories={"main": 3}
+        features=lambda x: x,
+        logits=lambda x, head: x.cumsum(-1),
+        num_categories={"main": 3},
+        encoder=SimpleNamespace(align_corners=False),
     )
     images, device = noise(2, 3, 4, 4), torch.device("cpu")
-    plain = Predictor(network, "main", False, device).logits(images)
-    mirrored = Predictor(network, "main", True, device).logits(images)
+    plain = Predictor(network, "main", paper(flip=False), device).logits(images)
+    mirrored = Predictor(network, "main", paper(flip=True), device).logits(images)
     assert torch.allclose(mirrored, (plain + images.flip(-1).cumsum(-1).flip(-1)) / 2)
 
 
