@@ -46,7 +46,7 @@ def test_everything_of_an_experiment_is_made(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         (found,) = run.task.network.eval()(scored["image"])
     assert ("masks" in found) == ("mask" in name)
-    names = {type(one).__name__ for one in run.trainer.callbacks}  # type: ignore[attr-defined]
+    names = {type(one).__name__ for one in run.trainer.callbacks}
     assert "PreciseBN" in names
     assert not names & {"CollapseMonitor", "LabelFreeMonitor", "TrainingPictures"}
 
@@ -113,6 +113,6 @@ def test_an_honest_checkpoint_is_loaded(honest: dict[str, Any], tmp_path: Path) 
 def test_a_hostile_checkpoint_is_refused(name: str, honest: dict[str, Any], tmp_path: Path) -> None:
     plain = OmegaConf.to_container(OmegaConf.create(honest["config"]))
     check_plain(plain)
-    HOSTILE[name](plain["task"])  # type: ignore[index, call-overload]
+    HOSTILE[name](plain["task"])
     torch.save({**honest, "config": plain}, tmp_path / "last.ckpt")
     refusal(lambda: load_deployed(tmp_path / "last.ckpt"))

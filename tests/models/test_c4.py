@@ -183,7 +183,7 @@ def test_images_without_objects_train() -> None:
     ],
 )
 def test_values_of_proposals_are_checked(values: dict[str, object], said: str) -> None:
-    refusal(lambda: proposals(**values).network(8, maps=1), said)  # type: ignore[arg-type]
+    refusal(lambda: proposals(**values).network(8, maps=1), said)
 
 
 def test_values_of_regions_and_encoder_are_checked() -> None:

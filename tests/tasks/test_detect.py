@@ -60,7 +60,7 @@ class Batches(DataLoader[Any]):
     """A loader of ready batches."""
 
     def __init__(self, batches: list[dict[str, Any]]) -> None:
-        super().__init__(batches, batch_size=None)  # type: ignore[arg-type]
+        super().__init__(batches, batch_size=None)
 
 
 def fit(task: Detect, batches: list[dict[str, Any]], **options: Any) -> None:
@@ -160,9 +160,9 @@ def test_the_backbone_starts_from_the_weights_of_another_run(name: str, tmp_path
 
 def test_what_does_not_fit_together_is_refused() -> None:
     task = make_task()
-    refusal(lambda: Detect(None, [], sgd(0.1, 1, 0.9, 0), None, 0, task.protocol), "task.network is None")  # type: ignore[arg-type]
-    refusal(lambda: Detect(small_faster_rcnn, [], None, None, 0, task.protocol), "task.optimizer is None")  # type: ignore[arg-type]
-    refusal(lambda: Detect(small_faster_rcnn, [], sgd(0.1, 1, 0.9, 0), None, 0, None), "protocol is None")  # type: ignore[arg-type]
+    refusal(lambda: Detect(None, [], sgd(0.1, 1, 0.9, 0), None, 0, task.protocol), "task.network is None")
+    refusal(lambda: Detect(small_faster_rcnn, [], None, None, 0, task.protocol), "task.optimizer is None")
+    refusal(lambda: Detect(small_faster_rcnn, [], sgd(0.1, 1, 0.9, 0), None, 0, None), "protocol is None")
 
 
 class Gradients(lightning.Callback):

@@ -85,7 +85,7 @@ def test_the_statistics_are_those_of_the_last_weights(ends: dict[str, int]) -> N
             called.append((trainer.global_step, pl_module.layers[1].running_mean.clone()))
 
     trainer = lightning.Trainer(
-        **ends,  # type: ignore[arg-type]
+        **ends,
         callbacks=[PreciseBN(num_batches=8), After()],
         accelerator="cpu",
         logger=False,

@@ -140,7 +140,7 @@ def test_without_a_network_the_run_is_kept_offline(tmp_path: Path, monkeypatch: 
         modes.append(options.get("mode"))
         if options.get("mode") != "offline":
             raise wandb.errors.CommError("Run initialization has timed out after 30 sec.\nConsider waiting.")
-        return init(**options)  # type: ignore[arg-type]
+        return init(**options)
 
     monkeypatch.setattr(wandb, "init", unreachable)
     with wandb_closed(), pytest.warns(UserWarning, match=r"\(Run initialization has timed out after 30 sec\)"):
@@ -152,7 +152,7 @@ def test_without_a_network_the_run_is_kept_offline(tmp_path: Path, monkeypatch: 
 def test_options_that_wandb_refuses_are_the_users_mistake(tmp_path: Path) -> None:
     for strange in ({"project": "a/b"}, {"group": 3}, {"no_option": 1}):
         said = ["wandb can't start a run: ", "change logger.wandb"]
-        refusal(lambda o=strange: begin({"dir": str(tmp_path), "project": "p", **o}), *said)  # type: ignore[misc]
+        refusal(lambda o=strange: begin({"dir": str(tmp_path), "project": "p", **o}), *said)
 
 
 @pytest.mark.parametrize(
