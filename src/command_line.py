@@ -91,14 +91,16 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def refuse_no_choice(arguments: Sequence[str]) -> None:
-    """Refuse null, a number or a flag for a group of `conf/`: its value is the name of one of its files.
+    """Refuse null, a number or a flag for a group of `conf/`: its value is the name of one of its files, or a list.
 
     Raises:
-        DenseSiamError: the value is not text; the message names the choices.
+        DenseSiamError: the value, or an element of a list, is not text; the message names the choices.
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if (CONF / key).is_dir() and not isinstance(parsed_value(argument), str | list):
+        read = parsed_value(argument)
+        named = all(isinstance(each, str) for each in (read if isinstance(read, list) else [read]))
+        if (CONF / key).is_dir() and not named:
             choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
             raise DenseSiamError(f"{key} is {value}: choose one of {', '.join(choices)}")
 

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src.assembly.train import train
-from src.command_line import explained
+from src.command_line import explained, refuse_empty, refuse_no_choice
 from src.errors import DenseSiamError, plain_errors
 from tests.composing import composed
 
@@ -30,6 +30,8 @@ def runs_or_is_refused(folder: Path, base: Sequence[str], override: str) -> None
     """A run goes through, or ends in one line of ours."""
     said, score = "", math.nan
     try:
+        refuse_empty([override])
+        refuse_no_choice([override])
         config = composed(folder, *base, override)
         with plain_errors():
             score = train(config)

@@ -79,7 +79,7 @@ def test_a_variable_that_is_not_set_is_refused(key: str) -> None:
     refusal(lambda: refuse_empty(["experiment=demo", f"{key}="]), f"{key}= is empty", f"{key}=null")
 
 
-@pytest.mark.parametrize("argument", ["references=null", "data=null", "model/encoder=3", "task=true"])
+@pytest.mark.parametrize("argument", ["references=null", "data=null", "model/encoder=3", "task=true", "data=[1,2]"])
 def test_a_group_wants_a_name(argument: str) -> None:
     refusal(lambda: refuse_no_choice([argument]), "choose one of")
 

@@ -1,7 +1,7 @@
 """A trained detector, ready for use on images."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from src.images.resizing import to_tensor
 from src.metrics import Category
 from src.models.detection import DetectionNetwork
 from src.prediction.inputs import as_image, as_list
+from src.prediction.predictor import Predictor
 
 MIN_SCORE = 0.5
 
@@ -38,7 +39,7 @@ class Detections(NamedTuple):
         return {name: torch.from_numpy(values) for name, values in self._asdict().items() if values is not None}
 
 
-class Detector:
+class Detector(Predictor):
     """A trained detector with the names and colours of its classes; `src.api.load` makes it.
 
     Args:
@@ -51,22 +52,14 @@ class Detector:
         palette: (C, 3) uint8, the colours of the classes.
     """
 
+    network: DetectionNetwork
+
     def __init__(self, network: DetectionNetwork, classes: Sequence[Category]) -> None:
         self.network, self.names = network, [one.name for one in classes]
         self.palette: NDArray[np.uint8] = palette(len(self.names))[:-1]
 
     def __repr__(self) -> str:
         return f"Detector({len(self.names)} classes, device={self.device})"
-
-    @property
-    def device(self) -> torch.device:
-        """The device that computes."""
-        return next(self.network.parameters()).device
-
-    def to(self, device: str | torch.device) -> Self:
-        """Compute on another device, such as `cuda`; returns itself."""
-        self.network.to(device)
-        return self
 
     def predict(self, images: Any, min_score: float = MIN_SCORE) -> Any:
         """The objects in images.

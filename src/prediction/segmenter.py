@@ -1,7 +1,7 @@
 """A trained network, ready for use on images."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from src.models.segmentation import SegmentationNetwork
 from src.prediction.clusters import Clusters, clusters_of
 from src.prediction.inputs import as_image, as_list
 from src.prediction.maps import Settings, dense, upsample_labels
+from src.prediction.predictor import Predictor
 
 WINDOW, OVERLAP = 1024, 0.25
 
 
-class Segmenter:
+class Segmenter(Predictor):
     """A trained network with the names and colours of its clusters; `src.api.load` makes it.
 
     Args:
@@ -33,6 +34,8 @@ class Segmenter:
         heads: the names of the heads, the default one first.
         clusters: the names and colours of the clusters of each head.
     """
+
+    network: SegmentationNetwork
 
     def __init__(self, network: SegmentationNetwork, recommended_side: int, matched: Matched | None) -> None:
         self.network, self.recommended_side = network, recommended_side
@@ -59,16 +62,6 @@ class Segmenter:
     def palette(self) -> NDArray[np.uint8]:
         """The colours of the clusters of the default head, (N, 3)."""
         return self.clusters[self.network.default].palette
-
-    @property
-    def device(self) -> torch.device:
-        """The device that computes."""
-        return next(self.network.parameters()).device
-
-    def to(self, device: str | torch.device) -> Self:
-        """Compute on another device, such as `cuda`; returns itself."""
-        self.network.to(device)
-        return self
 
     def settings(
         self,
