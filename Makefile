@@ -10,7 +10,7 @@ CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site dens
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs clean
+.PHONY: help setup demo test bench check format docs clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ demo: .venv/.installed ## Train and score on the embedded scenes, no data needed
 
 test: .venv/.installed ## Run the tests (WORKERS=4 processes, ARGS='-k losses' for pytest)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+bench: .venv/.installed ## Measure speed and memory, with every goal marked (ARGS='loading' for one subject)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: .venv/.installed ## Check format, lint and types; changes nothing
 	$(BIN)/python -m ruff format --check .

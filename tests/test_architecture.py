@@ -42,7 +42,7 @@ EXCEPTIONS = {
     ("data", "src.evaluation.detection_protocol"),
     ("results", "src.checkpoints.provenance"),
 }
-OUTSIDE = {"tests", "scripts", "conf"}
+OUTSIDE = {"tests", "scripts", "benchmarks", "conf"}
 MAX_LINES = 300
 SHAPELESS_NAMES = {"utils", "util", "misc", "helpers", "common", "components"}
 
@@ -119,7 +119,7 @@ def test_imports_follow_the_arrows() -> None:
 
 def project_files() -> list[Path]:
     """Modules, scripts, tests and configs, as paths below the repository."""
-    rooms = {"src": "*.py", "scripts": "*.py", "tests": "*.py", "conf": "*.yaml"}
+    rooms = {"src": "*.py", "scripts": "*.py", "benchmarks": "*.py", "tests": "*.py", "conf": "*.yaml"}
     found = {room: sorted((ROOT / room).rglob(pattern)) for room, pattern in rooms.items()}
     assert all(found.values())
     return [path.relative_to(ROOT) for paths in found.values() for path in paths]
