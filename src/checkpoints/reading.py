@@ -49,8 +49,10 @@ def read_tensors(path: str | Path, expected: str) -> Any:
             raise StrangeObjectsError(
                 f"can't read {path}: it holds {strange[1]}, not only tensors and plain values; expected {expected}"
             ) from error
+        system = error.strerror if isinstance(error, OSError) else None
         raise DenseSiamError(
-            f"can't read {path} ({type(error).__name__}): expected {expected}, complete{hint(Path(path))}"
+            f"can't read {path} ({system or 'torch.save did not write it, or it is damaged'}): expected {expected}, "
+            f"complete{hint(Path(path))}"
         ) from error
 
 
