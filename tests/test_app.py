@@ -1,6 +1,5 @@
 """The page of `src.app`: in Chromium, a photograph becomes clusters, an overlay and a file."""
 
-import signal
 import socket
 import subprocess
 import sys
@@ -69,7 +68,7 @@ def served(tmp_path: Path) -> Iterator[str]:
         assert process.stdout is not None
         assert any(f"http://127.0.0.1:{port}" in line for line in process.stdout)
         yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # not SIGINT, which a process ignores whose parent was started in the background
 
 
 @pytest.mark.slow
