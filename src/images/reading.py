@@ -34,8 +34,9 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with _opened(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            return to_rgb(upright, file.format)
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)  # without a copy
+            return to_rgb(file, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise UnreadableFileError(
             f"can't read the image {path} ({_said(error)}): replace or remove the file"
@@ -74,7 +75,7 @@ def _ends_in_zeros(content: BinaryIO) -> bool:
 
 
 def to_rgb(image: Image.Image, format: str | None) -> Image.Image:
-    """An image of any mode as 8-bit RGB, see `open_image`.
+    """An image of any mode as 8-bit RGB, see `open_image`; the image itself if it is RGB already.
 
     Raises:
         ValueError: the range of its values is unknown.
@@ -89,7 +90,7 @@ def to_rgb(image: Image.Image, format: str | None) -> Image.Image:
     if image.has_transparency_data:
         layers = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def open_label(path: Path) -> Image.Image:

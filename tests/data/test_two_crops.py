@@ -51,7 +51,7 @@ def crops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Crop, Crop]]:
         return overlap_boxes(first, second, min_side)
 
     monkeypatch.setattr(module, "overlap_boxes", remembered)
-    monkeypatch.setattr(module, "view", lambda image, crop, size, colour: crop)
+    monkeypatch.setattr(module, "view", lambda image, crop, size: crop)
     return pairs
 
 
