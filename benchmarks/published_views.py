@@ -51,7 +51,9 @@ def release(path: Path) -> tuple[Tensor, Tensor]:
     left, top = (random.randint(0, LARGE - side) for _ in range(2))
     crop = normalised(first)[:, top : top + side, left : left + side]
     crop = F.interpolate(crop[None], SMALL, mode="bilinear", align_corners=False)[0]
-    return crop.flip(2) if random.random() < 0.5 else crop, normalised(second.resize((SMALL, SMALL), Image.BILINEAR))
+    return crop.flip(2) if random.random() < 0.5 else crop, normalised(
+        second.resize((SMALL, SMALL), Image.Resampling.BILINEAR)
+    )
 
 
 def normalised(image: Image.Image) -> Tensor:

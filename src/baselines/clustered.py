@@ -168,7 +168,7 @@ class ClusteredTask(PairTask):
         self.clustering_seconds += self.clock() - started
 
     def pairs(self, share: float) -> Iterable[dict[str, Any]]:
-        """The first batches that this process trains on in this epoch, on its device, as the training steps get them."""
+        """The first batches that this process trains on in this epoch, on its device, as training steps get them."""
         loader = self.given_data().pairs_dataloader(self.current_epoch)
         wanted = max(1, round(share * self.trainer.num_training_batches))
         return map(self.trainer.strategy.batch_to_device, islice(loader, wanted))

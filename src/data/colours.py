@@ -25,8 +25,8 @@ class ColourDraws(NamedTuple):
         order: (4,) int64, the indices in `OPERATIONS` in the order in which they are applied; -1 applies none.
         amounts: (4,) float32, the amount of each operation, in the order of `OPERATIONS`.
         grey: () bool, whether the image becomes grey.
-        blur: (R + 1,) float32, weights of a pixel and of its neighbours at the distances 1 to R, each of which counts on
-            both sides; 1 and zeros for no blur.
+        blur: (R + 1,) float32, weights of a pixel and of its neighbours at the distances 1 to R, which count on both
+            sides; 1 and zeros for no blur.
     """
 
     order: Tensor
@@ -115,8 +115,8 @@ def recoloured(images: Tensor, draws: ColourDraws) -> Tensor:
 
     Args:
         images: (B, 3, H, W) uint8, on any device.
-        draws: what changes each image, on the CPU: it decides which operations run, and reading it from a GPU would wait
-            for the GPU.
+        draws: what changes each image, on the CPU: it decides which operations run, and to read it from a GPU, the
+            program would wait for the GPU.
 
     Returns:
         (B, 3, H, W) uint8.
@@ -142,9 +142,7 @@ def recoloured_views(batch: dict[str, Any], colours: Sequence[ColourDraws]) -> d
     return batch | {"views": [recoloured(*each) for each in zip(batch["views"], colours, strict=True)]}
 
 
-def changed(
-    values: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor], amounts: Tensor
-) -> Tensor:
+def changed(values: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor], amounts: Tensor) -> Tensor:
     """Apply an operation to the chosen images of a batch; `values` may be overwritten.
 
     Args:

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
@@ -106,9 +108,14 @@ def view(image: Image.Image, crop: Crop, size: int) -> Tensor:
     Returns:
         (3, size, size) uint8.
     """
-    box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-    small = image.resize((size, size), Image.Resampling.BILINEAR, box)
-    return to_tensor(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if crop.flip else small)
+    left, top, right, bottom = crop.left, crop.top, crop.left + crop.width, crop.top + crop.height
+    if all(float(edge).is_integer() for edge in (left, top, right, bottom)):
+        pixels = torch.from_numpy(np.array(image.crop((int(left), int(top), int(right), int(bottom))))).permute(2, 0, 1)
+        # The same filter as Pillow's, several times as fast for bytes whose three channels lie side by side.
+        small = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    else:
+        small = to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, (left, top, right, bottom)))
+    return (small.flip(2) if crop.flip else small).contiguous()
 
 
 class CropAndWhole(TwoViews):
