@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import count
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class TwoViews(TrainingViews):
             )
         self.size, self.flip_probability, self.colour = size, flip_probability, colour
 
+    @property
+    @abstractmethod
+    def least(self) -> int:
+        """The shorter side in pixels at which no crop of an image is enlarged; larger images may be read reduced."""
+
     @abstractmethod
     def cut(self, image: Image.Image) -> dict[str, Any]:
         """Two views of an image, with the colours of the image.
@@ -89,7 +95,7 @@ class UncolouredViews(TrainingViews):
     """
 
     def __init__(self, views: TwoViews, colour: ColourAugmentation) -> None:
-        self.views, self.colour = views, colour
+        self.views, self.colour, self.least = views, colour, views.least
 
     def __call__(self, image: Image.Image) -> dict[str, Any]:
         sample = self.views.cut(image)
@@ -138,6 +144,10 @@ class CropAndWhole(TwoViews):
         super().__init__(size, flip_probability, colour)
         check_span("data.views.crop_scale", crop_scale, above=0, high=1)
         self.smallest, self.largest = crop_scale
+
+    @property
+    def least(self) -> int:
+        return ceil(self.size / self.smallest)
 
     def cut(self, image: Image.Image) -> dict[str, Any]:
         left, top, side = centre_square(image)
@@ -189,6 +199,10 @@ class TwoCrops(TwoViews):
         self.scale, self.ratio = tuple(scale), tuple(ratio)
         self.min_overlap, self.max_redraws = min_overlap, max_redraws
 
+    @property
+    def least(self) -> int:
+        return ceil(self.size / (self.scale[0] * min(self.ratio[0], 1 / self.ratio[1])) ** 0.5)
+
     def cut(self, image: Image.Image) -> dict[str, Any]:
         for redrawn in count():
             crops = self._crop(image), self._crop(image)
@@ -223,6 +237,6 @@ class ViewPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         seed = key.seed(self.seed)
-        image, fault = self.reader.image_or_other(key.index, seed)
+        image, fault = self.reader.image_or_other(key.index, seed, self.views.least)
         with seeded(seed):
             return {**self.views(image), "index": key.index, "unreadable": fault}

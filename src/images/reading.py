@@ -24,16 +24,23 @@ class UnreadableFileError(DenseSiamError):
     """An image or a label file can't be decoded; the message names the file."""
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, least: int | None = None) -> Image.Image:
     """Read an image of any mode as 8-bit RGB, rotated as its EXIF data says.
 
     Transparent parts become white, as on a white page. 16-bit grey values are scaled, not clipped.
+
+    Args:
+        path: path of the file.
+        least: if given, a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size at which both of its sides
+            have this number of pixels; other images keep their size.
 
     Raises:
         UnreadableFileError: the file can't be decoded, or the range of its values is unknown.
     """
     try:
         with _opened(path) as file:
+            if least is not None:
+                file.draft(None, (least, least))
             file.load()
             ImageOps.exif_transpose(file, in_place=True)  # without a copy
             return to_rgb(file, file.format)
