@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,13 +13,13 @@ from src.assembly.train import train
 from src.data.datamodule import ImageData
 from src.data.detection_views import ShortSide
 from src.data.probe_data import unscored
+from src.data.scaled_crop import ScaledCrop
 from src.data.training_views import TrainingViews
 from src.data.views import CropAndWhole, TwoCrops
 from src.training.profiling import load_seconds
 from tests.composing import composed
-from tests.data.test_scaled_crop import crops
-from tests.data.test_view_pairs import NoiseImages
-from tests.factories import COLOURS, paper
+from tests.data.arrays import Arrays
+from tests.factories import COLOURS, noise_image, paper
 from tests.refusals import refusal
 
 KINDS = {
@@ -33,7 +34,7 @@ RUN = (
 
 
 def data_of(views: TrainingViews, augment_on: Any, num_workers: int = 0) -> ImageData:
-    images = NoiseImages(14)
+    images = Arrays([np.asarray(noise_image(*((24, 20), (20, 25))[index % 2], index)) for index in range(14)])
     return ImageData(lambda: images, None, (), views, paper(), 4, num_workers, 0, "raise", augment_on)
 
 
@@ -102,7 +103,8 @@ def test_the_loader_leaves_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_views_whose_colours_come_last_can_leave_them() -> None:
     said = "data.augment_on is device, which only data/views=crop_and_whole and data/views=two_crops can be"
-    refusal(lambda: data_of(crops(), "device"), said, "set data.augment_on=loader")
+    supervised = ScaledCrop(24, "own", [0.5, 2.0], 0.75, 0.5, nn.Identity())
+    refusal(lambda: data_of(supervised, "device"), said, "set data.augment_on=loader")
     refusal(lambda: data_of(ShortSide([32], 64, 0.5), "device"), said)
     views = CropAndWhole(16, (0.5, 1.0), 0.5, nn.Identity())
     refusal(lambda: data_of(views, "device"), "data.views.colour is Identity: expected ColourAugmentation")

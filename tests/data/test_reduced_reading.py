@@ -16,7 +16,7 @@ from src.data.views import CropAndWhole, TwoCrops, TwoViews, ViewPairs
 from src.geometry import Crop
 from src.images.listing import list_images
 from src.images.reading import open_image
-from tests.data.test_view_pairs import NoiseImages
+from tests.data.arrays import Arrays, flat
 from tests.refusals import refusal
 
 WHOLE = CropAndWhole(32, (0.5, 1.0), 0.5, nn.Identity())
@@ -87,5 +87,5 @@ class WholeFiles:
 
 
 def test_images_without_files_are_read_as_they_are() -> None:
-    sample = ViewPairs(Reader(NoiseImages(3), "raise", 0), WHOLE, seed=0)[SampleKey(0, 1)]
+    sample = ViewPairs(Reader(Arrays(flat(3)), "raise", 0), WHOLE, seed=0)[SampleKey(0, 1)]
     assert sample["views"][0].shape == (3, 32, 32)
