@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from src.data.colours import ColourAugmentation
 from src.data.folder import Folder
 from src.data.labelled_folder import LabelledFolder
-from src.data.views import CropAndWhole, colour_augmentation
+from src.data.views import CropAndWhole
 from src.evaluation.probing import ProbeSettings
 from src.evaluation.protocol import EvaluationProtocol
 from src.metrics import Category
@@ -43,7 +44,7 @@ CRITERION = {
 }
 EQ_7 = {"image": 1.0, "dense": 1.0, "region": 0.1}
 
-COLOURS = colour_augmentation(0.3, 0.3, 0.3, 0.1, 0.8, 0.2, 0.5, (0.05, 0.9))
+COLOURS = ColourAugmentation(0.3, 0.3, 0.3, 0.1, 0.8, 0.2, 0.5, (0.05, 0.9))
 VIEWS = CropAndWhole(16, (0.5, 1.0), 0.5, COLOURS)  # with every augmentation
 
 Batch = dict[str, Any]

@@ -1,5 +1,6 @@
 """Slow, obvious versions that the tests compare the program with."""
 
+import colorsys
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -198,3 +199,28 @@ def voc_ap(
         area += (recall - before) * max(p for _, p in curve[place:])
         before = recall
     return 100 * area
+
+
+def shifted_hue(pixel: Sequence[float], shift: float) -> list[float]:
+    """The red, green and blue of a pixel, 0 to 1, after its hue is shifted by a share of the colour circle."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+    return list(colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value))
+
+
+def gaussian_blur(plane: Rows, sigma: float, reach: int) -> list[list[float]]:
+    """A plane blurred with all pixels at most `reach` rows and columns away; it is mirrored at its edges."""
+    rows, columns = len(plane), len(plane[0])
+    steps = range(-reach, reach + 1)
+    weights = {(dy, dx): math.exp(-(dy * dy + dx * dx) / (2 * sigma * sigma)) for dy in steps for dx in steps}
+    total = sum(weights.values())
+
+    def mirrored(place: int, size: int) -> int:
+        return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
+
+    return [
+        [
+            sum(w * plane[mirrored(y + dy, rows)][mirrored(x + dx, columns)] for (dy, dx), w in weights.items()) / total
+            for x in range(columns)
+        ]
+        for y in range(rows)
+    ]

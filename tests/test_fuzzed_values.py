@@ -61,6 +61,7 @@ KEYS = {
         "data.num_workers": [],
         "data.seed": ["5"],
         "data.on_corrupt": ["skip"],
+        "data.augment_on": ["device"],
         "data.train_scenes": ["5"],
         "data.scene_size": ["40"],
         "data.views": [],

@@ -168,10 +168,10 @@ class ClusteredTask(PairTask):
         self.clustering_seconds += self.clock() - started
 
     def pairs(self, share: float) -> Iterable[dict[str, Any]]:
-        """The first batches that this process trains on in this epoch, on its device."""
+        """The first batches that this process trains on in this epoch, on its device, as training steps get them."""
         loader = self.given_data().pairs_dataloader(self.current_epoch)
         wanted = max(1, round(share * self.trainer.num_training_batches))
-        return (self.transfer_batch_to_device(batch, self.device, 0) for batch in islice(loader, wanted))
+        return map(self.trainer.strategy.batch_to_device, islice(loader, wanted))
 
     def fit_centroids(self) -> None:
         """Fit k-means on points of some of the epoch's pairs, for each clustered view and each head."""

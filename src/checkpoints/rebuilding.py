@@ -26,6 +26,7 @@ CONSTRUCTORS = frozenset(
         "src.data.cityscapes.Cityscapes",
         "src.data.coco_detection.COCODetection",
         "src.data.coco_stuff.CocoStuff",
+        "src.data.colours.ColourAugmentation",
         "src.data.demo.Scenes",
         "src.data.detection_views.ShortSide",
         "src.data.folder.Folder",
@@ -39,7 +40,6 @@ CONSTRUCTORS = frozenset(
         "src.data.voc_segmentation.VOCSegmentation",
         "src.data.views.CropAndWhole",
         "src.data.views.TwoCrops",
-        "src.data.views.colour_augmentation",
         "src.data.voc_detection.VOCDetection",
         "src.models.dense.DenseFeatures",
         "src.models.backbones.efficientnet_lite0",
@@ -75,6 +75,7 @@ CONSTRUCTORS = frozenset(
         "torch.optim.SGD",
     }
 )
+RENAMED = {"src.data.views.colour_augmentation": "src.data.colours.ColourAugmentation"}  # names in older checkpoints
 SPECIAL = ("_target_", "_partial_", "_convert_")  # Hydra's harmless special keys
 
 
@@ -172,6 +173,7 @@ def constructor(name: Any, also: Collection[str] = ()) -> Callable[..., Any]:
     if name in also:
         found: Callable[..., Any] = get_object(name)
         return found
+    name = RENAMED.get(name, name)
     if name not in CONSTRUCTORS:
         raise DenseSiamError(
             f"the stored config wants to call {name}, which is not one of the parts that a checkpoint may be rebuilt "

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from src.checks import check_text
@@ -126,10 +125,10 @@ def check_label(images: LabelledImages, index: int, image: Image.Image, label: I
             f"labels {images.label_name(index)} are {label.width} x {label.height}, their image is "
             f"{image.width} x {image.height}: expected the same size; resize neither, export the labels again"
         )
-    values = np.unique(np.asarray(label))
-    strange = values[(values >= num_classes) & (values != IGNORE_INDEX)]
-    if strange.size:
+    counts = enumerate(label.histogram())  # several times as fast as numpy.unique
+    strange = [value for value, count in counts if count and value >= num_classes and value != IGNORE_INDEX]
+    if strange:
         raise DenseSiamError(
-            f"labels {images.label_name(index)} hold {strange.tolist()}: expected 0 to {num_classes - 1}, or "
+            f"labels {images.label_name(index)} hold {strange}: expected 0 to {num_classes - 1}, or "
             f"{IGNORE_INDEX} for pixels without a class; map them, or add the classes"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 import lightning
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset, default_collate
 
 from src.checks import check_choice, check_int, check_made, check_seed
+from src.data.colours import recoloured_views
 from src.data.eval_datasets import ScoredImages, WholeImages
 from src.data.images import Images, LabelledImages
 from src.data.occurrence import warn_of_absent_classes
@@ -23,6 +24,7 @@ from src.images.reading import UnreadableFileError
 from src.images.resizing import to_show
 from src.metrics import Category
 
+AugmentOn = Literal["loader", "device"]
 MOST_WORKERS = 1024
 TRIED = 5  # images in a row that are tried for one that is shown
 
@@ -36,6 +38,7 @@ class Loading(TypedDict):
     num_workers: int
     seed: int
     on_corrupt: OnCorrupt
+    augment_on: NotRequired[AugmentOn]
 
 
 class ImageData(lightning.LightningDataModule):
@@ -52,6 +55,8 @@ class ImageData(lightning.LightningDataModule):
         seed: seed of every random draw.
         on_corrupt: `raise` stops at an image that can't be read; `skip` trains on another image instead and leaves the
             unreadable image out of the scores. `src.monitoring.unreadable.Unreadable` counts and names such images.
+        augment_on: where the colours of views change: in the `loader`, or on the `device` of the task, a batch at once.
+            The draws are the same.
 
     Raises:
         DenseSiamError: a value is out of its range. At first use: there are fewer training images than a batch, or the
@@ -72,15 +77,18 @@ class ImageData(lightning.LightningDataModule):
         num_workers: int,
         seed: int,
         on_corrupt: OnCorrupt,
+        augment_on: AugmentOn = "loader",
     ) -> None:
         super().__init__()
         check_choice("data.on_corrupt", on_corrupt, get_args(OnCorrupt))
+        check_choice("data.augment_on", augment_on, get_args(AugmentOn))
         check_made("data.views", views, TrainingViews, "data/views=crop_and_whole")
         check_int("data.batch_size", batch_size, low=1)
         check_int("data.num_workers", num_workers, high=MOST_WORKERS)
         check_seed("data.seed", seed)
-        self.list_train, self.val, self.classes, self.views = train, val, tuple(classes), views
-        self.protocol, self.on_corrupt = protocol, on_corrupt
+        self.list_train, self.val, self.classes = train, val, tuple(classes)
+        self.views = views.with_colours_left() if augment_on == "device" else views
+        self.protocol, self.on_corrupt, self.augment_on = protocol, on_corrupt, augment_on
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.resumed: dict[str, int] | None = None
         self.labels_checked = False
@@ -154,6 +162,13 @@ class ImageData(lightning.LightningDataModule):
         sampler = ShuffledSampler(len(self.train), self.batch_size, self.seed, rank, processes)
         sampler.set_epoch(epoch)
         return self._training_loader(sampler)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch to the device; with `augment_on=device`, the colours of its views change there."""
+        if not isinstance(batch, dict) or "colours" not in batch:
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved = {key: value for key, value in batch.items() if key != "colours"}  # the draws stay on the CPU
+        return recoloured_views(super().transfer_batch_to_device(moved, device, dataloader_idx), batch["colours"])
 
     def state_dict(self) -> dict[str, int]:
         """The values that determine the order of the training images."""

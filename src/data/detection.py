@@ -1,12 +1,12 @@
 """Images with boxes: to train a detector on, and to score it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch.utils.data import Dataset
 
-from src.data.datamodule import ImageData
+from src.data.datamodule import AugmentOn, ImageData
 from src.data.detection_objects import DetectionImages, check_objects, label_of, read_sample
 from src.data.eval_datasets import BLANK
 from src.data.overlap import shared_files, warn_of_overlap
@@ -27,6 +27,7 @@ class DetectionLoading(TypedDict):
     num_workers: int
     seed: int
     on_corrupt: OnCorrupt
+    augment_on: NotRequired[AugmentOn]
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -74,6 +75,7 @@ class DetectionData(ImageData):
         num_workers: int,
         seed: int,
         on_corrupt: OnCorrupt,
+        augment_on: AugmentOn = "loader",
     ) -> None:
         def listed() -> DetectionImages:
             images = train()
@@ -81,7 +83,7 @@ class DetectionData(ImageData):
             check_objects(images, self.classes, "to train on", images.trains_on_ignored)
             return images
 
-        super().__init__(listed, None, classes, views, protocol, batch_size, num_workers, seed, on_corrupt)
+        super().__init__(listed, None, classes, views, protocol, batch_size, num_workers, seed, on_corrupt, augment_on)
         self.val = val
 
     def check_labels(self) -> None:

@@ -25,6 +25,9 @@ class FileImages:
     def image(self, index: int) -> Image.Image:
         return open_image(self.files[index])
 
+    def reduced_image(self, index: int, least: int) -> Image.Image:
+        return open_image(self.files[index], least)
+
     def image_name(self, index: int) -> str:
         return str(self.files[index])
 

@@ -26,6 +26,23 @@ class Images(Protocol):
 
 
 @runtime_checkable
+class ReducibleImages(Images, Protocol):
+    """Images that can be decoded at a smaller size, which takes less time."""
+
+    def reduced_image(self, index: int, least: int) -> Image.Image:
+        """The image as RGB, at its own size or smaller, see `src.images.reading.open_image`.
+
+        Args:
+            index: index of the image.
+            least: the shorter side is reduced to this number of pixels at most.
+
+        Raises:
+            UnreadableFileError: the file can't be decoded.
+        """
+        ...
+
+
+@runtime_checkable
 class LabelledImages(Images, Protocol):
     """Images with one class per pixel, for scoring. `str()` gives the name of the set in the printed protocol."""
 

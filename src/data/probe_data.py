@@ -50,6 +50,7 @@ class Probed(ImageData):
             num_workers=data.num_workers,
             seed=data.seed,
             on_corrupt=data.on_corrupt,
+            augment_on=data.augment_on,
         )
         self.list_fitted_on = fitted_on
 

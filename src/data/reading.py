@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from src.data.images import Images
+from src.data.images import Images, ReducibleImages
 from src.errors import DenseSiamError
 from src.images.reading import UnreadableFileError
 
@@ -47,8 +48,10 @@ class Reader:
         if worker is not None:
             self.reading[worker.id] = torch.tensor([os.getpid(), index])
 
-    def image_or_other(self, index: int, seed: int) -> tuple[Image.Image, str]:
-        """Read an image, or another one instead, see `read_or_other`."""
+    def image_or_other(self, index: int, seed: int, least: int | None = None) -> tuple[Image.Image, str]:
+        """Read an image, or another one instead, see `read_or_other`; with `least`, reduced where the set can do it."""
+        if least is not None and isinstance(self.images, ReducibleImages):
+            return self.read_or_other(partial(self.images.reduced_image, least=least), index, seed)
         return self.read_or_other(self.images.image, index, seed)
 
     def read_or_other(self, read: Callable[[int], T], index: int, seed: int) -> tuple[T, str]:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from src.data.reading import Reader
+from src.errors import DenseSiamError
 
 
 class TrainingViews(ABC):
@@ -29,6 +30,17 @@ class TrainingViews(ABC):
         Raises:
             DenseSiamError: the samples need labels that the images do not have.
         """
+
+    def with_colours_left(self) -> "TrainingViews":
+        """The same views for `data.augment_on=device`: the device of the task changes their colours.
+
+        Raises:
+            DenseSiamError: these views can't be made without their colours.
+        """
+        raise DenseSiamError(
+            "data.augment_on is device, which only data/views=crop_and_whole and data/views=two_crops can be: set "
+            "data.augment_on=loader"
+        )
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Two views of one image, and where they overlap (paper 3.1, 3.2; section 4 for segmentation)."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
+from math import ceil
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from src.checks import check_int, check_made, check_number, check_span
+from src.data.colours import ColourAugmentation
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
 from src.data.training_views import TrainingViews, seeded
@@ -20,13 +24,41 @@ from src.evaluation.protocol import LARGEST
 from src.geometry import Crop, overlap_boxes
 from src.images.resizing import centre_square, to_tensor
 
+Colour = Callable[[Tensor], Tensor]
+
 
 class TwoViews(TrainingViews):
-    """Makes two views of an image, with random numbers from torch's default generator."""
+    """Makes two views of an image, with random numbers from torch's default generator.
+
+    Args:
+        size: side of both views in pixels.
+        flip_probability: probability that a crop is mirrored.
+        colour: changes the colours of a view (3, H, W) uint8 at random; it is applied to each view separately.
+
+    Raises:
+        DenseSiamError: a value is out of its range, or the blur reaches further than a view is large.
+    """
+
+    def __init__(self, size: int, flip_probability: float, colour: Colour) -> None:
+        check_int("data.views.size", size, low=1, high=LARGEST)
+        check_number("data.views.flip_probability", flip_probability, low=0, high=1)
+        check_made("data.views.colour", colour, callable, "the values of data.views.colour")
+        reach = colour.reach if isinstance(colour, ColourAugmentation) else 0
+        if reach >= size:
+            raise DenseSiamError(
+                f"data.views.colour.blur_sigma blurs over {reach} pixels to each side, and the views have {size}: "
+                "expected less; lower it with the size"
+            )
+        self.size, self.flip_probability, self.colour = size, flip_probability, colour
+
+    @property
+    @abstractmethod
+    def least(self) -> int:
+        """The shorter side in pixels at which no crop of an image is enlarged; larger images may be read reduced."""
 
     @abstractmethod
-    def __call__(self, image: Image.Image) -> dict[str, Any]:
-        """Two views of an image.
+    def cut(self, image: Image.Image) -> dict[str, Any]:
+        """Two views of an image, with the colours of the image.
 
         Returns:
             {"views": two (3, H, W) uint8, "boxes": (2, 4) float32, "valid": bool, "redrawn": int}: see `overlap_boxes`
@@ -34,88 +66,62 @@ class TwoViews(TrainingViews):
             little.
         """
 
+    def __call__(self, image: Image.Image) -> dict[str, Any]:
+        """Two views of an image with changed colours, see `cut`."""
+        sample = self.cut(image)
+        return sample | {"views": tuple(map(self.colour, sample["views"]))}
+
     def samples(self, reader: Reader, num_classes: int, seed: int) -> "ViewPairs":
         return ViewPairs(reader, self, seed)
 
+    def with_colours_left(self) -> "UncolouredViews":
+        if not isinstance(self.colour, ColourAugmentation):
+            raise DenseSiamError(
+                f"data.augment_on is device, and data.views.colour is {type(self.colour).__name__}: expected "
+                "ColourAugmentation, which can be drawn first and applied later; set data.augment_on=loader"
+            )
+        return UncolouredViews(self, self.colour)
 
-def colour_augmentation(
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    jitter_probability: float,
-    grey_probability: float,
-    blur_probability: float,
-    blur_sigma: Sequence[float],
-) -> v2.Transform:
-    """Colour jitter, greyscale and blur, as torchvision defines them.
+
+class UncolouredViews(TrainingViews):
+    """Cuts two views, and draws the change of their colours without applying it.
+
+    A sample has one more key: `colours`, the `ColourDraws` of both views. `src.data.colours.recoloured_views` applies
+    them to a batch. All draws are those of `views`.
 
     Args:
-        brightness, contrast, saturation: strengths of the jitter, 0 to 100.
-        hue: strength of the jitter of the hue, 0 to 0.5. All four are applied together, in random order.
-        jitter_probability, grey_probability, blur_probability: probability of each part.
-        blur_sigma: smallest and largest standard deviation of the blur, in pixels of the view.
-
-    Raises:
-        DenseSiamError: a value is out of its range.
+        views: cuts the views.
+        colour: draws the changes of colours.
     """
-    place = "data.views.colour"
-    for name, strength in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
-        check_number(f"{place}.{name}", strength, low=0, high=100)
-    check_number(f"{place}.hue", hue, low=0, high=0.5)
-    check_number(f"{place}.jitter_probability", jitter_probability, low=0, high=1)
-    check_number(f"{place}.grey_probability", grey_probability, low=0, high=1)
-    check_number(f"{place}.blur_probability", blur_probability, low=0, high=1)
-    check_span(f"{place}.blur_sigma", blur_sigma, above=0, high=100)
-    kernel = 2 * max(1, round(3 * blur_sigma[1])) + 1
-    return v2.Compose(
-        [
-            v2.RandomApply([v2.ColorJitter(brightness, contrast, saturation, hue)], jitter_probability),
-            v2.RandomGrayscale(grey_probability),
-            v2.RandomApply([v2.GaussianBlur(kernel, list(blur_sigma))], blur_probability),
-        ]
-    )
+
+    def __init__(self, views: TwoViews, colour: ColourAugmentation) -> None:
+        self.views, self.colour, self.least = views, colour, views.least
+
+    def __call__(self, image: Image.Image) -> dict[str, Any]:
+        sample = self.views.cut(image)
+        return sample | {"colours": tuple(self.colour.draw() for _ in sample["views"])}
+
+    def samples(self, reader: Reader, num_classes: int, seed: int) -> "ViewPairs":
+        return ViewPairs(reader, self, seed)
+
+    def with_colours_left(self) -> "UncolouredViews":
+        return self
 
 
-def view(image: Image.Image, crop: Crop, size: int, colour: v2.Transform) -> Tensor:
-    """Cut out a crop, resize it with antialiasing, mirror it if `crop.flip`, change its colours.
+def view(image: Image.Image, crop: Crop, size: int) -> Tensor:
+    """Cut out a crop, resize it with antialiasing, mirror it if `crop.flip`.
 
     Returns:
         (3, size, size) uint8.
     """
-    box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-    small = image.resize((size, size), Image.Resampling.BILINEAR, box)
-    if crop.flip:
-        small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    coloured: Tensor = colour(to_tensor(small))
-    return coloured.contiguous()  # greyscale repeats one channel without copying it
-
-
-def check_view(size: int, flip_probability: float, colour: v2.Transform) -> None:
-    """Check the arguments that both kinds of views have.
-
-    Raises:
-        DenseSiamError: a value is out of its range, or the blur reaches further than a view is large.
-    """
-    check_int("data.views.size", size, low=1, high=LARGEST)
-    check_number("data.views.flip_probability", flip_probability, low=0, high=1)
-    check_made("data.views.colour", colour, callable, "the values of data.views.colour")
-    reach = max(
-        (kernel // 2 for each in within(colour) if isinstance(each, v2.GaussianBlur) for kernel in each.kernel_size),
-        default=0,
-    )
-    if reach >= size:
-        raise DenseSiamError(
-            f"data.views.colour.blur_sigma blurs over {reach} pixels to each side, and the views have {size}: expected "
-            "less; lower it with the size"
-        )
-
-
-def within(transform: Any) -> Iterator[Any]:
-    """A transform and all transforms inside it, without those whose probability is 0."""
-    yield transform
-    for inner in getattr(transform, "transforms", ()) if getattr(transform, "p", 1) else ():
-        yield from within(inner)
+    left, top, right, bottom = crop.left, crop.top, crop.left + crop.width, crop.top + crop.height
+    if all(float(edge).is_integer() for edge in (left, top, right, bottom)):
+        pixels = torch.from_numpy(np.array(image.crop((int(left), int(top), int(right), int(bottom))))).permute(2, 0, 1)
+        # The same filter as Pillow's, several times as fast for bytes whose three channels lie side by side.
+        small = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    else:
+        small = to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, (left, top, right, bottom)))
+    return (small.flip(2) if crop.flip else small).contiguous()
 
 
 class CropAndWhole(TwoViews):
@@ -134,14 +140,16 @@ class CropAndWhole(TwoViews):
         DenseSiamError: a value is out of its range.
     """
 
-    def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: v2.Transform) -> None:
-        check_view(size, flip_probability, colour)
+    def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: Colour) -> None:
+        super().__init__(size, flip_probability, colour)
         check_span("data.views.crop_scale", crop_scale, above=0, high=1)
-        self.size = size
         self.smallest, self.largest = crop_scale
-        self.flip_probability, self.colour = flip_probability, colour
 
-    def __call__(self, image: Image.Image) -> dict[str, Any]:
+    @property
+    def least(self) -> int:
+        return ceil(self.size / self.smallest)
+
+    def cut(self, image: Image.Image) -> dict[str, Any]:
         left, top, side = centre_square(image)
         scale, x, y, coin = torch.rand(4, dtype=torch.float64).tolist()
         crop_side = side * (self.smallest + scale * (self.largest - self.smallest))
@@ -149,7 +157,7 @@ class CropAndWhole(TwoViews):
         crop = Crop(left + x * room, top + y * room, crop_side, crop_side, flip=coin < self.flip_probability)
         whole = Crop(left, top, side, side)
         boxes, valid = overlap_boxes(crop, whole)
-        views = tuple(view(image, shown, self.size, self.colour) for shown in (crop, whole))
+        views = tuple(view(image, shown, self.size) for shown in (crop, whole))
         return {"views": views, "boxes": boxes, "valid": valid, "redrawn": 0}
 
 
@@ -181,24 +189,27 @@ class TwoCrops(TwoViews):
         min_overlap: float,
         max_redraws: int,
         flip_probability: float,
-        colour: v2.Transform,
+        colour: Colour,
     ) -> None:
-        check_view(size, flip_probability, colour)
+        super().__init__(size, flip_probability, colour)
         check_span("data.views.scale", scale, above=0, high=1)
         check_span("data.views.ratio", ratio, low=0.01, high=100)
         check_number("data.views.min_overlap", min_overlap, low=0, below=1)
         check_int("data.views.max_redraws", max_redraws, high=1000)
         self.scale, self.ratio = tuple(scale), tuple(ratio)
-        self.size, self.min_overlap, self.max_redraws = size, min_overlap, max_redraws
-        self.flip_probability, self.colour = flip_probability, colour
+        self.min_overlap, self.max_redraws = min_overlap, max_redraws
 
-    def __call__(self, image: Image.Image) -> dict[str, Any]:
+    @property
+    def least(self) -> int:
+        return ceil(self.size / (self.scale[0] * min(self.ratio[0], 1 / self.ratio[1])) ** 0.5)
+
+    def cut(self, image: Image.Image) -> dict[str, Any]:
         for redrawn in count():
             crops = self._crop(image), self._crop(image)
             boxes, valid = overlap_boxes(*crops, self.min_overlap)
             if valid or redrawn >= self.max_redraws:
                 break
-        views = tuple(view(image, crop, self.size, self.colour) for crop in crops)
+        views = tuple(view(image, crop, self.size) for crop in crops)
         return {"views": views, "boxes": boxes, "valid": valid, "redrawn": redrawn}
 
     def _crop(self, image: Image.Image) -> Crop:
@@ -214,11 +225,11 @@ class ViewPairs(Dataset[dict[str, Any]]):
 
     Args:
         reader: reads the images; labels are never read.
-        views: makes the two views of an image, see `TwoViews`.
+        views: makes the two views of an image.
         seed: seed of the run.
     """
 
-    def __init__(self, reader: Reader, views: TwoViews, seed: int) -> None:
+    def __init__(self, reader: Reader, views: TwoViews | UncolouredViews, seed: int) -> None:
         self.reader, self.views, self.seed = reader, views, seed
 
     def __len__(self) -> int:
@@ -226,6 +237,6 @@ class ViewPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         seed = key.seed(self.seed)
-        image, fault = self.reader.image_or_other(key.index, seed)
+        image, fault = self.reader.image_or_other(key.index, seed, self.views.least)
         with seeded(seed):
             return {**self.views(image), "index": key.index, "unreadable": fault}

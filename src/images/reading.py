@@ -24,18 +24,26 @@ class UnreadableFileError(DenseSiamError):
     """An image or a label file can't be decoded; the message names the file."""
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, least: int | None = None) -> Image.Image:
     """Read an image of any mode as 8-bit RGB, rotated as its EXIF data says.
 
     Transparent parts become white, as on a white page. 16-bit grey values are scaled, not clipped.
+
+    Args:
+        path: path of the file.
+        least: if given, a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size at which both of its sides
+            have this number of pixels; other images keep their size.
 
     Raises:
         UnreadableFileError: the file can't be decoded, or the range of its values is unknown.
     """
     try:
         with _opened(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            return to_rgb(upright, file.format)
+            if least is not None:
+                file.draft(None, (least, least))
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)  # without a copy
+            return to_rgb(file, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise UnreadableFileError(
             f"can't read the image {path} ({_said(error)}): replace or remove the file"
@@ -74,7 +82,7 @@ def _ends_in_zeros(content: BinaryIO) -> bool:
 
 
 def to_rgb(image: Image.Image, format: str | None) -> Image.Image:
-    """An image of any mode as 8-bit RGB, see `open_image`.
+    """An image of any mode as 8-bit RGB, see `open_image`; the image itself if it is RGB already.
 
     Raises:
         ValueError: the range of its values is unknown.
@@ -89,7 +97,7 @@ def to_rgb(image: Image.Image, format: str | None) -> Image.Image:
     if image.has_transparency_data:
         layers = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def open_label(path: Path) -> Image.Image:

@@ -31,6 +31,7 @@ FIXED = (
     "trainer.overfit_batches",
 )
 FREE = (
+    "data.augment_on",  # changes results by rounding only
     "data.num_workers",
     "data.on_corrupt",
     "data.root",

@@ -81,12 +81,11 @@ def clustered(monkeypatch: pytest.MonkeyPatch) -> Any:
         task = make_task(method, **changes)
         batches = [make_batch(first) for first in (0, 2, 4)]
         monkeypatch.setattr(method, "trainer", SimpleNamespace(
-            strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
+            strategy=SimpleNamespace(reduce=lambda value, reduce_op: value, batch_to_device=lambda batch: batch),
             num_training_batches=3,
         ))  # fmt: skip
         monkeypatch.setattr(method, "current_epoch", 0)
         monkeypatch.setattr(method, "all_gather", lambda self, value: value)
-        monkeypatch.setattr(method, "transfer_batch_to_device", lambda self, batch, device, _: batch)
         task.prepare(SimpleNamespace(pairs_dataloader=lambda epoch: batches))
         task.on_train_epoch_start()
         return task, batches

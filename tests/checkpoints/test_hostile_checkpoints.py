@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from src.assembly.evaluate import evaluate
 from src.checkpoints.reading import check_plain
-from src.checkpoints.rebuilding import CONSTRUCTORS, constructor, rebuild, targets
+from src.checkpoints.rebuilding import CONSTRUCTORS, RENAMED, constructor, rebuild, targets
 from src.errors import DenseSiamError
 from src.prediction.loading import load
 from tests.checkpoints.payloads import PAYLOADS
@@ -225,6 +225,16 @@ def test_every_name_in_the_list_is_defined_where_it_says() -> None:
         assert found.__name__ == attribute
         if name.startswith("src."):
             assert found.__module__ == module
+
+
+def test_names_of_older_checkpoints_lead_to_the_present_ones() -> None:
+    for old, new in RENAMED.items():
+        assert old not in CONSTRUCTORS
+        assert constructor(old) is constructor(new)
+    never = dict.fromkeys(("jitter_probability", "grey_probability", "blur_probability"), 0.0)
+    strengths = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1)
+    config = {"_target_": "src.data.views.colour_augmentation", **strengths, **never, "blur_sigma": [0.1, 2.0]}
+    assert rebuild(config).spans == [(0.9, 1.1)] * 3 + [(-0.1, 0.1)]
 
 
 def test_the_list_has_every_part_that_conf_rebuilds() -> None:

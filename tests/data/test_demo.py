@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from src.data.colours import ColourAugmentation
 from src.data.demo import SceneImages, Scenes
 from src.data.scenes import CLASSES, render
-from src.data.views import CropAndWhole, colour_augmentation
+from src.data.views import CropAndWhole
 from tests.factories import VIEWS, paper
 
 
@@ -54,7 +55,7 @@ def test_labels_are_those_of_the_scenes_and_of_the_classes() -> None:
 
 def test_scenes_of_a_train_batch_are_views_of_the_right_images() -> None:
     """With colours off and the whole image as the crop, a view is the scene made small."""
-    plain = CropAndWhole(24, (1.0, 1.0), 0.0, colour_augmentation(0, 0, 0, 0, 0, 0, 0, (0.1, 1.0)))
+    plain = CropAndWhole(24, (1.0, 1.0), 0.0, ColourAugmentation(0, 0, 0, 0, 0, 0, 0, (0.1, 1.0)))
     data = scenes(views=plain)
     for batch in data.train_dataloader():
         for view, index in zip(batch["views"][0], batch["index"], strict=True):

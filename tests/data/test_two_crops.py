@@ -51,7 +51,7 @@ def crops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Crop, Crop]]:
         return overlap_boxes(first, second, min_side)
 
     monkeypatch.setattr(module, "overlap_boxes", remembered)
-    monkeypatch.setattr(module, "view", lambda image, crop, size, colour: crop)
+    monkeypatch.setattr(module, "view", lambda image, crop, size: crop)
     return pairs
 
 
@@ -102,7 +102,7 @@ def test_a_whole_pixel_crop_is_what_torchvision_would_cut() -> None:
     image = noise_image(50, 40)
     views = two_crops(flip_probability=0.0, scale=(1.0, 1.0), ratio=(1.25, 1.25))
     (sample,) = drawn(views, image, 1)
-    expected = v2.functional.pil_to_tensor(v2.functional.resize(image, [SIZE, SIZE]))
+    expected = v2.functional.resize(v2.functional.pil_to_tensor(image), [SIZE, SIZE])
     assert all(torch.equal(view, expected) for view in sample["views"])
     assert sample["boxes"].tolist() == FULL
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
-from src.data.views import CropAndWhole, colour_augmentation
+from src.data.colours import ColourAugmentation, blur_weights, blurred
+from src.data.views import CropAndWhole
 from src.errors import DenseSiamError
 from src.geometry import box_grid, sample_boxes
 from src.images.resizing import to_tensor
@@ -20,11 +20,11 @@ SHAPES = [(60, 60), (63, 48), (42, 61)]  # (width, height)
 SLOPE = 4  # grey levels per pixel of `ramp`
 
 
-def colours(**changes: Any) -> v2.Transform:
-    """`colour_augmentation` that does nothing but what `changes` says."""
+def colours(**changes: Any) -> ColourAugmentation:
+    """A `ColourAugmentation` that does nothing but what `changes` says."""
     nothing = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     never = dict.fromkeys(("jitter_probability", "grey_probability", "blur_probability"), 0.0)
-    return colour_augmentation(**(nothing | never | {"blur_sigma": (0.1, 1.0)} | changes))
+    return ColourAugmentation(**(nothing | never | {"blur_sigma": (0.1, 1.0)} | changes))
 
 
 def crop_and_whole(**changes: Any) -> CropAndWhole:
@@ -205,8 +205,8 @@ def test_grey_is_grey_and_keeps_three_channels() -> None:
 @pytest.mark.parametrize("sigma", [0.6, 1.5])
 def test_blur_is_as_wide_as_its_sigma(sigma: float) -> None:
     point = torch.zeros(3, 31, 31, dtype=torch.float32)
-    point[:, 15, 15] = 1
-    found = colours(blur_probability=1.0, blur_sigma=(sigma, sigma))(point)[0]
+    point[:, 15, 15] = 1e6  # the blur rounds
+    found = blurred(point[None], blur_weights(sigma, round(3 * sigma))[None])[0, 0] / 1e6
     assert found.sum() == pytest.approx(1, abs=1e-4)
     offsets = torch.arange(31.0) - 15
     assert float((found.sum(0) * offsets**2).sum()) ** 0.5 == pytest.approx(sigma, rel=0.05)

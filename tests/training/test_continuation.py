@@ -82,7 +82,7 @@ def test_the_rates_of_a_cosine_are_refused() -> None:
     "overrides",
     [
         [],
-        ["data.num_workers=7", "data.on_corrupt=skip"],
+        ["data.num_workers=7", "data.on_corrupt=skip", "data.augment_on=device"],
         ["logger=wandb", "callbacks.pictures.num_images=1", "callbacks.progress=null", "estimate_steps=0"],
         [
             "callbacks=best_by_labelled_miou",
