@@ -72,9 +72,12 @@ def config_of(name: str, *arguments: str) -> DictConfig:
 
 
 def check_module(module: str, arguments: list[str]) -> None:
-    """Compose the config of `python -m src.NAME ...`; other modules are pytest, whose files must exist, or Python's."""
+    """Compose the config of `python -m src.NAME ...`; other modules are pytest, whose files must exist, a benchmark, or
+    Python's."""
     if module == "pytest":
         assert [each for each in arguments if each.startswith("tests/") and not (ROOT / each).exists()] == []
+    elif module.startswith("benchmarks."):
+        check_script(f"{module.replace('.', '/')}.py", arguments)
     elif module != "http.server":
         assert module.startswith("src."), module
         config_of(module.removeprefix("src."), *arguments)
@@ -118,7 +121,7 @@ def test_commands_of_all_kinds_and_pages_are_found() -> None:
 @pytest.mark.parametrize(
     ("page", "group", "classes"),
     [
-        ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder"}),
+        ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder", "Shards"}),
         ("pretraining.md", "task", {"Pretrain"}),
         ("experiments.md", "task", {"Segment", "Pretrain", "PiCIE", "IIC"}),
     ],

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,16 +25,20 @@ class UnreadableFileError(DenseSiamError):
     """An image or a label file can't be decoded; the message names the file."""
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, content: bytes | None = None) -> Image.Image:
     """Read an image of any mode as 8-bit RGB, rotated as its EXIF data says.
 
     Transparent parts become white, as on a white page. 16-bit grey values are scaled, not clipped.
+
+    Args:
+        path: path of the file.
+        content: the bytes of the image where they lie in an archive, and `path` only names it; None to read the file.
 
     Raises:
         UnreadableFileError: the file can't be decoded, or the range of its values is unknown.
     """
     try:
-        with _opened(path) as file:
+        with _opened(path, content) as file:
             upright = ImageOps.exif_transpose(file)
             return to_rgb(upright, file.format)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
@@ -43,13 +48,13 @@ def open_image(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path, stored: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, and close it afterwards even after an error.
 
     Pillow's warnings are not shown: damaged EXIF data does not damage the image, and large images are allowed. Pillow
     still refuses an image of more than twice its `MAX_IMAGE_PIXELS` (178,956,970 pixels), before it decodes the image.
     """
-    with warnings.catch_warnings(), open_regular(path) as content:
+    with warnings.catch_warnings(), open_regular(path) if stored is None else BytesIO(stored) as content:
         warnings.simplefilter("ignore")
         with Image.open(content, formats=tuple(FORMATS)) as image:
             if image.format in ("JPEG", "MPO") and _ends_in_zeros(content):
