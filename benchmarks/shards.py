@@ -6,7 +6,6 @@ Both libraries are measured where they are installed: pip install litdata webdat
 """
 
 import argparse
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,8 +15,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.generated import write_images
 from benchmarks.measuring import Times, in_turn, machine, markdown, spread
 from src.console import hush_libraries
 from src.data.preparation.sharding import make_shards
@@ -26,26 +25,8 @@ from src.images.listing import list_images
 from src.images.reading import open_image
 
 SIZE = (500, 375)  # the most frequent size of ImageNet
-DIFFERENT = 64
 BUFFER = 1000
 Contents = Callable[[], Iterable[bytes]]
-
-
-def write_images(folder: Path, images: int) -> None:
-    """Write JPEG files of about 80 kB; `DIFFERENT` of them differ, the others are copies of their bytes."""
-    generator = np.random.default_rng(0)
-    stored = []
-    for _ in range(min(images, DIFFERENT)):
-        coarse = generator.integers(0, 256, (SIZE[1] // 8, SIZE[0] // 8, 3), dtype=np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC), dtype=np.int16)
-        noisy = smooth + generator.integers(-12, 13, smooth.shape, dtype=np.int16)
-        content = io.BytesIO()
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
-        stored.append(content.getvalue())
-    for number in range(images):
-        path = folder / f"class{number % 10}" / f"image{number:06d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(stored[number % len(stored)])
 
 
 def readers(root: Path, per_shard: int) -> dict[str, Contents]:
@@ -118,7 +99,7 @@ def main(words: Sequence[str] | None = None) -> None:
     hush_libraries()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_images(root / "images", options.images)
+        write_images(root / "images", options.images, SIZE)
         compared = readers(root, options.per_shard)
 
         def read(contents: Contents) -> None:

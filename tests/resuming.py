@@ -139,7 +139,7 @@ def run(
         num_workers, batch_size, images, seed, broken, on_corrupt: of the data.
         callbacks: further ones.
         train: the images to train on; None for arrays.
-        options: of the trainer.
+        options: of the trainer, which uses the CPU unless they say otherwise.
     """
     lightning.seed_everything(99 if ckpt_path else 5, verbose=False)  # what a resumed run draws first must not matter
     pixels = np.random.default_rng(0).integers(0, 256, (images, 20, 20, 3), dtype=np.uint8)
@@ -155,13 +155,12 @@ def run(
         ],
         logger=rows,
         plugins=[WholeFiles()],
-        accelerator="cpu",
         log_every_n_steps=2,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"max_epochs": 3, **options},
+        **{"max_epochs": 3, "accelerator": "cpu", **options},
     )
     ended_by = None
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import shards
+from benchmarks.generated import write_images
 
 
 def test_every_reader_reads_all_images(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,7 +16,7 @@ def test_every_reader_reads_all_images(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_both_readers_give_the_same_bytes_in_a_random_order(tmp_path: Path) -> None:
-    shards.write_images(tmp_path / "images", 9)
+    write_images(tmp_path / "images", 9, (40, 30))
     files, indexed = list(shards.readers(tmp_path, 4).values())[:2]
     first, second = list(files()), list(indexed())
     assert sorted(first) == sorted(second)
