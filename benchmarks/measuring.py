@@ -39,16 +39,24 @@ class Row(NamedTuple):
     goal: float | None = None
 
 
-def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
+def in_turn(
+    runs: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, Times]:
     """Run each function once per round, after one run of each that is not counted.
 
     Every second round has the reverse order, so that what slows the machine down for a while meets all of them.
+
+    Args:
+        runs: the functions.
+        rounds: number of rounds.
+        before: called before each run, not measured.
     """
     found = {name: Times([], []) for name in runs}
     for run in runs.values():
         run()
     for number in range(rounds):
         for name in list(runs)[:: -1 if number % 2 else 1]:
+            before()
             wall, processor = time.perf_counter(), time.process_time()
             runs[name]()
             found[name].processor.append(time.process_time() - processor)

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor, nn
 
 from src.data.datamodule import ImageData
+from src.data.images import Images
 from src.metrics import Category
 from src.monitoring.throughput import Throughput
 from src.monitoring.unreadable import Unreadable
@@ -125,6 +126,7 @@ def run(
     broken: Sequence[int] = (),
     on_corrupt: str = "raise",
     callbacks: Sequence[Callback] = (),
+    train: Images | None = None,
     **options: Any,
 ) -> Run:
     """Train for three epochs, or until something ends it.
@@ -136,14 +138,15 @@ def run(
         every_n_steps: see `LastCheckpoint`.
         num_workers, batch_size, images, seed, broken, on_corrupt: of the data.
         callbacks: further ones.
-        options: of the trainer.
+        train: the images to train on; None for arrays.
+        options: of the trainer, which uses the CPU unless they say otherwise.
     """
     lightning.seed_everything(99 if ckpt_path else 5, verbose=False)  # what a resumed run draws first must not matter
     pixels = np.random.default_rng(0).integers(0, 256, (images, 20, 20, 3), dtype=np.uint8)
     labels = np.zeros((3, 20, 20), np.uint8)
-    train, val = Arrays(list(pixels), broken=broken), Arrays(list(pixels[:3]), list(labels))
+    shown, val = train or Arrays(list(pixels), broken=broken), Arrays(list(pixels[:3]), list(labels))
     classes = [Category("all", "stuff")]
-    data = ImageData(lambda: train, val, classes, VIEWS, paper(side=16), batch_size, num_workers, seed, on_corrupt)
+    data = ImageData(lambda: shown, val, classes, VIEWS, paper(side=16), batch_size, num_workers, seed, on_corrupt)
     module, seen, rows, speed = Small(at_step), Seen(), Rows(), Throughput()
     trainer = lightning.Trainer(
         callbacks=[
@@ -152,13 +155,12 @@ def run(
         ],
         logger=rows,
         plugins=[WholeFiles()],
-        accelerator="cpu",
         log_every_n_steps=2,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"max_epochs": 3, **options},
+        **{"max_epochs": 3, "accelerator": "cpu", **options},
     )
     ended_by = None
     try:

@@ -1,5 +1,6 @@
 """Every command of README and docs/ composes, or its script or target exists. tests/test_readme.py runs some."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from tests.composing import CONF
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PROGRAMS = ("python", "make", "densesiam", "torchrun")
+ACCELERATOR = "benchmarks/accelerator.sh"
+PROGRAMS = ("python", "make", "densesiam", "torchrun", ACCELERATOR)
 OTHERS = ("pip", ".")  # lines of shell code that begin so are about the installation
 TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 
@@ -72,9 +74,12 @@ def config_of(name: str, *arguments: str) -> DictConfig:
 
 
 def check_module(module: str, arguments: list[str]) -> None:
-    """Compose the config of `python -m src.NAME ...`; other modules are pytest, whose files must exist, or Python's."""
+    """Compose the config of `python -m src.NAME ...`; other modules are pytest, whose files must exist, a benchmark, or
+    Python's."""
     if module == "pytest":
         assert [each for each in arguments if each.startswith("tests/") and not (ROOT / each).exists()] == []
+    elif module.startswith("benchmarks."):
+        check_script(f"{module.replace('.', '/')}.py", arguments)
     elif module != "http.server":
         assert module.startswith("src."), module
         config_of(module.removeprefix("src."), *arguments)
@@ -94,6 +99,9 @@ def check(parts: list[str]) -> None:
     assert program in PROGRAMS
     if program == "make":
         assert {each for each in arguments if "=" not in each} <= set(TARGETS)
+    elif program == ACCELERATOR:
+        assert os.access(ROOT / program, os.X_OK)
+        check_script(program.replace(".sh", ".py"), arguments)
     elif program == "densesiam":
         assert arguments[0] in COMMANDS
         check_module(f"src.{arguments[0]}", arguments[1:])
@@ -118,7 +126,7 @@ def test_commands_of_all_kinds_and_pages_are_found() -> None:
 @pytest.mark.parametrize(
     ("page", "group", "classes"),
     [
-        ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder"}),
+        ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder", "Shards"}),
         ("pretraining.md", "task", {"Pretrain"}),
         ("experiments.md", "task", {"Segment", "Pretrain", "PiCIE", "IIC"}),
     ],

@@ -37,6 +37,7 @@ CONSTRUCTORS = frozenset(
         "src.data.probe_data.unscored",
         "src.data.scaled_crop.ScaledCrop",
         "src.data.scaled_crop.photometric_distortion",
+        "src.data.shards.Shards",
         "src.data.voc_segmentation.VOCSegmentation",
         "src.data.views.CropAndWhole",
         "src.data.views.TwoCrops",

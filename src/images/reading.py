@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +25,7 @@ class UnreadableFileError(DenseSiamError):
     """An image or a label file can't be decoded; the message names the file."""
 
 
-def open_image(path: Path, least: int | None = None) -> Image.Image:
+def open_image(path: Path, least: int | None = None, content: bytes | None = None) -> Image.Image:
     """Read an image of any mode as 8-bit RGB, rotated as its EXIF data says.
 
     Transparent parts become white, as on a white page. 16-bit grey values are scaled, not clipped.
@@ -33,12 +34,13 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
         path: path of the file.
         least: if given, a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size at which both of its sides
             have this number of pixels; other images keep their size.
+        content: the bytes of the image where they lie in an archive, and `path` only names it; None to read the file.
 
     Raises:
         UnreadableFileError: the file can't be decoded, or the range of its values is unknown.
     """
     try:
-        with _opened(path) as file:
+        with _opened(path, content) as file:
             if least is not None:
                 file.draft(None, (least, least))
             file.load()
@@ -51,13 +53,13 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path, stored: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, and close it afterwards even after an error.
 
     Pillow's warnings are not shown: damaged EXIF data does not damage the image, and large images are allowed. Pillow
     still refuses an image of more than twice its `MAX_IMAGE_PIXELS` (178,956,970 pixels), before it decodes the image.
     """
-    with warnings.catch_warnings(), open_regular(path) as content:
+    with warnings.catch_warnings(), open_regular(path) if stored is None else BytesIO(stored) as content:
         warnings.simplefilter("ignore")
         with Image.open(content, formats=tuple(FORMATS)) as image:
             if image.format in ("JPEG", "MPO") and _ends_in_zeros(content):

@@ -19,7 +19,14 @@ FEW = 500  # fewer files take less time than starting processes does
 CHUNK = 16  # number of files that a process gets at once
 
 
-def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, description: str) -> list[R]:
+def for_each(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    workers: int,
+    description: str,
+    few: int = FEW,
+    chunk: int = CHUNK,
+) -> list[R]:
     """Call a function once for each item.
 
     Args:
@@ -27,6 +34,8 @@ def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, descr
         items: arguments of the calls.
         workers: number of processes; with 1, or with few items, the function runs in this process.
         description: text of the progress bar, which is shown on stderr if that is a terminal.
+        few: fewer items run in this process.
+        chunk: number of items that a process gets at once.
 
     Returns:
         The results, in the order of the items.
@@ -34,7 +43,8 @@ def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, descr
     Raises:
         DenseSiamError: a process was killed, most often because memory ran out.
     """
-    results = _in_processes(function, items, workers) if workers > 1 and len(items) >= FEW else map(function, items)
+    many = workers > 1 and len(items) >= few
+    results = _in_processes(function, items, workers, chunk) if many else map(function, items)
     console = Console(stderr=True)
     hidden = not console.is_terminal
     try:
@@ -45,8 +55,8 @@ def for_each(function: Callable[[T], R], items: Sequence[T], workers: int, descr
         ) from error
 
 
-def _in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+def _in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, chunk: int) -> Iterator[R]:
     # Spawned: a fork is not safe while the progress bar has a thread. Only the parent answers Ctrl-C.
     context, ignored = get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignored) as pool:
-        yield from pool.map(function, items, chunksize=CHUNK)
+        yield from pool.map(function, items, chunksize=chunk)
