@@ -4,7 +4,12 @@ import os
 import subprocess
 import sys
 
-SUBJECTS: tuple[str, ...] = ()  # modules of this package, in the order in which they are measured
+SUBJECTS: tuple[str, ...] = (
+    "pretraining",
+    "pretraining_memory",
+    "methods",
+    "predicting",
+)  # modules of this package, in the order in which they are measured
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
