@@ -31,6 +31,7 @@ from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import PairTask, resolved_weights
 from src.tasks.showing import evaluating
+from src.winners import winners
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class ClusteredTask(PairTask):
         for batch in self.pairs(1.0):
             features = [self.at_points(batch, side) for side in self.views]
             for head, centroids in self.heads.items():
-                won = torch.stack([centroids.logits(one, place).argmax(1) for place, one in enumerate(features)], dim=1)
+                won = torch.stack([winners(centroids.logits(one, place)) for place, one in enumerate(features)], dim=1)
                 kind = torch.uint8 if centroids.points.shape[1] <= 256 else torch.int16
                 for index, clusters in zip(batch["index"].tolist(), won.to("cpu", kind), strict=True):
                     self.assigned[head][index] = clusters  # (views, K, K)
