@@ -3,18 +3,20 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import lightning
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from lightning import LightningModule
 
 from src.errors import plain_errors
 from src.models.heads import projected
 from src.tasks.pretrain import Pretrain
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+Task = TypeVar("Task", bound=LightningModule)
 PRECISIONS = {"32": None, "bf16": torch.bfloat16}
 
 
@@ -44,11 +46,16 @@ TIMED = (grid(0)._replace(name="SimSiam"), grid(7)._replace(name="PixSim, K = 7"
 
 
 def make_task(overrides: Sequence[str]) -> Pretrain:
-    """The task of `experiment=coco_pretrain` with these values, ready for single steps without Lightning's loop."""
+    """The task of `experiment=coco_pretrain` with these values, see `ready`."""
     lightning.seed_everything(0, verbose=False)
     with initialize_config_dir(str(CONF), version_base="1.3"), plain_errors():
         config = compose("train", ["experiment=coco_pretrain", "task.schedule=constant", *overrides])
         task: Pretrain = instantiate(config.task, classes=(), protocol=instantiate(config.protocol), _convert_="all")
+    return ready(task)
+
+
+def ready(task: Task) -> Task:
+    """The task in training mode, ready for single steps without Lightning's loop."""
     task.trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
     for name in ("log", "log_dict"):  # they work only inside Lightning's loop
         setattr(task, name, lambda *_, **__: None)
@@ -73,8 +80,12 @@ def make_step(
     variant: Variant, batch: dict[str, Any], dtype: torch.dtype | None, values: Sequence[str]
 ) -> Callable[[], None]:
     """A function that does one whole training step: both views, losses, backward pass, SGD."""
+    return whole_step(variant.task(values).to(batch["valid"].device), batch, dtype)
+
+
+def whole_step(task: LightningModule, batch: dict[str, Any], dtype: torch.dtype | None) -> Callable[[], None]:
+    """A function that does one whole training step of a task that is `ready`."""
     device = batch["valid"].device
-    task = variant.task(values).to(device)
     optimizer = cast(torch.optim.Optimizer, task.configure_optimizers())
 
     def step() -> None:
