@@ -4,7 +4,19 @@ import os
 import subprocess
 import sys
 
-SUBJECTS: tuple[str, ...] = ("loading", "shards")  # modules of this package, in the order in which they are measured
+# Modules of this package, in the order in which they are measured.
+SUBJECTS: tuple[str, ...] = (
+    "loading",
+    "scoring",
+    "pretraining",
+    "pretraining_memory",
+    "methods",
+    "clustering",
+    "threads",
+    "growth",
+    "predicting",
+    "shards",
+)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 

@@ -106,7 +106,7 @@ def main(words: Sequence[str] | None = None) -> None:
             assert sum(len(content) > 0 for content in contents()) == options.images
 
         def decode(contents: Contents) -> None:
-            assert sum(open_image(root, content).width for content in contents()) == options.images * SIZE[0]
+            assert sum(open_image(root, content=content).width for content in contents()) == options.images * SIZE[0]
 
         runs = {name: lambda contents=contents: read(contents) for name, contents in compared.items()}
         decoded = {name: lambda contents=contents: decode(contents) for name, contents in compared.items()}

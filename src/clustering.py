@@ -1,4 +1,4 @@
-"""Mini-batch k-means on dense features: for baselines, probes and reference methods.
+"""k-means on dense features: for baselines, probes and reference methods.
 
 Centroids are computed from a sample of pixels; the category of a pixel is its nearest centroid. The methods that the
 paper compares with (PiCIE, Cho et al. 2021, and earlier ones) use this clustering, some with additions.
@@ -16,8 +16,9 @@ from torch import Tensor
 from src.buffers import Float32Buffers
 from src.checks import check_choice
 from src.errors import DenseSiamError
+from src.lloyd import fit_lloyd
 
-Backend = Literal["sklearn", "faiss"]
+Backend = Literal["torch", "sklearn", "faiss"]
 
 
 def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
@@ -63,9 +64,9 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
         rows: (M, C) floats, M >= num_clusters; L2-normalise them before for cosine distance.
         num_clusters: N.
         seed: fixes the result.
-        backend: `sklearn` is scikit-learn's mini-batch k-means (k-means++ start, best of three); `faiss` is faiss's
-            k-means on at most 1,000 rows per cluster (random start, best of three, 30 iterations), faster for many rows
-            and clusters.
+        backend: `torch` is Lloyd's k-means on at most 1,000 rows per cluster, see `fit_lloyd`, the fastest;
+            `sklearn` is scikit-learn's mini-batch k-means (k-means++ start, best of three); `faiss` is faiss's k-means
+            on at most 1,000 rows per cluster (random start, best of three, 30 iterations).
 
     Returns: (N, C) float32 centroids on the CPU.
 
@@ -85,6 +86,8 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
             f"expected finite features for k-means, found {broken} of {len(rows)} rows with nan or inf: "
             "check the checkpoint and the precision"
         )
+    if backend == "torch":
+        return fit_lloyd(values, num_clusters, torch.Generator().manual_seed(seed))
     if backend == "faiss":
         return _faiss_centroids(values.numpy(), num_clusters, seed)
     kmeans = MiniBatchKMeans(num_clusters, batch_size=4096, n_init=3, random_state=seed)

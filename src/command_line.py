@@ -19,6 +19,7 @@ from src.errors import DenseSiamError, passed_our_code
 from src.overrides import flat, override
 from src.run_labels import label
 from src.run_names import job_name, run_id
+from src.threads import set_threads
 
 # For the names of output folders: `first` gives the first value that is not null, `run_id` is different for every run.
 OmegaConf.register_new_resolver("first", lambda *values: next(each for each in values if each), replace=True)
@@ -38,16 +39,13 @@ CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a 
 def run(main: Callable[[], Any], config_name: str) -> None:
     """Run a command with the arguments of this process. A mistake of the user ends it with one line and code 1.
 
-    With HYDRA_FULL_ERROR=1 in the environment, tracebacks are shown. OMP_WAIT_POLICY becomes passive, unless the
-    environment has a value for it already.
+    With HYDRA_FULL_ERROR=1 in the environment, tracebacks are shown. The threads of torch are set, see `set_threads`.
 
     Args:
         main: the function of the command, decorated with `hydra.main`.
         config_name: name of the command's config.
     """
-    # OpenMP reads this when torch is imported, which `main` does. Threads that wait actively use a core while they wait
-    # for the slowest thread: beside another busy process, a step then takes several times the processor time.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_threads(os.environ)  # before torch is imported, which `main` does
     # Hydra refuses `experiment=null` on the command line, although null is what the defaults say.
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in ("experiment=null", "debug=null")]
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and OURS not in os.environ:

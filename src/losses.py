@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.contrast import Contrast
+
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["frequency", "inverse", "none"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
@@ -108,13 +110,8 @@ def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bo
         (B,) mean over the N regions, at least 0.
     """
     with torch.autocast(u.device.type, enabled=False):
-        u, v = u.float(), v.float()
-        scale: float | Tensor = 1 / temperature
-        if normalise:  # scales the products, which takes fewer passes than scaling u and v
-            per_u, per_v = (1 / torch.linalg.vector_norm(x, dim=2).clamp_min(1e-12) for x in (u, v))
-            scale = (scale * per_u)[:, :, None] * per_v[:, None]
-        similarity = u @ v.mT * scale  # (B, N, N)
-    return -similarity.log_softmax(2).diagonal(dim1=1, dim2=2).mean(1)
+        values: Tensor = Contrast.apply(u.float(), v.float(), temperature, normalise)  # (B, N)
+    return values.mean(1)
 
 
 def contrastive_region_loss(

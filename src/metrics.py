@@ -43,9 +43,10 @@ def confusion_matrix(
     if label.shape != prediction.shape or label.is_floating_point() or prediction.is_floating_point():
         found = f"{label.dtype} {tuple(label.shape)} and {prediction.dtype} {tuple(prediction.shape)}"
         raise ValueError(f"expected label and prediction to be integers of one shape, found {found}")
-    true, cluster = label.long(), prediction.to(label.device).long()
-    counted = (true >= 0) & (true != ignore_index)
-    true, cluster = true[counted], cluster[counted]
+    true, cluster = label.flatten().long(), prediction.flatten().to(label.device).long()
+    # Skipped pixels get a row of their own, which takes a fraction of the time that selecting the others takes.
+    skipped = (true < 0) | (true == ignore_index)
+    true, cluster = true.masked_fill(skipped, -1), cluster.masked_fill(skipped, 0)
     if true.numel() and int(true.max()) >= num_classes:
         raise DenseSiamError(
             f"expected labels 0..{num_classes - 1}, {ignore_index} (ignored) or negative, found {int(true.max())}: "
@@ -53,8 +54,8 @@ def confusion_matrix(
         )
     if cluster.numel() and (int(cluster.min()) < 0 or int(cluster.max()) >= num_clusters):
         raise ValueError(f"expected clusters 0..{num_clusters - 1}, found {int(cluster.min())}..{int(cluster.max())}")
-    counts = torch.bincount(true * num_clusters + cluster, minlength=num_classes * num_clusters)
-    return counts.reshape(num_classes, num_clusters)
+    counts = torch.bincount((true + 1) * num_clusters + cluster, minlength=(num_classes + 1) * num_clusters)
+    return counts.reshape(num_classes + 1, num_clusters)[1:]
 
 
 def match(confusion: Tensor, method: AnyMatching) -> Tensor:

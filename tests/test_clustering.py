@@ -20,7 +20,7 @@ def blobs(per_blob: int) -> tuple[Tensor, Tensor]:
     return corners.repeat_interleave(per_blob, dim=0) + 0.1 * noise, corners
 
 
-@pytest.mark.parametrize("backend", ["sklearn", "faiss"])
+@pytest.mark.parametrize("backend", get_args(Backend))
 def test_centroids_find_the_blobs(backend: Backend) -> None:
     rows, corners = blobs(200)
     centroids = fit_centroids(rows, 3, seed=0, backend=backend)
@@ -56,7 +56,7 @@ def test_backends_find_what_scikit_learns_full_k_means_finds(backend: Backend) -
 
 
 def test_an_unknown_or_absent_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DenseSiamError, match=r"clustering\.backend is 'cuml': choose one of sklearn, faiss"):
+    with pytest.raises(DenseSiamError, match=r"clustering\.backend is 'cuml': choose one of torch, sklearn, faiss"):
         fit_centroids(torch.zeros(4, 2), 2, seed=0, backend="cuml")
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(DenseSiamError, match=r"pip install 'densesiam\[faiss\]'"):

@@ -74,8 +74,7 @@ def config_of(name: str, *arguments: str) -> DictConfig:
 
 
 def check_module(module: str, arguments: list[str]) -> None:
-    """Compose the config of `python -m src.NAME ...`; other modules are pytest, whose files must exist, a benchmark, or
-    Python's."""
+    """Compose the config of `python -m src.NAME ...`; others are pytest and benchmarks, whose files must exist."""
     if module == "pytest":
         assert [each for each in arguments if each.startswith("tests/") and not (ROOT / each).exists()] == []
     elif module.startswith("benchmarks."):
@@ -142,7 +141,7 @@ def test_the_training_commands_of_a_page_are_about_its_subject(page: str, group:
     ("page", "parts"),
     [
         ("data.md", {"scripts/prepare_coco.py"}),
-        ("pretraining.md", {"scripts/collect_tables.py", "scripts/benchmark.py", "output=encoder.pth"}),
+        ("pretraining.md", {"scripts/collect_tables.py", "benchmarks.pretraining", "output=encoder.pth"}),
         ("experiments.md", {"scripts/collect_tables.py", "scripts/rank_label_free.py"}),
     ],
 )

@@ -103,7 +103,7 @@ def test_values_of_pretraining_are_checked_too(override: str, expected: str, tmp
     ("override", "expected"),
     [
         ("task.clustering.share=nan", "task.clustering.share is nan"),
-        ("task.clustering.backend=torch", "task.clustering.backend is 'torch': choose one of sklearn, faiss"),
+        ("task.clustering.backend=cuml", "task.clustering.backend is 'cuml': choose one of torch, sklearn, faiss"),
         ("+task.clustering.strange=1", "there is no value task.clustering.strange"),
         ("task.optimizer.lr=fast", "optimizer.lr is 'fast'"),
     ],

@@ -1,7 +1,7 @@
 """What PiCIE and modified DeepCluster share: their categories are k-means clusters of the network's own features.
 
-Each epoch begins with two passes, without training, over the pairs of views of that epoch: the first fits mini-batch
-k-means on some of them, the second gives every point of all of them its cluster. The centroids are then the
+Each epoch begins with two passes, without training, over the pairs of views of that epoch: the first fits k-means
+on some of them, the second gives every point of all of them its cluster. The centroids are then the
 classifier, which has no parameters. A pair depends only on (seed, epoch, index), so it is the same in all passes, and
 the clusters of its points can be kept in memory.
 """
@@ -31,6 +31,7 @@ from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.pairs import PairTask, resolved_weights
 from src.tasks.showing import evaluating
+from src.winners import winners
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Clustering:
         share: the share of an epoch's images that k-means is fitted on, above 0 to 1; at least one batch is used.
         pixels_per_image: the most pixels that are drawn from each view of these images.
         scored_images: the most training images that the clusters for scoring are fitted on.
-        backend: `sklearn` or `faiss`, see `fit_centroids`.
+        backend: `torch`, `sklearn` or `faiss`, see `fit_centroids`.
         seed: the seed for drawing pixels and for k-means.
 
     Raises:
@@ -195,7 +196,7 @@ class ClusteredTask(PairTask):
         for batch in self.pairs(1.0):
             features = [self.at_points(batch, side) for side in self.views]
             for head, centroids in self.heads.items():
-                won = torch.stack([centroids.logits(one, place).argmax(1) for place, one in enumerate(features)], dim=1)
+                won = torch.stack([winners(centroids.logits(one, place)) for place, one in enumerate(features)], dim=1)
                 kind = torch.uint8 if centroids.points.shape[1] <= 256 else torch.int16
                 for index, clusters in zip(batch["index"].tolist(), won.to("cpu", kind), strict=True):
                     self.assigned[head][index] = clusters  # (views, K, K)

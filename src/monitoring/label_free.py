@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from src.monitoring.collapse import histogram_entropy
+from src.winners import winners
 
 
 class LabelFreeMetrics(NamedTuple):
@@ -45,7 +46,7 @@ def joint_counts(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:
         (N, N) int64; rows are categories of the first view.
     """
     categories = first.shape[1]
-    cells = first.argmax(dim=1) * categories + second.argmax(dim=1)
+    cells = winners(first) * categories + winners(second)
     counts = torch.zeros(categories**2, dtype=torch.int64, device=first.device)
     return counts.scatter_add_(0, cells, counted.long()).view(categories, categories)
 

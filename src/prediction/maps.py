@@ -12,9 +12,10 @@ from src.evaluation.protocol import LARGEST
 from src.evaluation.windows import overlapping_step, ramp, windowed
 from src.models.segmentation import SegmentationNetwork
 from src.models.sizes import nearest_side, resized
+from src.winners import winners
 
 LARGEST_WINDOW = 16384  # pixels of a side
-FEW = 2**24  # logits that are upsampled at once: 64 MB
+FEW = 2**22  # logits that are upsampled at once, 16 MB; parts of a quarter of it stay in the cache of a CPU
 
 
 class Settings(NamedTuple):
@@ -93,17 +94,19 @@ def upsample_labels(logits: Tensor, size: tuple[int, int], align_corners: bool =
     The rows of a large image are upsampled in parts, so that the memory is bounded.
     """
     number, height, _ = logits.shape
-    part = max(1, FEW // (number * size[1]))
-    if size[0] <= part:
+    if number * size[0] * size[1] <= FEW:
         return predict_labels(logits[None], size, align_corners)[0]
     # Along the rows first: then each row of pixels is a mean of two rows, as `interpolate` computes it.
-    wide = F.interpolate(logits.float()[None], (height, size[1]), mode="bilinear", align_corners=align_corners)[0]
+    last = logits.float()[None].contiguous(memory_format=torch.channels_last)
+    wide = F.interpolate(last, (height, size[1]), mode="bilinear", align_corners=align_corners)[0].permute(1, 2, 0)
     rows = torch.arange(size[0], device=logits.device)
     if align_corners:
         place = rows * ((height - 1) / (size[0] - 1))
     else:
         place = ((rows + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
     above = place.floor().long()
-    below, weight = (above + 1).clamp(max=height - 1), (place - above)[:, None]
+    below, weight = (above + 1).clamp(max=height - 1), (place - above)[:, None, None]
+    part = max(1, FEW // 4 // (number * size[1]))
     parts = [slice(start, start + part) for start in range(0, size[0], part)]
-    return torch.cat([torch.lerp(wide[:, above[s]], wide[:, below[s]], weight[s]).max(0).indices for s in parts])
+    between = (torch.lerp(wide[above[s]], wide[below[s]], weight[s]) for s in parts)  # (rows, W, N) each
+    return torch.cat([winners(each.permute(2, 0, 1)[None])[0] for each in between])

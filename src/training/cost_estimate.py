@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from src.disk import amount, free_bytes
+from src.threads import waiting
 from src.training.profiling import Measured
 from src.training.resumption import LastCheckpoint
 
@@ -115,6 +117,7 @@ def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
     table.add_column("")
     for name, value, note in [*measured_rows(measured), *forecast_rows(measured, plan, costs)]:
         table.add_row(name, value, note)
+    table.add_row("threads", str(torch.get_num_threads()), waiting())
     table.add_row("free disk", amount(free), escape(str(output)))
     console = Console(width=max(100, Console().width))
     console.print(table)

@@ -59,7 +59,7 @@ def test_labels_in_parts_are_those_of_the_whole(size: tuple[int, int], monkeypat
     logits = noise(6, 12, 17)
     whole = predict_labels(logits[None], size)[0]
     assert torch.equal(upsample_labels(logits, size), whole)
-    monkeypatch.setattr(maps, "FEW", 6 * size[1] * 3)  # three rows at a time
+    monkeypatch.setattr(maps, "FEW", 4 * 6 * size[1] * 3)  # three rows at a time
     assert torch.equal(upsample_labels(logits, size), whole)
 
 

@@ -1,11 +1,13 @@
 """The table before a run: what follows from what was measured, worked out by hand, and how it is said."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.disk import amount, free_bytes
@@ -97,6 +99,7 @@ def printed(capsys: pytest.CaptureFixture[str], measured: Measured, plan: Plan) 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed(capsys, MEASURED, PLAN._replace(validate_every=20))
     free, folder = rows.pop("free disk")
+    threads, waiting = rows.pop("threads")
     assert rows == {
         "training images": ["1,000", ""],
         "batch": ["32", "images of all processes together"],
@@ -112,6 +115,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert float(free.split()[0].replace(",", "")) > 0
     assert folder == "/"
+    assert int(threads) == torch.get_num_threads()
+    assert re.fullmatch(r"of \d+ cores; OMP_WAIT_POLICY is .+", waiting)
 
 
 def test_the_table_of_a_gpu_that_waits_for_its_images(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,17 @@
 """Processor time per image of an epoch of DenseSiam, PiCIE and IIC, divided into loading, clustering and step.
 
 It trains whole epochs of each method in turn, in this process only, after a warm-up round. It needs no data:
-    OMP_NUM_THREADS=1 python scripts/benchmark_methods.py
+    OMP_NUM_THREADS=1 python -m benchmarks.methods
 The images are then generated scenes, which take another time to load than photographs. Two batches of a data set:
-    python scripts/benchmark_methods.py experiment=coco_seg data.root=DIR +trainer.limit_train_batches=2
+    python -m benchmarks.methods experiment=coco_seg data.root=DIR +trainer.limit_train_batches=2
 Values of the config can be added at the end, as for python -m src.train; without an experiment, scenes are used.
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import lightning
@@ -21,9 +20,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import track
 
+from benchmarks.measuring import in_turn, machine, markdown, ratios, spread
 from src.baselines.clustered import ClusteredTask
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
@@ -122,12 +120,12 @@ def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
 def measure(epochs: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:
     """Run an epoch of each method in turn, `rounds` times after a warm-up round."""
     found: dict[str, list[Spent]] = {name: [] for name in epochs}
-    for number in track(range(rounds + 1), "measuring", console=Console(stderr=True), transient=True):
-        for name, epoch in epochs.items():
-            spent = epoch()
-            if number:
-                found[name].append(spent)
-    return found
+
+    def once(name: str) -> None:
+        found[name].append(epochs[name]())
+
+    in_turn({name: partial(once, name) for name in epochs}, rounds)
+    return {name: spent[1:] for name, spent in found.items()}  # the first is the warm-up
 
 
 def mixed(inactive: Iterable[Spent], active: Iterable[Spent], share: float) -> list[Spent]:
@@ -138,20 +136,14 @@ def mixed(inactive: Iterable[Spent], active: Iterable[Spent], share: float) -> l
     ]
 
 
-def shown(values: Sequence[float], digits: int) -> str:
-    """Median and range as text."""
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
 def table(found: Mapping[str, Sequence[Spent]]) -> str:
     """The times as a Markdown table, compared with the row REFERENCE."""
-    lines = [f"| method | {' | '.join(PARTS)} | total | x {REFERENCE} |", "|---|---|---|---|---|---|"]
+    beside, rows = [spent.total for spent in found[REFERENCE]], []
     for name, rounds in found.items():
-        ratios = [mine.total / theirs.total for mine, theirs in zip(rounds, found[REFERENCE], strict=True)]
-        parts = [shown([spent[place] for spent in rounds], 1) for place in range(len(PARTS))]
-        total = shown([spent.total for spent in rounds], 1)
-        lines.append(f"| {name} | {' | '.join([*parts, total, shown(ratios, 2)])} |")
-    return "\n".join(lines)
+        total = [spent.total for spent in rounds]
+        parts = [spread([spent[place] for spent in rounds], 1) for place in range(len(PARTS))]
+        rows.append([name, *parts, spread(total, 1), spread(ratios(total, beside), 2)])
+    return markdown(["method", *PARTS, "total", f"x {REFERENCE}"], rows)
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -185,11 +177,8 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         print(run(values, arguments.rounds))
     except CompactHydraException as error:
-        raise SystemExit(f"benchmark_methods.py: {error}") from None
-    print(
-        f"\n{LEGEND}\n{', '.join(values)}; {arguments.rounds} rounds; {torch.get_num_threads()} threads, "
-        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+        raise SystemExit(f"benchmarks.methods: {error}") from None
+    print(f"\n{LEGEND}\n{', '.join(values)}; {arguments.rounds} rounds; {machine()}")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,18 @@
 """The benchmark of pre-training: which bytes and operations are counted, and that its commands run."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from scripts.benchmark import (
-    REGIONS,
-    TIMED,
-    Timed,
-    grid,
-    kept_bytes,
-    main,
-    make_batch,
-    make_step,
-    make_task,
-    measure_memory,
-    measure_time,
-    memory_table,
-    published_memory,
-    time_table,
-)
-from src.models.heads import layer_first, projected, projected_cheaply
+from benchmarks import pretraining, pretraining_memory
+from benchmarks.plain_simsiam import PlainSimSiam
+from benchmarks.pretraining import PLAIN, operations, operations_table
+from benchmarks.pretraining_memory import kept_bytes, measure_memory, memory_table, published_memory
+from benchmarks.pretraining_steps import REGIONS, TIMED, grid, make_batch, make_step, make_task
+from src.losses import cosine_distance, similarity_loss
+from src.models.heads import ImageHead, layer_first, projected, projected_cheaply
 
 TINY = [
     "model/encoder=resnet18_half",
@@ -89,9 +81,8 @@ def test_both_orders_of_regionsim_give_one_loss_and_differ_in_their_work() -> No
         found.append(task.training_step(batch, 0)["loss"])
     assert layer_first(regions=16, points=49, width=128, out=16)
     torch.testing.assert_close(*found)
-    early, late = measure_time([make_step(variant, batch, None, TINY) for variant in REGIONS], rounds=1)
-    assert 0 < early.operations < late.operations
-    assert len(early.wall) == len(early.processor) == 1
+    early, late = (operations(make_step(variant, batch, None, TINY)) for variant in REGIONS)
+    assert 0 < early < late
 
 
 def test_the_steps_that_are_timed_use_the_losses_of_their_names() -> None:
@@ -121,42 +112,71 @@ def test_memory_table() -> None:
     ]
 
 
-def test_time_table_compares_within_a_round() -> None:
-    """A round in which everything takes ten times as long changes no ratio."""
-    timed = [Timed([1.0, 10.0, 1.0], [0.5, 0.5, 0.5], 8 * 10**9), Timed([1.1, 12.0, 1.3], [0.5, 1.0, 1.5], 10**10)]
-    lines = time_table(["SimSiam", "PixSim"], timed, images=4).splitlines()
-    assert lines[0] == "| step | wall s | x SimSiam | processor s | x SimSiam | GFLOP per image | x SimSiam |"
-    assert lines[2] == "| SimSiam | 1.000 | 1.000 (1.000-1.000) | 0.500 | 1.000 (1.000-1.000) | 2.00 | 1.000 |"
-    assert lines[3] == "| PixSim | 1.300 | 1.200 (1.100-1.300) | 1.000 | 2.000 (1.000-3.000) | 2.50 | 1.250 |"
+def test_operations_are_those_of_an_image() -> None:
+    lines = operations_table({"SimSiam": 8 * 10**9, "PixSim": 10**10}, images=4).splitlines()
+    assert lines[0] == "| step | GFLOP per image | x SimSiam |"
+    assert lines[2:] == ["| SimSiam | 2.00 | 1.000 |", "| PixSim | 2.50 | 1.250 |"]
 
 
-@pytest.mark.parametrize(
-    ("subject", "options", "steps"),
-    [
-        ("memory", [], [f"K = {size}" for size in (0, 1, 3, 7, 9, 14)] + [variant.name for variant in REGIONS]),
-        ("time", ["--rounds", "1", "--precision", "bf16", "--device", "cpu"], [variant.name for variant in TIMED]),
-    ],
-)
-def test_the_commands_run(
-    subject: str, options: list[str], steps: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    main([subject, "--batch", "2", "--size", "32", *options, *TINY])
+def test_simsiam_written_plainly_is_ours() -> None:
+    """With the same weights, the heads give the same loss; only the bias before batch norm is additional there."""
+    plain = PlainSimSiam("resnet18", 16, 8)
+    ours, rows = ImageHead(512, 16, 8), torch.randn(2, 6, 512, generator=torch.Generator().manual_seed(0))
+    heads = {"projector": plain.encoder.fc, "predictor": plain.predictor}
+    for name, head in heads.items():
+        state = {key: value for key, value in head.state_dict().items() if (name, key) != ("projector", "6.bias")}
+        getattr(ours, name).load_state_dict(state)
+    plain.encoder.fc[6].bias.data.zero_()
+    (p1, z1), (p2, z2) = (ours(view) for view in rows)
+    expected = similarity_loss(p1, z1, p2, z2, cosine_distance, stop_gradient=True).mean()
+    t1, t2 = (plain.encoder.fc(view) for view in rows)
+    distance = torch.nn.CosineSimilarity(dim=1)
+    found = -0.5 * (distance(plain.predictor(t1), t2).mean() + distance(plain.predictor(t2), t1).mean())
+    torch.testing.assert_close(found, expected)
+    assert not plain.encoder.fc[6].bias.requires_grad
+
+
+def test_the_memory_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pretraining_memory.main(["--batch", "2", "--size", "32", *TINY])
     _, _, *rows, empty, machine = capsys.readouterr().out.splitlines()
+    steps = [f"K = {size}" for size in (0, 1, 3, 7, 9, 14)] + [variant.name for variant in REGIONS]
     assert [row.split("|")[1].strip() for row in rows] == steps
     assert empty == ""
-    assert machine.startswith(f"batch 2, 32 px, precision {'bf16' if options else '32'}, model/encoder=resnet18_half, ")
+    assert machine.startswith("batch 2, 32 px, model/encoder=resnet18_half, ")
+
+
+@pytest.mark.parametrize(("encoder", "plain"), [("resnet18_half", []), ("resnet18", [PLAIN])])
+def test_the_time_command_runs(encoder: str, plain: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    values = [*TINY[1:], f"model/encoder={encoder}"]
+    pretraining.main(
+        ["--batch", "2", "--size", "32", "--rounds", "1", "--precision", "bf16", "--device", "cpu", *values]
+    )
+    written = capsys.readouterr().out.splitlines()
+    steps = ["step", "---", *plain, *(variant.name for variant in TIMED)]
+    assert [line.split("|")[1].strip() for line in written if line.startswith("| ")] == [*steps[:-1], *steps]
+    assert f"model/encoder={encoder}, precision bf16; " in written[-1]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("main", "words", "said"),
     [
-        (["memory", "--batch", "1"], "expected --batch from 2, --size and --rounds from 1"),
-        (["time", "--rounds", "0"], "expected --batch from 2, --size and --rounds from 1"),
-        (["memory", "--size", "32", "model.grid_position=nowhere"], "grid_position is 'nowhere': choose one of"),
-        (["memory", "--size", "32", "model/encoder=nothing"], "Could not find 'model/encoder/nothing'"),
+        (pretraining_memory.main, ["--batch", "1"], "expected --batch from 2, --size from 1"),
+        (pretraining.main, ["--rounds", "0"], "expected --batch from 2, --size and --rounds from 1"),
+        (
+            pretraining_memory.main,
+            ["--size", "32", "model.grid_position=nowhere"],
+            "grid_position is 'nowhere': choose one of",
+        ),
+        (
+            pretraining.main,
+            ["--size", "32", "model/encoder=nothing"],
+            "Could not find 'model/encoder/nothing'",
+        ),
     ],
 )
-def test_what_it_refuses(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_they_refuse(
+    main: Callable[[list[str]], None], words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(words)
     assert said in f"{stopped.value}{capsys.readouterr().err}"
