@@ -236,3 +236,12 @@ def test_views_are_spread_as_torchvisions(values: tuple[Any, ...]) -> None:
 def test_the_list_of_operations_is_in_the_order_of_the_amounts() -> None:
     assert [each.__name__ for each in OPERATIONS] == ["brightened", "contrasted", "saturated", "hue_shifted"]
     assert [low for low, _ in ColourAugmentation(0.1, 0.2, 0.3, 0.4, 1, 1, 1, (1, 2)).spans] == [0.9, 0.8, 0.7, -0.4]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_changes_colours_as_the_cpu() -> None:
+    images = torch.stack([smooth(seed) for seed in range(16)])
+    batch = drawn(ColourAugmentation(*PRETRAINING), 16)
+    wrong = difference(recoloured(images.cuda(), batch).cpu(), recoloured(images, batch))
+    assert wrong.max() <= 2  # an operation can round the other way, and the next one makes the difference larger
+    assert wrong.float().mean() < 0.01
