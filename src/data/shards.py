@@ -131,7 +131,7 @@ def _fault(arrays: dict[str, NDArray[np.generic]], there: int) -> str:
     if not len(offset) == len(size) == len(arrays["crc"]) == len(ends) > 0:
         return "its arrays differ in length"
     if arrays["tar"].tolist() != [there]:
-        return f"{there} bytes, expected {arrays['tar'].tolist()}"
+        return f"{there:,} bytes, expected {', '.join(f'{size:,}' for size in arrays['tar'].tolist())}"
     if (np.diff(ends, prepend=0) < 1).any() or ends[-1] != len(arrays["names"]):
         return "its names are damaged"
     if (offset < 0).any() or (size < 1).any() or (size > LARGEST).any() or (offset > there - size).any():

@@ -6,10 +6,12 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
@@ -132,6 +134,23 @@ def test_files_are_closed_when_too_many_are_open_and_do_not_travel(tmp_path: Pat
     assert len(files.files) == KEPT_OPEN
     assert files.read(tmp_path / "0", 5, 9) == b"f"
     assert not pickle.loads(pickle.dumps(files)).files
+
+
+def test_two_processes_share_the_images_of_one(root: Path) -> None:
+    def shares(processes: int) -> list[list[Any]]:
+        found = []
+        for rank in range(processes):
+            data = configured("shards", root, "data.num_workers=0", "data.batch_size=2")
+            data.trainer = cast(Any, SimpleNamespace(global_rank=rank, world_size=processes, training=False))
+            batches = list(data.train_dataloader())
+            found.append([(batch["index"], batch["views"][0]) for batch in batches])
+        return found
+
+    (alone,), (first, second) = shares(1), shares(2)
+    assert len(alone) == len(first) == len(second) == 3
+    for whole, one, other in zip(alone, first, second, strict=True):
+        for mine, half, rest in zip(whole, one, other, strict=True):
+            assert mine.equal(torch.cat([half, rest]))
 
 
 def refused(root: Path, *texts: object) -> None:
