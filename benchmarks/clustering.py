@@ -31,9 +31,8 @@ def blobs(rows: int) -> Tensor:
 
 def inertia(rows: Tensor, centroids: Tensor) -> float:
     """The mean of the squared distances of the rows to the nearest centroid."""
-    return sum(torch.cdist(part, centroids).min(1).values.square().sum().item() for part in rows.split(8192)) / len(
-        rows
-    )
+    parts = (rows[start : start + 8192] for start in range(0, len(rows), 8192))
+    return sum((float(torch.cdist(part, centroids).min(1).values.square().sum()) for part in parts), 0.0) / len(rows)
 
 
 def main(words: Sequence[str] | None = None) -> None:

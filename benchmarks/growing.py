@@ -90,7 +90,8 @@ def between_processes(count: int, rounds: int) -> float:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     queue: SimpleQueue[float] = mp.get_context("spawn").SimpleQueue()
-    mp.start_processes(_process, args=(count, port, rounds, queue), nprocs=count, start_method="spawn")
+    spawning: Any = mp  # it has no types
+    spawning.start_processes(_process, args=(count, port, rounds, queue), nprocs=count, start_method="spawn")
     return median(queue.get() for _ in range(count))
 
 

@@ -89,7 +89,7 @@ def draw(found: Mapping[str, tuple[Line, list[float]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "growth"  # the same file from the same numbers
+    matplotlib.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none"}  # the same file from the same numbers
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, -(-len(found) // 2), figsize=(14, 6), layout="constrained")
@@ -98,6 +98,8 @@ def draw(found: Mapping[str, tuple[Line, list[float]]], path: Path) -> None:
         panel.loglog(sizes, [1e3 * each for each in seconds], "o-")
         panel.loglog(sizes, 1e3 * seconds[-1] * (sizes / sizes[-1]) ** line.most, ":", color="grey")
         panel.set_title(f"{name} (exponent {exponent(line.sizes, seconds):.2f})", fontsize=9)
+        panel.set_xticks(line.sizes, [f"{size:,}" for size in line.sizes])
+        panel.minorticks_off()
         panel.set_ylabel("processor ms", fontsize=8)
     for panel in list(panels.flat)[len(found) :]:
         panel.set_axis_off()

@@ -90,7 +90,7 @@ def whole_step(task: LightningModule, batch: dict[str, Any], dtype: torch.dtype 
 
     def step() -> None:
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            loss = task.training_step(batch, 0)["loss"]
+            loss = cast(dict[str, Any], task.training_step(batch, 0))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
