@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.cross_entropy import own_cross_entropy, soft_cross_entropy
+
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["frequency", "inverse", "none"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
@@ -43,7 +45,10 @@ def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
     Returns:
         (B, ...), at least 0.
     """
-    return -(z.float().softmax(1) * p.float().log_softmax(1)).sum(1)
+    p, z = p.float().movedim(1, -1), z.float().movedim(1, -1)
+    if z.requires_grad:
+        return -(z.softmax(-1) * p.log_softmax(-1)).sum(-1)
+    return soft_cross_entropy(p, z)
 
 
 def printed_cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
@@ -90,8 +95,9 @@ def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
         (B, N, C) float32, a view of (B, C, N).
     """
     with torch.autocast(z.device.type, enabled=False):
-        masks, values = z.float().softmax(1).flatten(2), features.float().flatten(2)
-        return (values @ masks.mT).mT
+        masks = z.float().movedim(1, -1).softmax(-1).flatten(1, -2)  # (B, K x K, N)
+        values = features.float().movedim(1, -1).flatten(1, -2)  # (B, K x K, C)
+        return (values.mT @ masks).mT
 
 
 def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bool) -> Tensor:
@@ -146,7 +152,7 @@ def category_counts(z: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N,) float32 counts.
     """
-    winners = z.argmax(1)[valid].flatten()
+    winners = z.max(1).indices[valid].flatten()  # `argmax` takes longer on a CPU
     return torch.bincount(winners, minlength=z.shape[1]).float()
 
 
@@ -184,9 +190,7 @@ def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (B,) mean over positions, at least 0.
     """
-    logits = z.float()
-    label = logits.argmax(1)
-    return (weights[label] * F.cross_entropy(logits, label, reduction="none")).flatten(1).mean(1)
+    return own_cross_entropy(z.float().movedim(1, -1), weights).flatten(1).mean(1)
 
 
 def valid_mean(values: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:

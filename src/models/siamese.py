@@ -12,6 +12,7 @@ from src.models.dense import DenseFeatures, MemoryFormat
 from src.models.encoder import Encoder
 from src.models.heads import ImageHead, RegionHead, predictor, projector
 from src.models.necks import MOST_CHANNELS, Neck
+from src.models.frugal_layers import applied
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
 GlobalRegion = Literal["image", "intersection"]
@@ -68,10 +69,10 @@ class DenseHead(nn.Module):
         Returns:
             z (B, N, K, K), and the branch of p and z; None for the branch if there is no predictor.
         """
-        z: Tensor = self.projector(features)
+        z = applied(self.projector, features)
         if position == "after_projector":
             z = sample_boxes(z, boxes, size)
-        p = self.predictor(z) if self.predictor is not None else None
+        p = applied(self.predictor, z) if self.predictor is not None else None
         if position == "after_predictor":
             z = sample_boxes(z, boxes, size)
             p = sample_boxes(p, boxes, size) if p is not None else None

@@ -110,7 +110,9 @@ class PairTask(PixelTask):
         redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
         shares = {"views/redrawn": redrawn, "views/invalid": invalid}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
-        return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
+        if self.trainer.world_size > 1:
+            total = total + self.unused_parameters()
+        return {"loss": total, "embeddings": embeddings}
 
     def unused_parameters(self) -> Tensor:
         """Zero times every parameter that learns; in the loss, it lets DDP find parameters that no loss uses now."""
