@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-SUBJECTS: tuple[str, ...] = ()  # modules of this package, in the order in which they are measured
+SUBJECTS: tuple[str, ...] = ("step",)  # modules of this package, in the order in which they are measured
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 

@@ -152,6 +152,15 @@ def contrast(u: Tensor, v: Tensor) -> Tensor:
     return -similarity.log_softmax(2).diagonal(dim1=1, dim2=2).mean()
 
 
+def grid_sampled(features: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Features (B, C, h, w) at size x size points of boxes (B, 4), by torch's `grid_sample`."""
+    x0, y0, x1, y1 = boxes.unbind(1)
+    shares = (torch.arange(size) + 0.5) / size
+    x, y = (start[:, None] + (end - start)[:, None] * shares for start, end in ((x0, x1), (y0, y1)))
+    points = torch.stack((x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)), dim=3)
+    return F.grid_sample(features, 2 * points - 1, padding_mode="border", align_corners=False)
+
+
 def total(losses: Mapping[str, Tensor]) -> Tensor:
     """The weighted sum of the losses."""
     return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()

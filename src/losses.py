@@ -92,12 +92,12 @@ def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
         features: (B, C, K, K) encoder features at the same points.
 
     Returns:
-        (B, N, C) float32, a view of (B, C, N).
+        (B, N, C) float32.
     """
     with torch.autocast(z.device.type, enabled=False):
         masks = z.float().movedim(1, -1).softmax(-1).flatten(1, -2)  # (B, K x K, N)
         values = features.float().movedim(1, -1).flatten(1, -2)  # (B, K x K, C)
-        return (values.mT @ masks).mT
+        return masks.mT @ values
 
 
 def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bool) -> Tensor:

@@ -23,7 +23,7 @@ Gradients = tuple[Tensor | None, ...]
 def normalised_convolution(x: Tensor, norm: nn.Module, convolution: nn.Conv2d) -> Tensor:
     """Batch norm, ReLU and a convolution of a map (B, C, h, w); only the map is kept."""
     if not (trains_here(norm, x) and norm.affine and convolution.padding_mode == "zeros"):
-        return convolve(F.relu(norm(x), inplace=True), convolution.weight, convolution.bias, shape_of(convolution))
+        return cast(Tensor, convolution(F.relu(norm(x), inplace=True)))
     given = (norm.weight, norm.bias, convolution.weight, convolution.bias, shape_of(convolution))
     found = _NormalisedConvolution.apply(x, *given, *statistics(norm, x))  # type: ignore[no-untyped-call]
     return cast(Tensor, found)
@@ -46,7 +46,9 @@ def normalised(x: Tensor, norm: nn.Module) -> Tensor:
 
 
 def trains_here(norm: nn.Module, x: Tensor) -> bool:
-    """Whether a layer is torch's batch norm and normalises by the statistics of this batch on a CPU."""
+    """Whether a layer is torch's batch norm and normalises by the statistics of this batch on a CPU, not compiled."""
+    if torch.compiler.is_compiling():  # the compiler itself chooses what to keep
+        return False
     return x.is_cpu and type(norm) is nn.BatchNorm2d and norm.training and norm.running_mean is not None
 
 

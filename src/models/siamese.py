@@ -167,6 +167,10 @@ class DenseSiam(DenseFeatures):
         heads = {"main": self.head, "aux": self.aux_head}
         return {name: head.projector for name, head in heads.items() if head is not None}
 
+    def heads(self) -> list[nn.Module]:
+        given = (self.head, self.aux_head, self.region_head, self.image_head)
+        return [head for head in given if head is not None]
+
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
         """Compute one side of the Siamese network.
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.disk import amount, free_bytes
+from src.training.precision import remark
 from src.training.profiling import Measured
 from src.training.resumption import LastCheckpoint
 
@@ -27,6 +28,8 @@ class Plan(NamedTuple):
         train_limit, val_limit: limit of the batches, as a number (int) or as a share (float).
         validate_every: epochs from one validation to the next; None if they are not counted in epochs.
         checkpoints: number of checkpoints that it keeps; None if the number is unlimited.
+        precision: the number format of the network.
+        device: the type of the device.
     """
 
     epochs: int | None
@@ -36,6 +39,8 @@ class Plan(NamedTuple):
     val_limit: int | float
     validate_every: int | None
     checkpoints: int | None
+    precision: str = "32-true"
+    device: str = "cpu"
 
 
 class Forecast(NamedTuple):
@@ -60,6 +65,8 @@ def plan_of(trainer: lightning.Trainer) -> Plan:
         val_limit=trainer.limit_val_batches,
         validate_every=trainer.check_val_every_n_epoch if by_epoch else None,
         checkpoints=None if any(callback.save_top_k < 0 for callback in kept) else sum(map(files_of, kept)),
+        precision=trainer.precision,
+        device=trainer.strategy.root_device.type,
     )
 
 
@@ -113,7 +120,8 @@ def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
     table.add_column("")
     table.add_column("", justify="right")
     table.add_column("")
-    for name, value, note in [*measured_rows(measured), *forecast_rows(measured, plan, costs)]:
+    precision = ("precision", plan.precision, remark(plan.precision, plan.device))
+    for name, value, note in [*measured_rows(measured), precision, *forecast_rows(measured, plan, costs)]:
         table.add_row(name, value, note)
     table.add_row("free disk", amount(free), escape(str(output)))
     console = Console(width=max(100, Console().width))
