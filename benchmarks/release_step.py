@@ -103,6 +103,9 @@ class ReleaseHeads(nn.Module):
 class ReleaseNetwork(nn.Module):
     """ResNet-18, feature pyramid and heads of the release; sizes as in `ReleaseHeads`."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, width: int = 128, categories: int = 27, aux_categories: int = 128) -> None:
         super().__init__()
         self.encoder = torchvision.models.resnet18(weights=None)

@@ -48,7 +48,7 @@ def features(channels_last: bool) -> list[Tensor]:
 
 
 def plain_heads(heads: ReleaseHeads, batch: dict[str, Any]) -> Callable[[], None]:
-    """Sampling, heads and losses as this project computed them before: torch's layers and `grid_sample` of both views."""
+    """Sampling, heads and losses as this project computed them before, by torch's layers and `grid_sample`."""
     given, boxes, size = features(channels_last=False), batch["boxes"], SIDE // 4
     return lambda: total(
         heads(*(grid_sampled(x, boxes[:, side], size) for side, x in enumerate(given)), True)

@@ -43,7 +43,7 @@ def make_batch(images: int, side: int, second_box: Sequence[float] = WHOLE) -> d
 
 
 def step_of(task: Any, batch: dict[str, Any], dtype: torch.dtype | None = None) -> Callable[[], None]:
-    """A function that does a whole training step: losses, backward pass, optimiser; under autocast if dtype is given."""
+    """A function that does a whole training step: losses, backward pass, optimiser; with dtype, under autocast."""
     optimizer = cast(torch.optim.Optimizer, task.configure_optimizers())
 
     def step() -> None:

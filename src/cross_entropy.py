@@ -20,7 +20,7 @@ def soft_cross_entropy(p: Tensor, z: Tensor) -> Tensor:
     Returns:
         (...), at least 0. A second derivative is refused with an error.
     """
-    return cast(Tensor, _SoftCrossEntropy.apply(p, z))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _SoftCrossEntropy.apply(p, z))
 
 
 def own_cross_entropy(z: Tensor, weights: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def own_cross_entropy(z: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (...), at least 0. A second derivative is refused with an error.
     """
-    return cast(Tensor, _OwnCrossEntropy.apply(z, weights))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _OwnCrossEntropy.apply(z, weights))
 
 
 class _SoftCrossEntropy(Function):
@@ -48,7 +48,7 @@ class _SoftCrossEntropy(Function):
         return distance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         if not ctx.needs_input_grad[0]:
             return None, None
@@ -70,7 +70,7 @@ class _OwnCrossEntropy(Function):
         return distance.squeeze(-1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         if not ctx.needs_input_grad[0]:
             return None, None

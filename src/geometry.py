@@ -106,7 +106,7 @@ def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tens
         values = features.float().permute(0, 2, 3, 1)
         values = interpolation(x, width)[:, None] @ values  # (B, H, columns, C)
         values = interpolation(y, height) @ values.flatten(2)  # (B, rows, columns x C)
-    return values.unflatten(2, (size[1], -1)).permute(0, 3, 1, 2).to(features.dtype)
+    return values.view(len(boxes), *size, -1).permute(0, 3, 1, 2).to(features.dtype)
 
 
 def interpolation(positions: Tensor, cells: int) -> Tensor:

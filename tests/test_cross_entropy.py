@@ -34,7 +34,7 @@ def test_values_equal_the_loop() -> None:
     p, z = logits().detach(), logits(1).detach()
     found = soft_cross_entropy(p, z)
     assert found.flatten().tolist() == pytest.approx(
-        [naive.cross_entropy_distance(*pair) for pair in zip(p.flatten(0, 1).tolist(), z.flatten(0, 1).tolist())]
+        [naive.cross_entropy_distance(*pair) for pair in zip(*(x.flatten(0, 1).tolist() for x in (p, z)), strict=True)]
     )
     losses = own_cross_entropy(z, WEIGHTS).mean(1)
     assert losses.tolist() == pytest.approx([naive.segmentation_loss(rows, WEIGHTS.tolist()) for rows in z.tolist()])

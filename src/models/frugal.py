@@ -25,7 +25,7 @@ def normalised_convolution(x: Tensor, norm: nn.Module, convolution: nn.Conv2d) -
     if not (trains_here(norm, x) and norm.affine and convolution.padding_mode == "zeros"):
         return cast(Tensor, convolution(F.relu(norm(x), inplace=True)))
     given = (norm.weight, norm.bias, convolution.weight, convolution.bias, shape_of(convolution))
-    found = _NormalisedConvolution.apply(x, *given, *statistics(norm, x))  # type: ignore[no-untyped-call]
+    found = _NormalisedConvolution.apply(x, *given, *statistics(norm, x))
     return cast(Tensor, found)
 
 
@@ -34,7 +34,7 @@ def normalised_pooling(x: Tensor, norm: nn.Module, pooling: nn.MaxPool2d) -> Ten
     if not (trains_here(norm, x) and norm.affine):
         return cast(Tensor, pooling(F.relu(norm(x), inplace=True)))
     shape = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation, pooling.ceil_mode)
-    found = _NormalisedPooling.apply(x, norm.weight, norm.bias, shape, *statistics(norm, x))  # type: ignore[no-untyped-call]
+    found = _NormalisedPooling.apply(x, norm.weight, norm.bias, shape, *statistics(norm, x))
     return cast(Tensor, found)
 
 
@@ -42,7 +42,7 @@ def normalised(x: Tensor, norm: nn.Module) -> Tensor:
     """Batch norm of a map (B, C, h, w); without affine parameters, only the result is kept."""
     if not trains_here(norm, x) or norm.affine:
         return cast(Tensor, norm(x))
-    return cast(Tensor, _Normalised.apply(x, *statistics(norm, x)))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Normalised.apply(x, *statistics(norm, x)))
 
 
 def trains_here(norm: nn.Module, x: Tensor) -> bool:
@@ -83,7 +83,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: tuple[Any, .
 def normalise(x: Tensor, scale: Tensor | None, shift: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The map normalised by its own statistics, its mean, and 1 / its standard deviation."""
     running, share, eps = rest
-    return torch.native_batch_norm(x, scale, shift, *running, True, share, eps)
+    found: tuple[Tensor, Tensor, Tensor] = aten.native_batch_norm(x, scale, shift, *running, True, share, eps)
+    return found
 
 
 class _NormalisedConvolution(Function):
@@ -100,7 +101,7 @@ class _NormalisedConvolution(Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Gradients:
         x, scale, shift, weight, mean, inverse = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -125,7 +126,7 @@ class _NormalisedConvolution(Function):
 
 
 class _NormalisedPooling(Function):
-    """Keeps the batch norm's input; where the largest value of a window is not positive, the ReLU stops its gradient."""
+    """Keeps the batch norm's input; where a window's largest value is not positive, the ReLU stops the gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
@@ -137,7 +138,7 @@ class _NormalisedPooling(Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Gradients:
         x, scale, mean, inverse, found, indices = ctx.saved_tensors
         kernel, stride, padding, dilation, ceiled = ctx.shape
@@ -161,7 +162,7 @@ class _Normalised(Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Gradients:
         found, inverse = ctx.saved_tensors
         standard = torch.zeros_like(inverse), torch.ones_like(inverse)  # mean and 1 / deviation of the output

@@ -1,7 +1,7 @@
-"""Puts the operations of `src.models.frugal` in place of the layers of heads and backbones; weights keep their names."""
+"""Puts the operations of `src.models.frugal` in place of layers of heads and backbones; weights keep their names."""
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from torch.fx import GraphModule, Node
 
 from src.models.frugal import normalised, normalised_convolution, normalised_pooling
 from src.models.pointwise import pointwise
+
+OPERATIONS: dict[type, Callable[..., Any]] = {nn.Conv2d: normalised_convolution, nn.MaxPool2d: normalised_pooling}
 
 
 def applied(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -46,7 +48,7 @@ def frugal(backbone: GraphModule) -> GraphModule:
     graph, modules = backbone.graph, dict(backbone.named_modules())
     for last in list(graph.nodes):
         layer = module_of(last, modules)
-        replacement = {nn.Conv2d: normalised_convolution, nn.MaxPool2d: normalised_pooling}.get(type(layer))
+        replacement = OPERATIONS.get(type(layer))
         relu = last.args[0] if last.args else None
         norm = relu.args[0] if isinstance(relu, Node) and relu.args else None
         if replacement is None or not isinstance(relu, Node) or not isinstance(norm, Node):

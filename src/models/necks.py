@@ -53,7 +53,9 @@ class SimplifiedFPN(Neck):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Merge the maps (B, C_i, H_i, W_i), fine to coarse, into (B, channels, H_0, W_0)."""
         pairs = zip(self.laterals, maps, strict=True)
-        laterals = [pointwise(level, cast(Tensor, lateral.weight), cast(Tensor, lateral.bias)) for lateral, level in pairs]
+        laterals = [
+            pointwise(level, cast(Tensor, lateral.weight), cast(Tensor, lateral.bias)) for lateral, level in pairs
+        ]
         merged = laterals.pop()
         for finer in reversed(laterals):
             merged = F.interpolate(merged, size=finer.shape[2:], mode="bilinear", align_corners=False).add_(finer)

@@ -10,9 +10,9 @@ from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.models.dense import DenseFeatures, MemoryFormat
 from src.models.encoder import Encoder
+from src.models.frugal_layers import applied
 from src.models.heads import ImageHead, RegionHead, predictor, projector
 from src.models.necks import MOST_CHANNELS, Neck
-from src.models.frugal_layers import applied
 
 GridPosition = Literal["before_projector", "after_projector", "after_predictor"]
 GlobalRegion = Literal["image", "intersection"]

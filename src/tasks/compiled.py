@@ -12,7 +12,7 @@ COMPILERS = ("c++", "g++", "clang++")  # those that torch looks for
 def compile_parts(task: Task, on_gpu: bool) -> None:
     """Compile the parts of a task in place; each is compiled when it is first called.
 
-    Names of weights, checkpoints and copies of the task do not change: a copy, such as `Task.deployed`, is not compiled.
+    Names of weights and checkpoints do not change. A copy of the task, such as `Task.deployed`, is not compiled.
 
     Args:
         task: the task.
