@@ -7,6 +7,7 @@ import sys
 # Modules of this package, in the order in which they are measured.
 SUBJECTS: tuple[str, ...] = (
     "loading",
+    "step",
     "scoring",
     "pretraining",
     "pretraining_memory",

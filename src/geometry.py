@@ -7,8 +7,9 @@ in a flipped view, x0 > x1. So a grid is a plain interpolation from corner to co
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+FULL = (0.0, 0.0, 1.0, 1.0)  # the box of a whole view
 
 
 class Crop(NamedTuple):
@@ -43,9 +44,24 @@ def overlap_boxes(first: Crop, second: Crop, min_side: float = 0.0) -> tuple[Ten
     wide = right - left > min_side * min(first.width, second.width)
     high = bottom - top > min_side * min(first.height, second.height)
     if not (wide and high):
-        return torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(2, 1), False
+        return torch.tensor([FULL]).repeat(2, 1), False
     rows = [(*crop.locate(left, top), *crop.locate(right, bottom)) for crop in (first, second)]
     return torch.tensor(rows, dtype=torch.float32), True
+
+
+def box_axes(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Coordinates of the cell centres of a grid laid over each box.
+
+    Args:
+        boxes: (B, 4) oriented boxes in fractions of the view.
+        size: number of grid rows and columns.
+
+    Returns:
+        x of each column (B, columns) and y of each row (B, rows), float32, in fractions of the view.
+    """
+    x0, y0, x1, y1 = boxes.float().unbind(1)
+    rows, columns = ((torch.arange(n, device=boxes.device, dtype=torch.float32) + 0.5) / n for n in size)
+    return x0[:, None] + (x1 - x0)[:, None] * columns, y0[:, None] + (y1 - y0)[:, None] * rows
 
 
 def box_grid(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -59,10 +75,7 @@ def box_grid(boxes: Tensor, size: tuple[int, int]) -> Tensor:
         (B, rows, columns, 2) float32 points (x, y) in fractions of the view. Point (i, j) of both views' grids
         shows the same place of the source image.
     """
-    x0, y0, x1, y1 = boxes.float().unbind(1)
-    rows, columns = ((torch.arange(n, device=boxes.device, dtype=torch.float32) + 0.5) / n for n in size)
-    x = x0[:, None] + (x1 - x0)[:, None] * columns  # (B, columns)
-    y = y0[:, None] + (y1 - y0)[:, None] * rows  # (B, rows)
+    x, y = box_axes(boxes, size)
     return torch.stack((x[:, None, :].expand(-1, size[0], -1), y[:, :, None].expand(-1, -1, size[1])), dim=3)
 
 
@@ -73,15 +86,39 @@ def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tens
     1 only to 1/256. Beyond the border, the values of the border are repeated. If the box is the full view and the grid
     has the size of the features, the result equals the features.
 
+    Rows and columns of a grid are interpolated one after the other, as two matrix products, which take less time than
+    torch's `grid_sample` for single points, above all in the backward pass.
+
     Args:
         features: (B, C, H, W).
         boxes: (B, 4) oriented boxes in fractions of the view.
         size: number of grid rows and columns.
 
     Returns:
-        (B, C, rows, columns), in the dtype of the features, differentiable with respect to the features.
+        (B, C, rows, columns), in the dtype of the features, differentiable with respect to the features; channels_last
+        unless it is the features themselves.
     """
-    points = 2 * box_grid(boxes, size) - 1
+    height, width = features.shape[2:]
+    if boxes.is_cpu and size == (height, width) and bool((boxes == boxes.new_tensor(FULL)).all()):
+        return features  # not asked on a GPU, which would have to wait for the answer
+    x, y = box_axes(boxes, size)
     with torch.autocast(features.device.type, enabled=False):
-        values = F.grid_sample(features.float(), points, mode="bilinear", padding_mode="border", align_corners=False)
-    return values.to(features.dtype)
+        values = features.float().permute(0, 2, 3, 1)
+        values = interpolation(x, width)[:, None] @ values  # (B, H, columns, C)
+        values = interpolation(y, height) @ values.flatten(2)  # (B, rows, columns x C)
+    return values.view(len(boxes), *size, -1).permute(0, 3, 1, 2).to(features.dtype)
+
+
+def interpolation(positions: Tensor, cells: int) -> Tensor:
+    """Weights of the cells of an axis for bilinear interpolation.
+
+    Args:
+        positions: (B, n) float32, in fractions of the axis; beyond the centres of the outer cells, these count alone.
+        cells: number of cells.
+
+    Returns:
+        (B, n, cells), at most two are not 0 in each row, which sums to 1.
+    """
+    places = (positions * cells - 0.5).clamp(0, cells - 1)
+    centres = torch.arange(cells, device=positions.device, dtype=torch.float32)
+    return (1 - (places[:, :, None] - centres).abs()).clamp(min=0)

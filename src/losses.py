@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.contrast import Contrast
+from src.cross_entropy import own_cross_entropy, soft_cross_entropy
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["frequency", "inverse", "none"]
@@ -45,7 +46,10 @@ def cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
     Returns:
         (B, ...), at least 0.
     """
-    return -(z.float().softmax(1) * p.float().log_softmax(1)).sum(1)
+    p, z = p.float().movedim(1, -1), z.float().movedim(1, -1)
+    if z.requires_grad:
+        return -(z.softmax(-1) * p.log_softmax(-1)).sum(-1)
+    return soft_cross_entropy(p, z)
 
 
 def printed_cross_entropy_distance(p: Tensor, z: Tensor) -> Tensor:
@@ -89,11 +93,12 @@ def region_embeddings(z: Tensor, features: Tensor) -> Tensor:
         features: (B, C, K, K) encoder features at the same points.
 
     Returns:
-        (B, N, C) float32, a view of (B, C, N).
+        (B, N, C) float32.
     """
     with torch.autocast(z.device.type, enabled=False):
-        masks, values = z.float().softmax(1).flatten(2), features.float().flatten(2)
-        return (values @ masks.mT).mT
+        masks = z.float().movedim(1, -1).softmax(-1).flatten(1, -2)  # (B, K x K, N)
+        values = features.float().movedim(1, -1).flatten(1, -2)  # (B, K x K, C)
+        return masks.mT @ values
 
 
 def contrastive_distance(u: Tensor, v: Tensor, temperature: float, normalise: bool) -> Tensor:
@@ -143,7 +148,7 @@ def category_counts(z: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N,) float32 counts.
     """
-    winners = z.argmax(1)[valid].flatten()
+    winners = z.max(1).indices[valid].flatten()  # `argmax` takes longer on a CPU
     return torch.bincount(winners, minlength=z.shape[1]).float()
 
 
@@ -181,9 +186,7 @@ def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (B,) mean over positions, at least 0.
     """
-    logits = z.float()
-    label = logits.argmax(1)
-    return (weights[label] * F.cross_entropy(logits, label, reduction="none")).flatten(1).mean(1)
+    return own_cross_entropy(z.float().movedim(1, -1), weights).flatten(1).mean(1)
 
 
 def valid_mean(values: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:

@@ -28,6 +28,7 @@ from src.monitoring.label_free_monitor import LabelFreeMonitor
 from src.monitoring.throughput import Throughput
 from src.results.scores import numbers, print_scores, tabulated, write_scores
 from src.tasks.base import Task, score
+from src.tasks.compiled import compile_parts
 from src.training.config_in_checkpoint import ConfigInCheckpoint
 from src.training.continuation import Start, go_on, start_at
 from src.training.cost_estimate import plan_of, print_cost_estimate
@@ -68,6 +69,8 @@ def train(config: DictConfig) -> float:
     check_search(run.data.val is not None)
     references = references_of(config, run.data)
     remarks = initialise(run, plain, start)
+    if plain["compile"]:
+        compile_parts(run.task, run.trainer.strategy.root_device.type == "cuda")
     begin_logs(run, plain, start)
     if run.trainer.is_global_zero:
         print(*remarks, sep="\n", end="\n" if remarks else "")
@@ -129,6 +132,7 @@ def check_values(config: DictConfig) -> None:
         )
     check_seed("seed", config.seed)
     check_flag("score_before", config.score_before)
+    check_flag("compile", config.compile)
     check_int("estimate_steps", config.estimate_steps, high=1000, otherwise="or 0 for no table")
     check_int("fit_images", config.fit_images, low=1)
     for key in ("ckpt_path", "weights"):
@@ -179,7 +183,10 @@ def begin_logs(run: Run, plain: Mapping[str, Any], start: Start | None) -> None:
 def estimate_cost(run: Run, config: DictConfig) -> None:
     """Measure a few steps and print the time, memory and disk space that the run will take."""
     make = partial(make_trainer, config.trainer)
-    measured = measure(make, run.task.worst_case(), run.data, config.estimate_steps)
+    worst_case = run.task.worst_case()
+    if config.compile:
+        compile_parts(worst_case, run.trainer.strategy.root_device.type == "cuda")
+    measured = measure(make, worst_case, run.data, config.estimate_steps)
     if run.trainer.is_global_zero:
         print_cost_estimate(measured, plan_of(run.trainer), Path(config.paths.output))
 

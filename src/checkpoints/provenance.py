@@ -22,6 +22,7 @@ WITHOUT_EFFECT = (
     "paths",
     "logger",
     "ckpt_path",
+    "compile",  # changes results by rounding only
     "estimate_steps",
     "score_before",
     "data.num_workers",

@@ -14,6 +14,7 @@ from src.checkpoints.weights_files import Report
 from src.checks import check_choice, check_flag, check_int
 from src.errors import DenseSiamError
 from src.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from src.models.frugal_layers import frugal
 from src.models.sizes import only_size
 from src.models.timm_names import entries_of_backbone
 from src.models.weights import check_source, load_weights, resnet_weights, state_file
@@ -71,7 +72,7 @@ def resnet(
         load_weights(backbone, {entry: state[entry] for entry in state if entry not in cut}, weights, head="fc.")
     named = ["conv1", "bn1", *(f"layer{stage + 1}" for stage in range(frozen_stages or 0))]
     encoder = Encoder(
-        backbone,
+        frugal(backbone),
         channels[:stages],
         strides[:stages],
         IMAGENET_MEAN,

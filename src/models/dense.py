@@ -51,6 +51,10 @@ class DenseFeatures(nn.Module):
         dense: Tensor = self.neck(self.encoder(images))
         return dense
 
+    def heads(self) -> list[nn.Module]:
+        """The modules that map features to what losses compare; none here."""
+        return []
+
     def points(self, features: Tensor) -> tuple[int, int]:
         """Rows and columns of the grid for a map (B, C, h, w)."""
         if self.grid_size is None:

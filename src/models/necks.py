@@ -6,6 +6,7 @@ computed from features of the encoder, they are not random.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from src.checks import check_flag, check_int
 from src.clustering import sample_pixels
 from src.errors import DenseSiamError
+from src.models.pointwise import pointwise
 from src.pca import principal_components
 
 MOST_CHANNELS = 16384
@@ -50,10 +52,13 @@ class SimplifiedFPN(Neck):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Merge the maps (B, C_i, H_i, W_i), fine to coarse, into (B, channels, H_0, W_0)."""
-        laterals = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
+        pairs = zip(self.laterals, maps, strict=True)
+        laterals = [
+            pointwise(level, cast(Tensor, lateral.weight), cast(Tensor, lateral.bias)) for lateral, level in pairs
+        ]
         merged = laterals.pop()
         for finer in reversed(laterals):
-            merged = finer + F.interpolate(merged, size=finer.shape[2:], mode="bilinear", align_corners=False)
+            merged = F.interpolate(merged, size=finer.shape[2:], mode="bilinear", align_corners=False).add_(finer)
         return merged
 
 

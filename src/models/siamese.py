@@ -10,6 +10,7 @@ from src.errors import DenseSiamError
 from src.geometry import sample_boxes
 from src.models.dense import DenseFeatures, MemoryFormat
 from src.models.encoder import Encoder
+from src.models.frugal_layers import applied
 from src.models.heads import ImageHead, RegionHead, predictor, projector
 from src.models.necks import MOST_CHANNELS, Neck
 
@@ -68,10 +69,10 @@ class DenseHead(nn.Module):
         Returns:
             z (B, N, K, K), and the branch of p and z; None for the branch if there is no predictor.
         """
-        z: Tensor = self.projector(features)
+        z = applied(self.projector, features)
         if position == "after_projector":
             z = sample_boxes(z, boxes, size)
-        p = self.predictor(z) if self.predictor is not None else None
+        p = applied(self.predictor, z) if self.predictor is not None else None
         if position == "after_predictor":
             z = sample_boxes(z, boxes, size)
             p = sample_boxes(p, boxes, size) if p is not None else None
@@ -165,6 +166,10 @@ class DenseSiam(DenseFeatures):
         """The projectors that give pseudo-categories: `main`, and `aux` if the network has it."""
         heads = {"main": self.head, "aux": self.aux_head}
         return {name: head.projector for name, head in heads.items() if head is not None}
+
+    def heads(self) -> list[nn.Module]:
+        given = (self.head, self.aux_head, self.region_head, self.image_head)
+        return [head for head in given if head is not None]
 
     def view(self, images: Tensor, boxes: Tensor, with_regions: bool) -> View:
         """Compute one side of the Siamese network.

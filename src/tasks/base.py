@@ -152,6 +152,10 @@ class Task(lightning.LightningModule):
         """
         raise DenseSiamError(f"{type(self).__name__} has no network that predicts on images")
 
+    def compilable(self) -> list[nn.Module]:
+        """The modules that `compile=true` compiles; empty if the task has none."""
+        return []
+
     def matched(self) -> Matched | None:
         """The clusters and classes of the last validation; None if the task matches none, or none was validated."""
         return None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from PIL import Image
 from torch import Tensor, nn
 
@@ -68,6 +69,9 @@ class PairTask(PixelTask):
     def probed_network(self) -> DenseFeatures | None:
         return self.network
 
+    def compilable(self) -> list[nn.Module]:
+        return [self.network.encoder.backbone, *self.network.heads()]
+
     def setup(self, stage: str) -> None:
         convert_to_precision(self)
 
@@ -110,7 +114,9 @@ class PairTask(PixelTask):
         redrawn, invalid = self.mean_over_processes(torch.stack([batch["redrawn"] > 0, ~valid]).float().mean(1))
         shares = {"views/redrawn": redrawn, "views/invalid": invalid}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(valid))
-        return {"loss": total + self.unused_parameters(), "embeddings": embeddings}
+        if isinstance(self.trainer.strategy, ParallelStrategy):
+            total = total + self.unused_parameters()
+        return {"loss": total, "embeddings": embeddings}
 
     def unused_parameters(self) -> Tensor:
         """Zero times every parameter that learns; in the loss, it lets DDP find parameters that no loss uses now."""

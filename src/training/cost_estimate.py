@@ -14,6 +14,7 @@ from rich.table import Table
 
 from src.disk import amount, free_bytes
 from src.threads import waiting
+from src.training.precision import remark
 from src.training.profiling import Measured
 from src.training.resumption import LastCheckpoint
 
@@ -29,6 +30,8 @@ class Plan(NamedTuple):
         train_limit, val_limit: limit of the batches, as a number (int) or as a share (float).
         validate_every: epochs from one validation to the next; None if they are not counted in epochs.
         checkpoints: number of checkpoints that it keeps; None if the number is unlimited.
+        precision: the number format of the network.
+        device: the type of the device.
     """
 
     epochs: int | None
@@ -38,6 +41,8 @@ class Plan(NamedTuple):
     val_limit: int | float
     validate_every: int | None
     checkpoints: int | None
+    precision: str = "32-true"
+    device: str = "cpu"
 
 
 class Forecast(NamedTuple):
@@ -62,6 +67,8 @@ def plan_of(trainer: lightning.Trainer) -> Plan:
         val_limit=trainer.limit_val_batches,
         validate_every=trainer.check_val_every_n_epoch if by_epoch else None,
         checkpoints=None if any(callback.save_top_k < 0 for callback in kept) else sum(map(files_of, kept)),
+        precision=trainer.precision,
+        device=trainer.strategy.root_device.type,
     )
 
 
@@ -115,7 +122,8 @@ def print_cost_estimate(measured: Measured, plan: Plan, output: Path) -> None:
     table.add_column("")
     table.add_column("", justify="right")
     table.add_column("")
-    for name, value, note in [*measured_rows(measured), *forecast_rows(measured, plan, costs)]:
+    precision = ("precision", plan.precision, remark(plan.precision, plan.device))
+    for name, value, note in [*measured_rows(measured), precision, *forecast_rows(measured, plan, costs)]:
         table.add_row(name, value, note)
     table.add_row("threads", str(torch.get_num_threads()), waiting())
     table.add_row("free disk", amount(free), escape(str(output)))

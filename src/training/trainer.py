@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checks import check_choice, check_flag, check_int, check_number, check_text
 from src.errors import DenseSiamError
+from src.training.precision import fast_precision
 
 MOST = {"max_epochs": 1_000_000, "max_steps": 1_000_000_000}
 LONGEST_TAG = 64  # letters of a tag in wandb
@@ -56,7 +57,10 @@ def make_trainer(config: DictConfig, **given: Any) -> lightning.Trainer:
         DenseSiamError: a value is out of its range, or this machine doesn't have the device.
         InstantiationException: Lightning itself refuses a value; `plain_errors` shortens this to one line.
     """
-    check_trainer(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)) | given)
+    values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)) | given
+    check_trainer(values)
+    if values.get("precision") == "auto":
+        given["precision"] = fast_precision(values.get("accelerator", "auto"))
     trainer: lightning.Trainer = instantiate(config, **given, _convert_="all")
     return trainer
 

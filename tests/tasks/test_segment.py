@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from src.errors import DenseSiamError
@@ -127,14 +128,23 @@ def test_region_start_needs_an_end_unless_it_is_0(monkeypatch: pytest.MonkeyPatc
     assert task.regions_active()
 
 
-def test_an_inactive_region_head_computes_nothing_but_gets_zero_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parallel", [True, False])
+def test_an_inactive_region_head_computes_nothing_and_gets_zero_gradients_for_ddp_alone(
+    parallel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, batch = make_task(), make_batch()
     at_epoch(task, 0, 10, monkeypatch)
+    if parallel:
+        monkeypatch.setattr(DDPStrategy, "reduce", lambda self, value, reduce_op: value)
+        task.trainer.strategy = DDPStrategy()
     assert task.network.region_head is not None
     monkeypatch.setattr(task.network.region_head, "forward", lambda *args: pytest.fail("RegionSim should be inactive"))
     task.training_step(batch, 0)["loss"].backward()
     gradients = [parameter.grad for parameter in task.network.region_head.parameters()]
-    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+    if parallel:
+        assert all(gradient is not None and not gradient.any() for gradient in gradients)
+    else:
+        assert all(gradient is None for gradient in gradients)
 
 
 def test_without_stop_gradient_the_targets_learn_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.disk import amount, free_bytes
+from src.training import precision
 from src.training.cost_estimate import Forecast, Plan, duration, forecast, plan_of, print_cost_estimate
 from src.training.profiling import Measured
 from src.training.resumption import LastCheckpoint
@@ -96,7 +97,8 @@ def printed(capsys: pytest.CaptureFixture[str], measured: Measured, plan: Plan) 
     return {row[0]: row[1:] for row in rows if row}
 
 
-def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     rows = printed(capsys, MEASURED, PLAN._replace(validate_every=20))
     free, folder = rows.pop("free disk")
     threads, waiting = rows.pop("threads")
@@ -107,6 +109,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         "memory": ["1.3 GB", "peak of this process; its loader processes come on top"],
         "seconds per batch": ["2.000", ""],
         "images per second": ["16.0", ""],
+        "precision": ["32-true", "trainer=fast takes bf16-mixed, which is faster on this device"],
         "steps per epoch": ["31", ""],
         "epochs": ["20", ""],
         "steps in all": ["620", ""],
