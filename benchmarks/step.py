@@ -135,7 +135,7 @@ def compiled(rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4, help="number of rounds; each does every kind of step once")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; each does every kind of step once")
     parser.add_argument("--compile", action="store_true", help="measure compile=true alone, which takes minutes")
     arguments = parser.parse_args()
     hush_libraries()
