@@ -31,7 +31,7 @@ def release_step(network: ReleaseNetwork, batch: dict[str, Any], with_regions: b
     optimizer = torch.optim.SGD(network.parameters(), 0.05, 0.9, weight_decay=1e-4)
 
     def step() -> None:
-        loss = total(network(*batch["views"], with_regions))
+        loss: Any = total(network(*batch["views"], with_regions))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -50,9 +50,13 @@ def features(channels_last: bool) -> list[Tensor]:
 def plain_heads(heads: ReleaseHeads, batch: dict[str, Any]) -> Callable[[], None]:
     """Sampling, heads and losses as this project computed them before, by torch's layers and `grid_sample`."""
     given, boxes, size = features(channels_last=False), batch["boxes"], SIDE // 4
-    return lambda: total(
-        heads(*(grid_sampled(x, boxes[:, side], size) for side, x in enumerate(given)), True)
-    ).backward()
+
+    def run() -> None:
+        sampled = (grid_sampled(x, boxes[:, side], size) for side, x in enumerate(given))
+        loss: Any = total(heads(*sampled, True))
+        loss.backward()
+
+    return run
 
 
 def own_heads(task: Any, batch: dict[str, Any]) -> Callable[[], None]:
@@ -131,7 +135,7 @@ def compiled(rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4, help="number of rounds; each does every kind of step once")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; each does every kind of step once")
     parser.add_argument("--compile", action="store_true", help="measure compile=true alone, which takes minutes")
     arguments = parser.parse_args()
     hush_libraries()

@@ -13,6 +13,7 @@ from tests.refusals import refusal
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile looks at it
 @pytest.mark.skipif(not any(map(shutil.which, compiled.COMPILERS)), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_has_the_same_loss_and_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = segment_task(region_start=0.0)
