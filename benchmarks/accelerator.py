@@ -33,7 +33,8 @@ from benchmarks.accelerator_settings import (
     write_data,
 )
 from benchmarks.measuring import machine, markdown
-from benchmarks.steps import Batch, Pace, epochs, fitting, fixed_batch, free_memory, make_step, pace, prepare
+from benchmarks.steps import Pace, epochs, fitting, fixed_batch, free_memory, pace, prepare
+from benchmarks.tasks import Batch, make_step
 from src.console import hush_libraries
 from src.disk import amount
 from src.training.memory import forget_peak, peak_memory

@@ -2,48 +2,44 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import lightning
 import torch
 import torch.distributed
 import torch.multiprocessing as mp
-from hydra.utils import instantiate
 
 from benchmarks.measuring import in_turn
-from benchmarks.methods import composed
-from benchmarks.pretraining_steps import Variant, make_batch, make_step, ready, whole_step
+from benchmarks.pretraining_steps import Variant, make_batch, variant_step
+from benchmarks.tasks import make_step, make_task
 from src.console import hush_libraries
 from src.data.sampling import ShuffledSampler
-from src.errors import plain_errors
 from src.images.file_list import FileList
 from src.images.listing import list_images
 
 SMALL = ("model/encoder=resnet18_half", "model.hidden_channels=64", "model.image_channels=64")
 POINTS = (*SMALL, "model.image_bottleneck=16", "model.num_categories=64", "model.grid_position=before_projector")
 SEGMENT = ("experiment=coco_seg", "data=scenes", "model/encoder=resnet18_half", "task.region_start=0")
+CPU = torch.device("cpu")
 FOLDER_SIZE = 1000  # files of a folder, as in ImageNet
 
 
 def pretraining(grid_size: int) -> Callable[[], None]:
     """A step of pre-training with every loss, with K x K points."""
     variant = Variant("", (*POINTS, f"model.grid_size={grid_size}", "task.region_start=0"))
-    return make_step(variant, make_batch(4, 64, torch.device("cpu")), None, ())
+    return variant_step(variant, make_batch(4, 64), CPU, False, ())
 
 
 def segmentation(
     num_categories: int = 27, num_aux_categories: int = 128, side: int = 96, images: int = 4
 ) -> Callable[[], None]:
     """A step of unsupervised segmentation with every loss."""
-    lightning.seed_everything(0, verbose=False)
     sizes = [f"model.num_categories={num_categories}", f"model.num_aux_categories={num_aux_categories}"]
-    with plain_errors():
-        config = composed([*SEGMENT, *sizes, "protocol.matching=majority"])
-        task = instantiate(config.task, classes=(), protocol=instantiate(config.protocol), _convert_="all")
-    return whole_step(ready(task), make_batch(images, side, torch.device("cpu")), None)
+    task = make_task([*SEGMENT, *sizes, "protocol.matching=majority"])
+    return partial(make_step(task, CPU), make_batch(images, side))
 
 
 def names(count: int) -> list[str]:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Row, in_turn, machine, markdown, times_table
 from benchmarks.plain_simsiam import ENCODERS, make_plain_step
-from benchmarks.pretraining_steps import PRECISIONS, TIMED, make_batch, make_step, parser, setting
+from benchmarks.pretraining_steps import TIMED, make_batch, parser, setting, variant_step
 from src.console import hush_libraries
 
 PLAIN = "SimSiam, written plainly"
@@ -25,14 +25,15 @@ GFLOP = 1e9
 
 def make_steps(asked: argparse.Namespace, images: int) -> dict[str, Callable[[], None]]:
     """A step of each kind on a batch of so many images, by its name."""
-    batch, dtype = make_batch(images, asked.size, torch.device(asked.device)), PRECISIONS[asked.precision]
+    batch, device, bf16 = make_batch(images, asked.size), torch.device(asked.device), asked.precision == "bf16"
     given = dict(value.split("=", 1) for value in asked.values if "=" in value)
     encoder = given.get("model/encoder", "resnet50")
     steps: dict[str, Callable[[], None]] = {}
     if encoder in ENCODERS:
         widths = int(given.get("model.image_channels", 2048)), int(given.get("model.image_bottleneck", 512))
-        steps[PLAIN] = make_plain_step(encoder, batch["views"], *widths, dtype)
-    return steps | {variant.name: make_step(variant, batch, dtype, asked.values) for variant in TIMED}
+        views = [view.to(device) for view in batch["views"]]
+        steps[PLAIN] = make_plain_step(encoder, views, *widths, torch.bfloat16 if bf16 else None)
+    return steps | {variant.name: variant_step(variant, batch, device, bf16, asked.values) for variant in TIMED}
 
 
 def operations(step: Callable[[], None]) -> int:
@@ -67,7 +68,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser(__doc__, images=8)
     options.add_argument("--rounds", type=int, default=3, help="number of rounds; each does every kind of step once")
     options.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--precision", choices=PRECISIONS, default="32")
+    options.add_argument("--precision", choices=("32", "bf16"), default="32")
     asked = options.parse_args(words)
     if asked.batch < 2 or asked.size < 1 or asked.rounds < 1:
         options.error("expected --batch from 2, --size and --rounds from 1")

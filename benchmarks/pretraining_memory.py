@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -83,7 +82,7 @@ def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> Counter[str]
 def measure_memory(variant: Variant, images: int, side: int, values: Sequence[str]) -> dict[str, float]:
     """Bytes per image (both views together) of each of `BRANCHES`, and of the rest, which is sampling and losses."""
     task = variant.task(values)
-    batch = make_batch(images, side, torch.device("cpu"))
+    batch = make_batch(images, side)
     found = kept_bytes(task.network, lambda: task.training_step(batch, 0)["loss"])
     parts = {branch: found.pop(part, 0) / images for branch, part in BRANCHES.items()}
     return {**parts, "rest": found.total() / images}

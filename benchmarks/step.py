@@ -2,19 +2,23 @@
 
 Batch 4 at 320 px, ResNet-18 from random weights. The images are noise, so no data is needed. In the second view the
 overlap is the whole view, because the release's step is written without its cropping, see `benchmarks.release_step`.
+Each program has a process of its own, ours is set as `src.train` sets it, and both take turns.
 """
 
 import argparse
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.elsewhere import Make, elsewhere
 from benchmarks.measuring import Row, in_turn, machine, markdown, peak_mebibytes, times_table, verdict
 from benchmarks.release_step import ReleaseHeads, ReleaseNetwork, grid_sampled, total
-from benchmarks.tasks import make_batch, make_task, step_of
+from benchmarks.tasks import WHOLE, make_step, make_task, noise
+from src.allocation import keep_freed_memory
 from src.console import hush_libraries
 from src.tasks.compiled import compile_parts
 
@@ -22,12 +26,14 @@ COCO = ("experiment=coco_seg", "data.root=none", "model.encoder.weights=null", "
 DEMO = ("experiment=demo", "task.region_start=0")
 WITHOUT_REGIONS = "task.loss_weights.region=0"
 CONTIGUOUS = "model.memory_format=contiguous"
+CPU = torch.device("cpu")
 IMAGES, SIDE, WIDTH = 4, 320, 128
 CUT = (0.8, 0.1, 0.1, 0.8)  # a mirrored part of the second view
 
 
-def release_step(network: ReleaseNetwork, batch: dict[str, Any], with_regions: bool) -> Callable[[], None]:
+def release_step(with_regions: bool) -> Callable[[], None]:
     """A whole training step of the release."""
+    network, batch = ReleaseNetwork().train(), noise(IMAGES, SIDE)
     optimizer = torch.optim.SGD(network.parameters(), 0.05, 0.9, weight_decay=1e-4)
 
     def step() -> None:
@@ -39,6 +45,14 @@ def release_step(network: ReleaseNetwork, batch: dict[str, Any], with_regions: b
     return step
 
 
+def own_step(
+    values: Sequence[str], images: int = IMAGES, side: int = SIDE, second: Sequence[float] = WHOLE, bf16: bool = False
+) -> Callable[[], None]:
+    """A whole training step of this project, in a process that is set as `src.train` sets it."""
+    keep_freed_memory()
+    return partial(make_step(make_task(values), CPU, bf16), noise(images, side, (WHOLE, second)))
+
+
 def features(channels_last: bool) -> list[Tensor]:
     """Features of two views, as encoder and feature pyramid give them."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -47,9 +61,10 @@ def features(channels_last: bool) -> list[Tensor]:
     return [each.contiguous(memory_format=layout).requires_grad_() for each in drawn]
 
 
-def plain_heads(heads: ReleaseHeads, batch: dict[str, Any]) -> Callable[[], None]:
+def plain_heads() -> Callable[[], None]:
     """Sampling, heads and losses as this project computed them before, by torch's layers and `grid_sample`."""
-    given, boxes, size = features(channels_last=False), batch["boxes"], SIDE // 4
+    heads, boxes = ReleaseHeads().train(), noise(IMAGES, SIDE, (WHOLE, CUT))["boxes"]
+    given, size = features(channels_last=False), SIDE // 4
 
     def run() -> None:
         sampled = (grid_sampled(x, boxes[:, side], size) for side, x in enumerate(given))
@@ -59,9 +74,10 @@ def plain_heads(heads: ReleaseHeads, batch: dict[str, Any]) -> Callable[[], None
     return run
 
 
-def own_heads(task: Any, batch: dict[str, Any]) -> Callable[[], None]:
+def own_heads() -> Callable[[], None]:
     """Sampling, heads and losses of this project."""
-    given = features(channels_last=True)
+    keep_freed_memory()
+    task, batch, given = make_task(COCO), noise(IMAGES, SIDE, (WHOLE, CUT)), features(channels_last=True)
 
     def run() -> None:
         views = iter(given)
@@ -71,47 +87,52 @@ def own_heads(task: Any, batch: dict[str, Any]) -> Callable[[], None]:
     return run
 
 
+class Pair(NamedTuple):
+    """Two programs that are compared.
+
+    Attributes:
+        names: of the rows, what others are compared with first.
+        makes: what makes them, in a process of its own each.
+        goal: the ratio that the second may have at most; None if there is no goal.
+    """
+
+    names: tuple[str, str]
+    makes: tuple[Make, Make]
+    goal: float | None = None
+
+
+def fast(name: str, values: Sequence[str], **sizes: Any) -> Pair:
+    """Bfloat16 and channels_last together, beside float32 without them."""
+    slow = partial(own_step, (*values, CONTIGUOUS), second=CUT, **sizes)
+    quick = partial(own_step, values, second=CUT, bf16=True, **sizes)
+    return Pair((f"{name}, float32, contiguous", f"{name}, bf16-mixed, channels_last"), (slow, quick))
+
+
+PAIRS = (
+    Pair(("release, RegionSim on", "ours, RegionSim on"), (partial(release_step, True), partial(own_step, COCO)), 0.85),
+    Pair(
+        ("release, without RegionSim", "ours, without RegionSim"),
+        (partial(release_step, False), partial(own_step, (*COCO, WITHOUT_REGIONS))),
+    ),
+    Pair(("sampling, heads and losses, plainly", "sampling, heads and losses"), (plain_heads, own_heads), 0.5),
+    fast("coco_seg", COCO),
+    fast("demo", DEMO, images=32, side=64),
+)
+
+
 def times(rounds: int) -> str:
-    """The tables of times."""
-    whole, cut = make_batch(IMAGES, SIDE), make_batch(IMAGES, SIDE, CUT)
-    demo = make_batch(32, 128, CUT)
-    found = in_turn(
-        {
-            "release": release_step(ReleaseNetwork().train(), whole, True),
-            "ours": step_of(make_task(COCO), whole),
-            "release, plain": release_step(ReleaseNetwork().train(), whole, False),
-            "ours, plain": step_of(make_task((*COCO, WITHOUT_REGIONS)), whole),
-            "heads before": plain_heads(ReleaseHeads().train(), cut),
-            "heads": own_heads(make_task(COCO), cut),
-            "coco_seg, contiguous": step_of(make_task((*COCO, CONTIGUOUS)), cut),
-            "coco_seg, fast": step_of(make_task(COCO), cut, torch.bfloat16),
-            "demo, contiguous": step_of(make_task((*DEMO, CONTIGUOUS)), demo),
-            "demo, fast": step_of(make_task(DEMO), demo, torch.bfloat16),
-        },
-        rounds,
-    )
-    rows = [
-        Row("release, RegionSim on", found["release"]),
-        Row("ours, RegionSim on", found["ours"], found["release"], 0.85),
-        Row("release, without RegionSim", found["release, plain"]),
-        Row("ours, without RegionSim", found["ours, plain"], found["release, plain"]),
-        Row("sampling, heads and losses, plainly", found["heads before"]),
-        Row("sampling, heads and losses", found["heads"], found["heads before"], 0.5),
-        Row("coco_seg, float32, contiguous", found["coco_seg, contiguous"]),
-        Row("coco_seg, bf16-mixed, channels_last", found["coco_seg, fast"], found["coco_seg, contiguous"]),
-        Row("demo, float32, contiguous", found["demo, contiguous"]),
-        Row("demo, bf16-mixed, channels_last", found["demo, fast"], found["demo, contiguous"]),
-    ]
+    """The table of times."""
+    rows: list[Row] = []
+    for pair in PAIRS:
+        with elsewhere(dict(zip(pair.names, pair.makes, strict=True))) as runs:
+            theirs, ours = in_turn(runs, rounds).values()
+        rows += [Row(pair.names[0], theirs), Row(pair.names[1], ours, theirs, pair.goal)]
     return times_table("training step, or a part of it", rows)
 
 
 def memory() -> str:
     """The table of peaks."""
-    batch = make_batch(IMAGES, SIDE)
-    theirs, ours = (
-        peak_mebibytes(step)
-        for step in (release_step(ReleaseNetwork().train(), batch, True), step_of(make_task(COCO), batch))
-    )
+    theirs, ours = map(peak_mebibytes, (release_step(True), own_step(COCO)))
     rows = [
         ["release", f"{theirs:,.0f}", "1", ""],
         ["ours", f"{ours:,.0f}", f"{ours / theirs:.2f}", verdict(ours / theirs, 0.75)],
@@ -121,10 +142,13 @@ def memory() -> str:
 
 def compiled(rounds: int) -> str:
     """The table of a compiled step, and the seconds that its first step takes."""
-    batch = make_batch(IMAGES, SIDE)
     task = make_task(COCO)
     compile_parts(task, on_gpu=False)
-    steps = {"as it is": step_of(make_task(COCO), batch), "compile=true": step_of(task, batch)}
+    batch = noise(IMAGES, SIDE)
+    steps: dict[str, Callable[[], None]] = {
+        "as it is": own_step(COCO),
+        "compile=true": partial(make_step(task, CPU), batch),
+    }
     started = time.perf_counter()
     steps["compile=true"]()
     seconds = time.perf_counter() - started

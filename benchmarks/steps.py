@@ -1,27 +1,23 @@
-"""Single training steps of any experiment, outside of Lightning's loop."""
+"""Training steps of any experiment with its own data, outside of Lightning's loop: their pace, and what fits."""
 
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import lightning
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from benchmarks.tasks import CONF, Batch, finish, ready
 from src.errors import plain_errors
 from src.tasks.base import Task
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 SAMPLES = 8
-Batch = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -53,43 +49,7 @@ def prepare(values: Sequence[str]) -> Prepared:
             config.task.schedule = "constant" if isinstance(config.task.schedule, str) else None
         data = instantiate(config.data, protocol=instantiate(config.protocol), _convert_="all")
         task: Task = instantiate(config.task, classes=data.classes, protocol=data.protocol, _convert_="all")
-    task = task.worst_case()
-    task.trainer = lightning.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        deterministic=config.trainer.deterministic,  # for this process: it makes some operations on a GPU slower
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    for name in ("log", "log_dict"):  # they work only inside Lightning's loop
-        setattr(task, name, lambda *_, **__: None)
-    return Prepared(config, data, task.train())
-
-
-def make_step(task: Task, device: torch.device, bf16: bool = False) -> Callable[[Batch], None]:
-    """A function that does one whole training step on a batch, which may still be on the CPU.
-
-    Args:
-        task: the task; it is moved to the device.
-        device: where to compute.
-        bf16: whether to compute as `trainer.precision=bf16-mixed` does.
-    """
-    task.to(device)
-    configured = cast(Any, task.configure_optimizers())
-    optimizer: torch.optim.Optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-
-    def step(batch: Batch) -> None:
-        batch = move_data_to_device(batch, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            result: Any = task.training_step(batch, 0)
-        loss: Tensor = result["loss"] if isinstance(result, dict) else result
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
+    return Prepared(config, data, ready(task.worst_case(), config.trainer.deterministic))
 
 
 class Pace(NamedTuple):
@@ -132,21 +92,16 @@ def pace(
     """
     for _ in range(warm_up):
         step(next(batches))
-    _finish(device)
+    finish(device)
     waited, steps, start = 0.0, 0, clock()
     while not steps or (steps < most and clock() - start < seconds):
         asked = clock()
         batch = next(batches)
         waited += clock() - asked
         step(batch)
-        _finish(device)
+        finish(device)
         steps += 1
     return Pace(steps, clock() - start, waited)
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def fixed_batch(prepared: Prepared) -> Batch:

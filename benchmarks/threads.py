@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 
 from benchmarks.measuring import Times, in_turn, machine, markdown, ratios, spread, verdict
 from benchmarks.methods import composed
-from benchmarks.pretraining_steps import grid, make_batch, make_step
+from benchmarks.pretraining_steps import grid, make_batch, variant_step
 from benchmarks.scoring import CLASSES, our_counts
 from benchmarks.scoring import make_batch as make_scored
 from src.console import hush_libraries
@@ -33,7 +33,7 @@ SMALL = ("model/encoder=resnet18", "model.image_channels=512", "model.image_bott
 
 def make_runs(images: int, side: int) -> dict[str, Callable[[], object]]:
     """What is measured: a step, scoring of a batch, and loading of a batch in the main process."""
-    step = make_step(grid(0), make_batch(images, side, torch.device("cpu")), None, SMALL)
+    step = variant_step(grid(0), make_batch(images, side), torch.device("cpu"), False, SMALL)
     logits, label = make_scored(images, CLASSES)
     config = composed(["experiment=demo", "data.train_scenes=32", f"data.batch_size={images}"])
     lightning.seed_everything(0, verbose=False)

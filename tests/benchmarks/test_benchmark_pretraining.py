@@ -10,7 +10,7 @@ from benchmarks import pretraining, pretraining_memory
 from benchmarks.plain_simsiam import PlainSimSiam
 from benchmarks.pretraining import PLAIN, operations, operations_table
 from benchmarks.pretraining_memory import kept_bytes, measure_memory, memory_table, published_memory
-from benchmarks.pretraining_steps import REGIONS, TIMED, grid, make_batch, make_step, make_task
+from benchmarks.pretraining_steps import REGIONS, TIMED, grid, make_batch, variant_step
 from src.losses import cosine_distance, similarity_loss
 from src.models.heads import ImageHead, layer_first, projected, projected_cheaply
 
@@ -73,7 +73,7 @@ def test_more_points_and_regions_keep_more() -> None:
 
 
 def test_both_orders_of_regionsim_give_one_loss_and_differ_in_their_work() -> None:
-    batch, found = make_batch(2, 32, torch.device("cpu")), []
+    batch, found = make_batch(2, 32), []
     assert [variant.name for variant in REGIONS] == ["RegionSim, layer first", "RegionSim, sums first"]
     for variant in REGIONS:
         task = variant.task(TINY)
@@ -81,13 +81,13 @@ def test_both_orders_of_regionsim_give_one_loss_and_differ_in_their_work() -> No
         found.append(task.training_step(batch, 0)["loss"])
     assert layer_first(regions=16, points=49, width=128, out=16)
     torch.testing.assert_close(*found)
-    early, late = (operations(make_step(variant, batch, None, TINY)) for variant in REGIONS)
+    early, late = (operations(variant_step(variant, batch, torch.device("cpu"), False, TINY)) for variant in REGIONS)
     assert 0 < early < late
 
 
 def test_the_steps_that_are_timed_use_the_losses_of_their_names() -> None:
     image, dense, region = {"image"}, {"image", "dense"}, {"image", "dense", "region"}
-    tasks = [make_task([*TINY, *variant.overrides]) for variant in TIMED]
+    tasks = [variant.task(TINY) for variant in TIMED]
     assert [variant.name for variant in TIMED[:2]] == ["SimSiam", "PixSim, K = 7"]
     assert [set(task.weights) for task in tasks] == [image, dense, region, region]
     assert [task.regions_active() for task in tasks] == [False, False, True, True]

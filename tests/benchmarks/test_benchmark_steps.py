@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks.generated import boxes, write_images
-from benchmarks.steps import Prepared, epochs, fitting, fixed_batch, make_step, pace, prepare
+from benchmarks.steps import Prepared, epochs, fitting, fixed_batch, pace, prepare
+from benchmarks.tasks import make_step
 
 CPU = torch.device("cpu")
 SMALL = ["debug=tiny", "model/encoder=resnet18_half", "data=folder", "data.num_workers=0", "references=none"]

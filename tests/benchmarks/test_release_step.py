@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmarks.release_step import ReleaseNetwork, grid_sampled, total
-from benchmarks.tasks import make_batch, make_task
+from benchmarks.tasks import make_task, noise
 from src.geometry import sample_boxes
-from tests.factories import noise
+from tests.factories import noise as drawn
 
 PARTS = {
     "head.projector.": "heads.projector.",
@@ -24,7 +24,7 @@ PARTS = {
 def test_the_same_weights_give_the_same_losses_and_gradients(with_regions: bool) -> None:
     values = ["experiment=coco_seg", "data.root=none", "model.encoder.weights=null", "task.region_start=0"]
     task = make_task([*values, *([] if with_regions else ["task.loss_weights.region=0"])])
-    batch = make_batch(3, 64)
+    batch = noise(3, 64)
     twin = ReleaseNetwork().train()
     names = {
         own: other + own.removeprefix(part)
@@ -50,5 +50,5 @@ def test_the_same_weights_give_the_same_losses_and_gradients(with_regions: bool)
 
 
 def test_its_sampling_is_ours() -> None:
-    boxes, x = torch.tensor([[0.8, 0.1, 0.1, 0.9], [0.0, 0.0, 1.0, 1.0]]), noise(2, 3, 6, 6)
+    boxes, x = torch.tensor([[0.8, 0.1, 0.1, 0.9], [0.0, 0.0, 1.0, 1.0]]), drawn(2, 3, 6, 6)
     torch.testing.assert_close(grid_sampled(x, boxes, 6), sample_boxes(x, boxes, (6, 6)), rtol=0, atol=1e-5)
