@@ -1,4 +1,4 @@
-"""Functions that run in processes of their own, so that each program has its own settings, such as its allocator's."""
+"""Functions that run in processes of their own: memory that one program has freed does not help another one."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -2,7 +2,7 @@
 
 Batch 4 at 320 px, ResNet-18 from random weights. The images are noise, so no data is needed. In the second view the
 overlap is the whole view, because the release's step is written without its cropping, see `benchmarks.release_step`.
-Each program has a process of its own, ours is set as `src.train` sets it, and both take turns.
+Each program has a process of its own, because what one has freed makes the other one faster, and both take turns.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from benchmarks.elsewhere import Make, elsewhere
 from benchmarks.measuring import Row, in_turn, machine, markdown, peak_mebibytes, times_table, verdict
 from benchmarks.release_step import ReleaseHeads, ReleaseNetwork, grid_sampled, total
 from benchmarks.tasks import WHOLE, make_step, make_task, noise
-from src.allocation import keep_freed_memory
 from src.console import hush_libraries
 from src.tasks.compiled import compile_parts
 
@@ -48,8 +47,7 @@ def release_step(with_regions: bool) -> Callable[[], None]:
 def own_step(
     values: Sequence[str], images: int = IMAGES, side: int = SIDE, second: Sequence[float] = WHOLE, bf16: bool = False
 ) -> Callable[[], None]:
-    """A whole training step of this project, in a process that is set as `src.train` sets it."""
-    keep_freed_memory()
+    """A whole training step of this project."""
     return partial(make_step(make_task(values), CPU, bf16), noise(images, side, (WHOLE, second)))
 
 
@@ -76,7 +74,6 @@ def plain_heads() -> Callable[[], None]:
 
 def own_heads() -> Callable[[], None]:
     """Sampling, heads and losses of this project."""
-    keep_freed_memory()
     task, batch, given = make_task(COCO), noise(IMAGES, SIDE, (WHOLE, CUT)), features(channels_last=True)
 
     def run() -> None:

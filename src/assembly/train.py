@@ -14,7 +14,6 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from src.allocation import keep_freed_memory
 from src.assembly.assemble import Run, assemble, task_for
 from src.assembly.sweeps import check_search
 from src.checkpoints.loading import check_fits
@@ -68,8 +67,6 @@ def train(config: DictConfig) -> float:
     own = [throughput, ConfigInCheckpoint(plain, made_from), LogEachEpoch()]
     run = assemble(cast(Mapping[str, Any], config), MAKE, "fit", own)
     check_search(run.data.val is not None)
-    if run.trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
     references = references_of(config, run.data)
     remarks = initialise(run, plain, start)
     if plain["compile"]:
