@@ -99,6 +99,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "summary of no shards": (summary('{"format": 1, "images": 7, "shards": 0}'), "can't read"),
     "summary of more shards": (summary('{"format": 1, "images": 7, "shards": 9999999}'), "images-000003"),
     "summary of fewer shards": (summary('{"format": 1, "images": 7, "shards": 2}'), "hold 6 images: expected 7"),
+    "summary that leaves out too few": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": [1]}'),
+        "images-000003",
+    ),
+    "summary that leaves out what can't be": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": [4]}'),
+        "can't read",
+    ),
+    "summary that leaves out no list": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": 1}'),
+        "can't read",
+    ),
     "missing shard": (without("images-000001.tar"), "images-000001.index and its archive (No such file"),
     "missing index": (without("images-000001.index"), "images-000001.index and its archive (No such file"),
     "half a shard": (cut("images-000001.tar"), "bytes, expected"),
