@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from src.data.folder import FileImages
+from src.data.overlap import shared_files
 from src.data.shards import ShardImages, read_shards
+from src.images.listing import list_images
 from src.images.reading import UnreadableFileError
 from tests.data.configured import configured
 from tests.data.sharded import packed, tree
@@ -178,6 +181,16 @@ def test_a_damaged_image_is_skipped_and_named(root: Path) -> None:
     unreadable = [text for batch in data.train_dataloader() for text in batch["unreadable"] if text]
     assert len(unreadable) == 1
     assert str(root / "images-000001.tar") in unreadable[0]
+
+
+def test_a_damaged_image_is_not_shared_with_the_scored_ones(root: Path, folder: Path) -> None:
+    """The search for shared images does not end the run: `data.on_corrupt` decides when the image is read."""
+    shards = read_shards(root)
+    with (root / "images-000000.tar").open("r+b") as file:
+        file.seek(int(shards[0].offset[1]))
+        file.write(b"damage")
+    found = shared_files(ShardImages(shards), FileImages(list_images(folder))).tolist()
+    assert found == [0, 2, 3, 4, 5, 6]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
