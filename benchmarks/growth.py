@@ -93,7 +93,8 @@ def draw(found: Mapping[str, tuple[Line, list[float]]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, -(-len(found) // 2), figsize=(14, 6), layout="constrained")
-    for panel, (name, (line, seconds)) in zip(panels.flat, found.items(), strict=False):
+    used, spare = panels.flat[: len(found)], panels.flat[len(found) :]
+    for panel, (name, (line, seconds)) in zip(used, found.items(), strict=True):
         sizes = np.array(line.sizes, float)
         panel.loglog(sizes, [1e3 * each for each in seconds], "o-")
         panel.loglog(sizes, 1e3 * seconds[-1] * (sizes / sizes[-1]) ** line.most, ":", color="grey")
@@ -101,7 +102,7 @@ def draw(found: Mapping[str, tuple[Line, list[float]]], path: Path) -> None:
         panel.set_xticks(line.sizes, [f"{size:,}" for size in line.sizes])
         panel.minorticks_off()
         panel.set_ylabel("processor ms", fontsize=8)
-    for panel in list(panels.flat)[len(found) :]:
+    for panel in spare:
         panel.set_axis_off()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -124,10 +125,9 @@ def main(words: Sequence[str] | None = None) -> None:
     rows.append(["processes: each one's step", shown, f"{power:.2f}", f"{power:.2f}", verdict(power, MOST_SHARED)])
     print(markdown(["what grows", "processor ms", "exponent", "of the largest two", "goal"], rows))
     print(
-        f"\nEach goal is the exponent of the arithmetic and {TOLERANCE:g} for the measurement, and {MOST_SHARED:g} for",
-        end=" ",
+        f"\nEach goal is the exponent of the arithmetic and {TOLERANCE:g} for the measurement, and {MOST_SHARED:g} for "
+        f"processes, of which the second brings the exchange of gradients; {machine()}"
     )
-    print(f"processes, of which the second brings the exchange of gradients; {machine()}")
     if asked.plot:
         draw(found, asked.plot)
 

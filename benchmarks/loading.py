@@ -4,8 +4,8 @@
     python -m benchmarks.loading --root DIR
 
 Without `--root`, photographs of 640 x 480 pixels are made up. The package lightly is measured if it is installed; the
-row beside it is always there. Ours hands over bytes, which the network normalises on its device; the others hand over
-normalised numbers.
+row beside it is always there. Every row ends with normalised numbers in float32. Our loader hands over bytes, so what
+the encoder does with them first is measured too; augment_on=device leaves that and the colours to the device.
 """
 
 import argparse
@@ -19,9 +19,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.measuring import Row, Times, in_turn, machine, times_table
-from benchmarks.published_views import lightly, pillow, release, simsiam
+from benchmarks.published_views import MEAN, STD, lightly, pillow, release, simsiam
 from src.data.folder import FileImages
 from src.data.reading import Reader
 from src.data.sampling import SampleKey
@@ -29,7 +30,12 @@ from src.images.listing import list_images
 
 VIEWS = Path(__file__).resolve().parents[1] / "conf" / "data" / "views"
 WIDTH, HEIGHT = 640, 480
+LEGEND = (
+    "Each row but those of augment_on=device ends with normalised float32 numbers. Our loader hands over bytes, so the "
+    "conversion that the network does first is added to it."
+)
 DEFERRED = "ours, augment_on=device"
+MEANS, DEVIATIONS = (torch.tensor(each).view(3, 1, 1) for each in (MEAN, STD))
 SEGMENTATION_GOAL, PRETRAINING_GOAL = 0.25, 0.8
 
 
@@ -45,7 +51,10 @@ def photograph(seed: int) -> Image.Image:
 
 
 def ours(kind: str, images: FileImages, number: int, deferred: bool = False) -> Callable[[], object]:
-    """Loads the first images once, in each call with other draws; the views are those of `data/views=KIND`."""
+    """Loads the first images once, in each call with other draws; the views are those of `data/views=KIND`.
+
+    Their bytes become normalised numbers, unless the colours are `deferred` to the device.
+    """
     views = instantiate(OmegaConf.load(VIEWS / f"{kind}.yaml"))
     views = views.with_colours_left() if deferred else views
     samples, epochs = views.samples(Reader(images, "raise", 0), 0, seed=0), count()
@@ -53,9 +62,16 @@ def ours(kind: str, images: FileImages, number: int, deferred: bool = False) -> 
     def load() -> None:
         epoch = next(epochs)
         for index in range(number):
-            samples[SampleKey(epoch, index)]
+            sample = samples[SampleKey(epoch, index)]
+            if not deferred:
+                sample["views"] = tuple(map(numbers, sample["views"]))
 
     return load
+
+
+def numbers(view: Tensor) -> Tensor:
+    """The float32 numbers that an encoder makes of the bytes (3, H, W) of a view before its first layer."""
+    return (view.float() / 255 - MEANS) / DEVIATIONS
 
 
 def theirs(load: Callable[[Path], object], images: FileImages, number: int) -> Callable[[], object]:
@@ -124,7 +140,7 @@ def main() -> None:
         images = FileImages(list_images(arguments.root or Path(folder)))
         number = min(len(images), arguments.images)
         size = sum(Path(images.image_name(index)).stat().st_size for index in range(number)) / number / 1e3
-        print(f"{number} image files, {size:.0f} kB each on average; {machine()}\n")
+        print(f"{number} image files, {size:.0f} kB each on average; {machine()}\n\n{LEGEND}\n")
         print(times_table("a sample of segmentation", segmentation_rows(images, number, arguments.rounds)), end="\n\n")
         print(times_table("two views of pre-training", pretraining_rows(images, number, arguments.rounds)))
 

@@ -11,23 +11,21 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from benchmarks.measuring import in_turn, machine, markdown, ratios, spread
+from benchmarks.tasks import composed
 from src.baselines.clustered import ClusteredTask
 from src.console import hush_libraries
 from src.errors import DenseSiamError, plain_errors
 from src.monitoring.throughput import Throughput
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+ALONE = ("data.num_workers=0", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1")  # one process
 SCENES = (
     "experiment=coco_seg",
     "data=scenes",
@@ -70,21 +68,14 @@ class Spent(NamedTuple):
         return sum(self)
 
 
-def composed(values: Sequence[str]) -> DictConfig:
-    """The config of a method, with everything in this process."""
-    fixed = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*values, *fixed, "paths.output=benchmark"])
-
-
 def make_epoch(values: Sequence[str]) -> Callable[[], Spent]:
     """A function that trains for one more epoch and returns the time that it took.
 
     Raises:
         DenseSiamError: the values or the data are wrong, or there are fewer images than a batch.
     """
+    config = composed([*values, *ALONE])
     with plain_errors():
-        config = composed(values)
         lightning.seed_everything(config.seed, verbose=False)
         protocol = instantiate(config.protocol)
         data = instantiate(config.data, protocol=protocol, _convert_="all")
@@ -148,7 +139,7 @@ def table(found: Mapping[str, Sequence[Spent]]) -> str:
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, each with an epoch of every method")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds, each with an epoch of every method")
     parser.add_argument("values", nargs="*", help="values of the config, as for python -m src.train")
     arguments = parser.parse_args(words)
     if arguments.rounds < 1:
@@ -158,8 +149,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 def run(values: Sequence[str], rounds: int) -> str:
     """The table of all methods with these values of the config."""
-    with plain_errors():
-        task: Any = composed(values).task
+    task: Any = composed([*values, *ALONE]).task
     if task["_target_"] != SEGMENT:
         raise DenseSiamError(
             f"expected the task {SEGMENT}, found {task['_target_']}: choose an experiment such as coco_seg"

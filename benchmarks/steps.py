@@ -8,12 +8,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import lightning
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from benchmarks.tasks import CONF, Batch, finish, ready
+from benchmarks.tasks import Batch, composed, finish, ready
 from src.errors import plain_errors
 from src.tasks.base import Task
 
@@ -43,8 +42,8 @@ def prepare(values: Sequence[str]) -> Prepared:
         DenseSiamError: a value is refused, or data is missing.
     """
     lightning.seed_everything(0, verbose=False)
-    with initialize_config_dir(str(CONF), version_base="1.3"), plain_errors():
-        config = compose("train", [*values, "paths.output=benchmark"])
+    config = composed(values)
+    with plain_errors():
         if "schedule" in config.task:
             config.task.schedule = "constant" if isinstance(config.task.schedule, str) else None
         data = instantiate(config.data, protocol=instantiate(config.protocol), _convert_="all")

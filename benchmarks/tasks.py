@@ -9,6 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning.fabric.utilities import move_data_to_device
+from omegaconf import DictConfig
 from torch import Tensor
 
 from src.errors import plain_errors
@@ -20,11 +21,21 @@ Batch = dict[str, Any]
 Some = TypeVar("Some", bound=lightning.LightningModule)
 
 
+def composed(values: Sequence[str]) -> DictConfig:
+    """The config of `python -m src.train VALUES`; nothing is written.
+
+    Raises:
+        DenseSiamError: a value is refused.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"), plain_errors():
+        return compose("train", [*values, "paths.output=benchmark"])
+
+
 def make_task(values: Sequence[str]) -> Any:
     """The task of `conf/train.yaml` with these values, such as `experiment=coco_seg`, see `ready`; without classes."""
     lightning.seed_everything(0, verbose=False)
-    with initialize_config_dir(str(CONF), version_base="1.3"), plain_errors():
-        config = compose("train", list(values))
+    config = composed(values)
+    with plain_errors():
         task: Task = instantiate(config.task, classes=(), protocol=instantiate(config.protocol), _convert_="all")
     return ready(task)
 

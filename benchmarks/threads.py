@@ -8,43 +8,60 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from statistics import median
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, before torch is imported
 
 import lightning
 import torch
 from hydra.utils import instantiate
+from torch.utils.data import DataLoader
 
 from benchmarks.measuring import Times, in_turn, machine, markdown, ratios, spread, verdict
-from benchmarks.methods import composed
 from benchmarks.pretraining_steps import grid, make_batch, variant_step
 from benchmarks.scoring import CLASSES, our_counts
 from benchmarks.scoring import make_batch as make_scored
+from benchmarks.tasks import composed
 from src.console import hush_libraries
 from src.threads import usable_cores, waiting
 
 GOAL = 2.0
+WORKERS, BATCHES = 2, 8  # loader processes, and the batches that they load in a round
 SMALL = ("model/encoder=resnet18", "model.image_channels=512", "model.image_bottleneck=128")
 
 
 def make_runs(images: int, side: int) -> dict[str, Callable[[], object]]:
-    """What is measured: a step, scoring of a batch, and loading of a batch in the main process."""
+    """What is measured: a step, scoring of a batch, loading of a batch in the main process, and of more in others."""
     step = variant_step(grid(0), make_batch(images, side), torch.device("cpu"), False, SMALL)
     logits, label = make_scored(images, CLASSES)
-    config = composed(["experiment=demo", "data.train_scenes=32", f"data.batch_size={images}"])
-    lightning.seed_everything(0, verbose=False)
-    data = instantiate(config.data, protocol=instantiate(config.protocol), _convert_="all")
-    data.setup("fit")
-    loader = data.train_dataloader()
     return {
         "training step": step,
         "scoring": partial(our_counts, logits, label, CLASSES),
-        "loading": lambda: next(iter(loader)),
+        "loading": partial(load, make_loader(images, 0), 1),
+        f"loading, {WORKERS} processes": partial(load, make_loader(images, WORKERS), BATCHES),
     }
+
+
+def make_loader(images: int, workers: int) -> DataLoader[Any]:
+    """Batches of the demo's views, loaded by so many processes, which stay between two epochs."""
+    values = ["experiment=demo", f"data.train_scenes={BATCHES * images}", f"data.batch_size={images}"]
+    config = composed([*values, f"data.num_workers={workers}"])
+    lightning.seed_everything(0, verbose=False)
+    data = instantiate(config.data, protocol=instantiate(config.protocol), _convert_="all")
+    data.setup("fit")
+    loader: DataLoader[Any] = data.train_dataloader()
+    return loader
+
+
+def load(loader: Iterable[object], batches: int) -> None:
+    """Load the first batches of an epoch."""
+    for _ in islice(loader, batches):
+        pass
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # the limit of a container: "200000 100000" is two cores, "max 100000" is none
+# Where the limit of a container stands, as quota and period: 200000 and 100000 are two cores, max or -1 is no limit.
+CGROUP_2 = (Path("/sys/fs/cgroup/cpu.max"),)  # both numbers in one file
+CGROUP_1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
 def set_threads(environment: MutableMapping[str, str]) -> None:
@@ -29,11 +31,13 @@ def usable_cores() -> int:
 
 def container_cores() -> int | None:
     """How many cores the container gets, at least 1; None if it has no limit, or this is no Linux."""
-    try:
-        quota, period = CPU_MAX.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else max(1, int(quota) // int(period))
+    for files in (CGROUP_2, CGROUP_1):
+        try:
+            quota, period = map(int, " ".join(file.read_text(encoding="ascii") for file in files).split())
+        except (OSError, ValueError):  # there is no such file, or it holds max
+            continue
+        return max(1, quota // period) if quota > 0 and period > 0 else None
+    return None
 
 
 def waiting() -> str:

@@ -10,15 +10,32 @@ from src.threads import container_cores, set_threads, usable_cores, waiting
 
 
 @pytest.mark.parametrize(
-    ("written", "cores"), [("max 100000", None), ("250000 100000", 2), ("50000 100000", 1), ("", None), (None, None)]
+    ("written", "cores"),
+    [
+        ("max 100000", None),
+        ("250000 100000", 2),
+        ("50000 100000\n", 1),
+        ("", None),
+        (None, None),
+        ("two cores", None),
+        ("200000 0", None),
+        ("-1 100000", None),
+        ("200000", None),
+        ("é 100000", None),
+    ],
 )
+@pytest.mark.parametrize("version", [1, 2])
 def test_the_limit_of_a_container(
-    written: str | None, cores: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: int, written: str | None, cores: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "cpu.max"
+    """In version 2 of cgroups, quota and period stand in one file, in version 1 in two."""
+    files = {1: (tmp_path / "quota", tmp_path / "period"), 2: (tmp_path / "max",)}
+    for number in (1, 2):
+        monkeypatch.setattr(threads, f"CGROUP_{number}", files[number])
     if written is not None:
-        file.write_text(written, encoding="ascii")
-    monkeypatch.setattr(threads, "CPU_MAX", file)
+        parts = [written] if version == 2 else written.partition(" ")[::2]
+        for file, part in zip(files[version], parts, strict=True):
+            file.write_text(part, encoding="utf-8")
     assert container_cores() == cores
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from src.data.images import Images
+from src.images.reading import UnreadableFileError
 from src.regular import open_regular
 
 Identity = tuple[int, int]  # device and inode of a file
@@ -34,7 +35,7 @@ def shared_files(images: Images, others: Images) -> NDArray[np.intp]:
 
     There may be a million images, so the disk is asked only about images that can be shared: links, and files of the
     same name. A hard link under another name is not found. An image in an archive is shared if a file of the others
-    has its name and its bytes.
+    has its name and its bytes; one that can't be read is not, which is reported when it is read to train on it.
 
     Args:
         images: the images to look up, such as the training images; may be many.
@@ -65,10 +66,18 @@ def _shared_copies(images: ArchivedImages, paths: Iterable[str]) -> NDArray[np.i
 
     def shared(index: int) -> bool:
         size = images.content_size(index)
-        same = (path for path in named.get(os.path.basename(images.image_name(index)), ()) if _size(path) == size)
-        return any(_content(path) == images.content(index) for path in same)
+        same = [path for path in named.get(os.path.basename(images.image_name(index)), ()) if _size(path) == size]
+        content = _stored(images, index) if same else None
+        return content is not None and any(_content(path) == content for path in same)
 
     return np.array([index for index in range(len(images)) if shared(index)], dtype=np.intp)
+
+
+def _stored(images: ArchivedImages, index: int) -> bytes | None:
+    try:
+        return images.content(index)
+    except UnreadableFileError:
+        return None
 
 
 def _size(path: str) -> int | None:

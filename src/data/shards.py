@@ -67,16 +67,17 @@ def read_shards(root: Path) -> list[Shard]:
     Raises:
         DenseSiamError: the folder is incomplete or damaged, or holds anything but what `make_shards.py` writes.
     """
-    images, count = _read_summary(root)
-    shards = [read_shard(root, number) for number in range(count)]
+    images, count, left_out = _read_summary(root)
+    numbers = (number for number in range(count + len(left_out)) if number not in left_out)
+    shards = [read_shard(root, number) for number in numbers]
     found = sum(len(shard.names) for shard in shards)
     if found != images:
         raise DenseSiamError(f"the shards in {root} hold {found} images: expected {images}, as {SUMMARY} says; {ANEW}")
     return shards
 
 
-def _read_summary(root: Path) -> tuple[int, int]:
-    """Number of images and of shards."""
+def _read_summary(root: Path) -> tuple[int, int, set[int]]:
+    """Number of images and of shards, and the numbers that no shard has, because none of its images could be read."""
     path = root / SUMMARY
     if not path.is_file():
         raise DenseSiamError(
@@ -87,11 +88,15 @@ def _read_summary(root: Path) -> tuple[int, int]:
         numbers = [found[name] for name in ("format", "images", "shards")]
         if any(type(each) is not int or each < 1 for each in numbers):
             raise ValueError(f"{numbers} are no counts")
+        left_out = found.get("left_out", [])
+        end = found["shards"] + len(left_out)
+        if any(type(each) is not int or not 0 <= each < end for each in left_out) or len({*left_out}) < len(left_out):
+            raise ValueError(f"{left_out} are no shards")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DenseSiamError(f"can't read {path} ({type(error).__name__}): expected {LAYOUT}; {ANEW}") from error
     if found["format"] != FORMAT:
         raise DenseSiamError(f"{path} has format {found['format']}: expected {FORMAT}; {ANEW}")
-    return found["images"], found["shards"]
+    return found["images"], found["shards"], set(left_out)
 
 
 def read_shard(root: Path, number: int) -> Shard:

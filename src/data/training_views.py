@@ -38,8 +38,8 @@ class TrainingViews(ABC):
             DenseSiamError: these views can't be made without their colours.
         """
         raise DenseSiamError(
-            "data.augment_on is device, which only data/views=crop_and_whole and data/views=two_crops can be: set "
-            "data.augment_on=loader"
+            "data.augment_on is device: expected data/views=crop_and_whole or data/views=two_crops, because a device "
+            "changes the colours of these views only; choose one of them, or set data.augment_on=loader"
         )
 
 

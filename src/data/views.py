@@ -25,6 +25,7 @@ from src.geometry import Crop, overlap_boxes
 from src.images.resizing import centre_square, to_tensor
 
 Colour = Callable[[Tensor], Tensor]
+SMALLEST = 1e-4  # size of a crop, as a fraction: that of far smaller ones can't be inverted or added to a position
 
 
 class TwoViews(TrainingViews):
@@ -132,7 +133,7 @@ class CropAndWhole(TwoViews):
 
     Args:
         size: side of both views in pixels.
-        crop_scale: smallest and largest side of the crop, as a fraction of the side of the whole square.
+        crop_scale: smallest and largest side of the crop, as a fraction of the side of the whole square, 0.0001 to 1.
         flip_probability: probability that the crop is mirrored.
         colour: colour augmentation, applied to each view separately.
 
@@ -142,7 +143,7 @@ class CropAndWhole(TwoViews):
 
     def __init__(self, size: int, crop_scale: Sequence[float], flip_probability: float, colour: Colour) -> None:
         super().__init__(size, flip_probability, colour)
-        check_span("data.views.crop_scale", crop_scale, above=0, high=1)
+        check_span("data.views.crop_scale", crop_scale, low=SMALLEST, high=1)
         self.smallest, self.largest = crop_scale
 
     @property
@@ -170,7 +171,7 @@ class TwoCrops(TwoViews):
 
     Args:
         size: side of both views in pixels; smaller crops are enlarged.
-        scale: smallest and largest area of a crop, as a fraction of the image's area.
+        scale: smallest and largest area of a crop, as a fraction of the image's area, 0.0001 to 1.
         ratio: smallest and largest aspect ratio of a crop, width / height.
         min_overlap: the overlap must be wider and higher than this fraction of the smaller crop's width and height.
         max_redraws: how often a pair is drawn again at most.
@@ -192,7 +193,7 @@ class TwoCrops(TwoViews):
         colour: Colour,
     ) -> None:
         super().__init__(size, flip_probability, colour)
-        check_span("data.views.scale", scale, above=0, high=1)
+        check_span("data.views.scale", scale, low=SMALLEST, high=1)
         check_span("data.views.ratio", ratio, low=0.01, high=100)
         check_number("data.views.min_overlap", min_overlap, low=0, below=1)
         check_int("data.views.max_redraws", max_redraws, high=1000)

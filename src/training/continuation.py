@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from src.checkpoints.previous import previous_beside
 from src.checkpoints.provenance import effective
 from src.checkpoints.reading import StrangeObjectsError, read_checkpoint, read_tensors
+from src.checkpoints.rebuilding import RENAMED
 from src.errors import DenseSiamError
 from src.optim import first_region_epoch
 from src.overrides import flat, override
@@ -129,13 +130,21 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
         for each value that changed, its name -> [old, new].
 
     Raises:
-        DenseSiamError: a value has changed that must not change, see `FIXED`.
+        DenseSiamError: a value has changed that must not change, see `FIXED`; or an older version began the run, and
+            one of its parts, which has another name now, drew other random numbers.
     """
     before, after = (flat(effective(each)) for each in (start.config, config))
     names = sorted({*before, *after} - {"ckpt_path"}, key=lambda name: (name.count("."), name))
     pairs = {name: [before.get(name, NOT_SET), after.get(name, NOT_SET)] for name in names}
     changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     refused = [name for name in changed if is_fixed(name, changed)]
+    older = [name.removesuffix("._target_") for name in refused if was_renamed(*changed[name])]
+    if older:
+        raise DenseSiamError(
+            f"{start.path} is of a run that an older version began, which drew other random numbers for {older[0]}: "
+            "expected a run of this version, because that one can't continue exactly; finish it with its own version, "
+            f"or start a new run from its weights with {override('weights', start.path)} in place of ckpt_path"
+        )
     faults = [f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused[:SHOWN]]
     faults += [f"{len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
     faults += schedule_faults(before, after, start.begun)
@@ -147,6 +156,11 @@ def go_on(start: Start, config: Mapping[str, Any]) -> dict[str, Any]:
     said = "".join(f", {name}={new} (was {old})" for name, (old, new) in changed.items())
     rank_zero_only(print)(f"Going on from {start.path} after step {start.step}{said}")
     return {"resumed": [*start.resumed, {"step": start.step, "changed": changed}]}
+
+
+def was_renamed(old: Any, new: Any) -> bool:
+    """Whether two values are the former and the present name of a constructor, see `RENAMED`."""
+    return isinstance(old, str) and old in RENAMED and RENAMED[old] == new
 
 
 def is_fixed(name: str, changed: Mapping[str, Any]) -> bool:

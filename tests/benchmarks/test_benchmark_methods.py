@@ -13,13 +13,13 @@ from benchmarks.methods import (
     OURS,
     REFERENCE,
     Spent,
-    composed,
     main,
     make_epoch,
     measure,
     mixed,
     table,
 )
+from benchmarks.tasks import composed
 
 TINY = [
     "experiment=demo",

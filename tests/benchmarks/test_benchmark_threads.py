@@ -22,9 +22,15 @@ def test_a_run_beside_the_busy_process_is_run_once() -> None:
 
 def test_the_command_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.scoring.SIDE", 16)
+    monkeypatch.setattr("benchmarks.threads.WORKERS", 0)  # starting processes takes long
     before = torch.get_num_threads()
     main(["--rounds", "1", "--batch", "2", "--size", "32"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| training step", "| scoring", "| loading"]
-    assert all("at most 2: " in line for line in lines[2:5])
+    assert [line.split(" | ")[0] for line in lines[2:6]] == [
+        "| training step",
+        "| scoring",
+        "| loading",
+        "| loading, 0 processes",
+    ]
+    assert all("at most 2: " in line for line in lines[2:6])
     assert torch.get_num_threads() == before

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from benchmarks import published_views
-from benchmarks.loading import photograph, pretraining_rows, segmentation_rows
+from benchmarks.loading import numbers, photograph, pretraining_rows, segmentation_rows
 from src.data.folder import FileImages
 from src.images.listing import list_images
+from src.models.backbones import resnet
 
 
 @pytest.fixture
@@ -36,3 +37,11 @@ def test_ours_has_a_goal_beside_each_of_them(images: FileImages) -> None:
     assert [row.goal for row in segmentation if row.goal] == [0.25]
     assert {row.name for row in pretraining if row.goal == 0.8} >= {"ours beside simsiam", "ours beside lightly"}
     assert all(row.beside is not None for row in (*segmentation, *pretraining) if row.goal)
+
+
+def test_ours_is_given_the_numbers_that_an_encoder_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, seen = resnet("resnet18", None, frozen=False), list[torch.Tensor]()
+    monkeypatch.setattr(encoder, "maps", lambda images: seen.append(images) or [])
+    view = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    encoder(view[None])
+    assert torch.equal(seen[0][0], numbers(view))

@@ -102,7 +102,7 @@ def test_the_loader_leaves_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_views_whose_colours_come_last_can_leave_them() -> None:
-    said = "data.augment_on is device, which only data/views=crop_and_whole and data/views=two_crops can be"
+    said = "data.augment_on is device: expected data/views=crop_and_whole or data/views=two_crops, because a device"
     supervised = ScaledCrop(24, "own", [0.5, 2.0], 0.75, 0.5, nn.Identity())
     refusal(lambda: data_of(supervised, "device"), said, "set data.augment_on=loader")
     refusal(lambda: data_of(ShortSide([32], 64, 0.5), "device"), said)

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from src.data.folder import FileImages
+from src.data.overlap import shared_files
 from src.data.shards import ShardImages, read_shards
+from src.images.listing import list_images
 from src.images.reading import UnreadableFileError
 from tests.data.configured import configured
 from tests.data.sharded import packed, tree
@@ -99,6 +102,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "summary of no shards": (summary('{"format": 1, "images": 7, "shards": 0}'), "can't read"),
     "summary of more shards": (summary('{"format": 1, "images": 7, "shards": 9999999}'), "images-000003"),
     "summary of fewer shards": (summary('{"format": 1, "images": 7, "shards": 2}'), "hold 6 images: expected 7"),
+    "summary that leaves out too few": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": [1]}'),
+        "images-000003",
+    ),
+    "summary that leaves out what can't be": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": [4]}'),
+        "can't read",
+    ),
+    "summary that leaves out no list": (
+        summary('{"format": 1, "images": 7, "shards": 3, "left_out": 1}'),
+        "can't read",
+    ),
     "missing shard": (without("images-000001.tar"), "images-000001.index and its archive (No such file"),
     "missing index": (without("images-000001.index"), "images-000001.index and its archive (No such file"),
     "half a shard": (cut("images-000001.tar"), "bytes, expected"),
@@ -166,6 +181,16 @@ def test_a_damaged_image_is_skipped_and_named(root: Path) -> None:
     unreadable = [text for batch in data.train_dataloader() for text in batch["unreadable"] if text]
     assert len(unreadable) == 1
     assert str(root / "images-000001.tar") in unreadable[0]
+
+
+def test_a_damaged_image_is_not_shared_with_the_scored_ones(root: Path, folder: Path) -> None:
+    """The search for shared images does not end the run: `data.on_corrupt` decides when the image is read."""
+    shards = read_shards(root)
+    with (root / "images-000000.tar").open("r+b") as file:
+        file.seek(int(shards[0].offset[1]))
+        file.write(b"damage")
+    found = shared_files(ShardImages(shards), FileImages(list_images(folder))).tolist()
+    assert found == [0, 2, 3, 4, 5, 6]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

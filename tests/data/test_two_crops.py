@@ -237,15 +237,22 @@ def test_small_and_thin_images_are_enlarged(shape: tuple[int, int]) -> None:
             assert sample["boxes"].sort(dim=1).values.tolist() == [[0, 0, 1, 1]] * 2
 
 
+def test_the_smallest_crops_can_be_cut() -> None:
+    views = two_crops(scale=(1e-4, 1.0), ratio=(0.01, 100.0))
+    assert views.least == 1000 * SIZE
+    assert views(noise_image(64, 48))["views"][0].shape == (3, SIZE, SIZE)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("size", 0, "a whole number from 1"),
-        ("scale", (0.0, 1.0), "two finite numbers above 0 to 1, the smallest first"),
-        ("scale", (0.5, 0.2), "two finite numbers above 0 to 1, the smallest first"),
-        ("scale", (0.5, 1.1), "two finite numbers above 0 to 1, the smallest first"),
-        ("scale", (0.5,), "two finite numbers above 0 to 1, the smallest first"),
-        ("scale", (float("nan"), 1.0), "two finite numbers above 0 to 1, the smallest first"),
+        ("scale", (0.0, 1.0), "two finite numbers from 0.0001 to 1, the smallest first"),
+        ("scale", (1e-323, 1.0), "two finite numbers from 0.0001 to 1, the smallest first"),
+        ("scale", (0.5, 0.2), "two finite numbers from 0.0001 to 1, the smallest first"),
+        ("scale", (0.5, 1.1), "two finite numbers from 0.0001 to 1, the smallest first"),
+        ("scale", (0.5,), "two finite numbers from 0.0001 to 1, the smallest first"),
+        ("scale", (float("nan"), 1.0), "two finite numbers from 0.0001 to 1, the smallest first"),
         ("ratio", (0.0, 1.0), "two finite numbers from 0.01 to 100, the smallest first"),
         ("ratio", (2.0, 0.5), "two finite numbers from 0.01 to 100, the smallest first"),
         ("ratio", (1.0, float("inf")), "two finite numbers from 0.01 to 100, the smallest first"),

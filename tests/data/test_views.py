@@ -167,12 +167,13 @@ def test_views_are_contiguous_bytes(size: int) -> None:
         assert sample["boxes"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("scale", [(0.0, 1.0), (-0.5, 1.0), (0.8, 0.5), (0.5, 1.2), (float("nan"), 1.0)])
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (1e-310, 1.0), (-0.5, 1.0), (0.8, 0.5), (0.5, 1.2), (float("nan"), 1.0)])
 def test_impossible_crop_scales_are_refused(scale: tuple[float, float]) -> None:
-    with pytest.raises(DenseSiamError, match="expected two finite numbers above 0 to 1, the smallest first") as caught:
+    with pytest.raises(DenseSiamError, match=r"expected two finite numbers from 0\.0001 to 1, the smallest") as caught:
         crop_and_whole(crop_scale=scale)
     assert str(list(scale)) in str(caught.value)
     assert crop_and_whole(crop_scale=(1.0, 1.0))(ramp(10, 10))["boxes"][1].tolist() == [0, 0, 1, 1]
+    assert crop_and_whole(crop_scale=(1e-4, 1e-4))(ramp(10, 10))["valid"]
 
 
 STRIPES = torch.zeros(3, 12, 12, dtype=torch.uint8)

@@ -119,11 +119,62 @@ def test_unreadable_images_are_named_replaced_or_left_out(folder: Path, capsys: 
     assert names(folder) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
 
 
-def test_nothing_readable_in_a_shard_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("0.jpg", "1.jpg"):
-        (folder / name).write_bytes(b"")
+@pytest.mark.parametrize(
+    ("broken", "left"),
+    [(("3.jpg",), ["0.jpg", "1.jpg", "2.jpg", "4.jpg"]), (("0.jpg", "1.jpg"), ["2.jpg", "4.jpg", "3.jpg"])],
+)
+def test_a_shard_without_readable_images_is_left_out(
+    broken: tuple[str, ...], left: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in broken:
+        (folder / ("n01" if name == "3.jpg" else "") / name).write_bytes(b"")
+    assert make(folder, "--skip-unreadable") == 0
+    said = capsys.readouterr().out
+    assert f"{len(left)} images in 2 shards" in said
+    assert f"{len(broken)} images can't be read and are left out" in said
+    assert names(folder) == left
+
+
+def test_no_readable_image_at_all_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"")
     assert make(folder, "--skip-unreadable") == 1
-    assert "none of 2 images can be read" in capsys.readouterr().err
+    assert "none of 5 images can be read" in capsys.readouterr().err
+
+
+def skipping_is_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A call with --skip-unreadable writes a shard without 1.jpg and is interrupted; returns what 1.jpg was before."""
+    good = (folder / "1.jpg").read_bytes()
+    (folder / "1.jpg").write_bytes(b"")
+    with monkeypatch.context() as patched:
+        interrupt(patched, "4.jpg")
+        assert make(folder, "--skip-unreadable") == 1
+    assert (folder.parent / "shards" / "images-000000.index").exists()
+    return good
+
+
+def test_what_an_interrupted_call_left_out_is_said_by_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skipping_is_interrupted(folder, monkeypatch)
+    first = (folder.parent / "shards" / "images-000000.tar").stat().st_mtime_ns
+    assert make(folder, "--skip-unreadable") == 0
+    said = capsys.readouterr().out
+    assert f"{folder / '1.jpg'} could not be read before" in said
+    assert "4 images in 3 shards" in said
+    assert "1 images can't be read and are left out" in said
+    assert (folder.parent / "shards" / "images-000000.tar").stat().st_mtime_ns == first
+
+
+def test_shards_that_lack_images_are_not_complete_without_skipping(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = skipping_is_interrupted(folder, monkeypatch)
+    assert make(folder) == 1
+    assert "1 images can't be read, the shards are unfinished" in capsys.readouterr().out
+    (folder / "1.jpg").write_bytes(good)
+    assert make(folder) == 0
+    assert names(folder) == ["0.jpg", "1.jpg", "2.jpg", "4.jpg", "3.jpg"]
 
 
 def test_a_full_disk_is_one_line(

@@ -66,6 +66,26 @@ def test_other_values_for_what_is_trained_are_refused(override: str, said: str) 
     refusal(lambda: go_on(start("experiment=demo", override, epoch=2), plain("experiment=demo")), "trained otherwise")
 
 
+@pytest.mark.parametrize("experiment", ["demo", "demo_pretrain", "coco_picie"])
+def test_a_run_whose_version_drew_other_views_is_refused_with_what_to_do(experiment: str) -> None:
+    """Its `_target_` and its default of k-means are not what the user could set."""
+    former = ["data.views.colour._target_=src.data.views.colour_augmentation"]
+    former += ["task.clustering.backend=sklearn"] if experiment == "coco_picie" else []
+    message = refusal(
+        lambda: go_on(start(f"experiment={experiment}", *former), plain(f"experiment={experiment}")),
+        "run/last.ckpt is of a run that an older version began, which drew other random numbers for data.views.colour:",
+        "start a new run from its weights with weights=run/last.ckpt in place of ckpt_path",
+    )
+    assert "_target_" not in message
+    assert "backend" not in message
+
+
+def test_another_program_of_k_means_is_refused() -> None:
+    before = start("experiment=coco_picie", "task.clustering.backend=sklearn")
+    refusal(lambda: go_on(before, plain("experiment=coco_picie")), "task.clustering.backend=torch (was sklearn)")
+    go_on(before, plain("experiment=coco_picie", "task.clustering.backend=sklearn"))
+
+
 def test_a_methods_own_value_for_its_network_is_refused() -> None:
     changed = plain("experiment=demo", "task=picie", "task.network.grid_size=3")
     found = "found task.network.grid_size=3 (was None); expected"
@@ -90,7 +110,7 @@ def test_the_rates_of_a_cosine_are_refused() -> None:
             "score_before=false",
             "references=none",
         ],
-        ["trainer=ddp_cpu", "trainer.precision=bf16-mixed", "model.memory_format=channels_last"],
+        ["trainer=ddp_cpu", "trainer.precision=bf16-mixed", "model.memory_format=contiguous", "compile=true"],
         ["protocol=release", "trainer.check_val_every_n_epoch=5"],
         ["paths.output=elsewhere", "ckpt_path=run/last.ckpt"],
     ],

@@ -1,4 +1,7 @@
-"""Writes images into shards, see `src.data.shards`. A shard is written completely or not at all."""
+"""Writes images into shards, see `src.data.shards`. A shard is written completely or not at all.
+
+A shard of which no image can be read is left out; the summary says so, and the other shards keep their numbers.
+"""
 
 import hashlib
 import json
@@ -35,6 +38,8 @@ class Job:
         target: folder of the shards.
         number: number of the shard.
         skip: whether images that can't be read are left out; otherwise no shard is written that should hold them.
+
+    A shard that was written with `skip` and lacks images is complete for a job with `skip` only.
     """
 
     source: Path
@@ -46,7 +51,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """What a call of `make_shards` leaves behind: numbers of images, shards and bytes, and what can't be read."""
+    """The result of `make_shards`: numbers of images, shards and bytes, and a message for each image that is left out,
+    also for those that an interrupted call left out."""
 
     images: int
     shards: int
@@ -65,29 +71,42 @@ def make_shards(files: FileList, target: Path, per_shard: int, skip: bool, worke
         workers: number of processes.
 
     Raises:
-        DenseSiamError: the folder holds something else, nothing in a shard can be read, or the disk is full.
+        DenseSiamError: the folder holds something else, no image can be read, or the disk is full.
     """
     names = [os.path.relpath(files[index], files.root) for index in range(len(files))]
     _claim(target, names, per_shard)
     parts = [tuple(names[start : start + per_shard]) for start in range(0, len(names), per_shard)]
     jobs = [Job(files.root, part, target, number, skip) for number, part in enumerate(parts)]
-    waiting = [job for job in jobs if not index_path(target, job.number).is_file()]
+    before = {job.number: lacking(job) for job in jobs if index_path(target, job.number).is_file()}
+    kept = {number: faults for number, faults in before.items() if skip or not faults}
+    waiting = [job for job in jobs if job.number not in kept]
     try:
         found = for_each(write_shard, waiting, workers, "writing shards", few=2, chunk=1)
-        faults = tuple(fault for each in found for fault in each)
+        faults = tuple(fault for each in (*kept.values(), *found) for fault in each)
         if faults and not skip:
             return Made(0, len(jobs), 0, faults)
-        shards = [read_shard(target, job.number) for job in jobs]
-        images = sum(len(shard.names) for shard in shards)
-        summary = {"format": FORMAT, "images": images, "shards": len(shards)}
+        written = [job.number for job in jobs if index_path(target, job.number).is_file()]
+        if not written:
+            raise DenseSiamError(f"none of {len(names)} images can be read, {faults[0]}: check the disk")
+        images = sum(len(read_shard(target, number).names) for number in written)
+        left_out = sorted({job.number for job in jobs} - set(written))
+        summary: dict[str, object] = {"format": FORMAT, "images": images, "shards": len(written)}
+        summary |= {"left_out": left_out} if left_out else {}
         write_whole(target / SUMMARY, lambda file: file.write(json.dumps(summary).encode()))
         (target / UNFINISHED).unlink()
     except OSError as error:
         raise DenseSiamError(
             f"can't write the shards ({error}): make room or choose another folder; the same command continues"
         ) from error
-    size = sum(tar_path(target, number).stat().st_size for number in range(len(shards)))
-    return Made(images, len(shards), size, faults)
+    size = sum(tar_path(target, number).stat().st_size for number in written)
+    return Made(images, len(written), size, faults)
+
+
+def lacking(job: Job) -> list[str]:
+    """A message for each image that a written shard lacks, because it could not be read then."""
+    names = read_shard(job.target, job.number).names
+    there = {os.path.relpath(names[index], names.root) for index in range(len(names))}
+    return [f"{job.source / name} could not be read before" for name in job.names if name not in there]
 
 
 def _claim(target: Path, names: list[str], per_shard: int) -> None:
@@ -116,10 +135,10 @@ def write_shard(job: Job) -> list[str]:
     """Write one shard and then its index.
 
     Returns:
-        A message for each image that can't be read. If there are some and `job.skip` is false, nothing is written.
+        A message for each image that can't be read. Nothing is written if there are some and `job.skip` is false, or
+        if no image can be read.
 
     Raises:
-        DenseSiamError: none of the images can be read, and they should be left out.
         OSError: the shard can't be written.
     """
     faults = list[str]()
@@ -142,12 +161,11 @@ def write_shard(job: Job) -> list[str]:
                 index["size"].append(len(content))
                 index["crc"].append(zlib.crc32(content))
                 index["ends"].append(len(names))
-        if faults and not job.skip:
+        if faults and not (job.skip and names):
             raise _UnreadableError
-        if not names:
-            raise DenseSiamError(f"none of {len(job.names)} images can be read, {faults[0]}: check the disk")
 
     path = tar_path(job.target, job.number)
+    index_path(job.target, job.number).unlink(missing_ok=True)  # it would not fit the new archive
     try:
         write_whole(path, write)
     except _UnreadableError:
