@@ -90,7 +90,7 @@ def test_the_rates_of_a_cosine_are_refused() -> None:
             "score_before=false",
             "references=none",
         ],
-        ["trainer=ddp_cpu", "trainer.precision=bf16-mixed", "model.memory_format=channels_last"],
+        ["trainer=ddp_cpu", "trainer.precision=bf16-mixed", "model.memory_format=contiguous", "compile=true"],
         ["protocol=release", "trainer.check_val_every_n_epoch=5"],
         ["paths.output=elsewhere", "ckpt_path=run/last.ckpt"],
     ],
