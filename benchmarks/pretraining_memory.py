@@ -1,6 +1,7 @@
 """Memory of a pre-training step, compared with a step of SimSiam. No data is needed: the images are noise.
 
-Memory that autograd keeps for the backward pass, for each K of Table 4a and for RegionSim:
+Memory that autograd keeps for the backward pass, for each K of Table 4a and for RegionSim. The parts are those of
+torch's layers, as on a GPU, where the paper measured; on a CPU, the batch norms of `src.models.frugal` keep less:
     python -m benchmarks.pretraining_memory
 Values of the config can be added at the end, such as `model/encoder=resnet18 model.encoder.output_stride=8`.
 """
@@ -8,6 +9,7 @@ Values of the config can be added at the end, such as `model/encoder=resnet18 mo
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from benchmarks.measuring import machine, markdown
 from benchmarks.pretraining_steps import REGIONS, Variant, grid, make_batch, parser, setting
 from src.console import hush_libraries
+from src.models.frugal import as_layers
 
 TABLE_4 = Path(__file__).resolve().parent.parent / "scripts" / "published" / "table4.yaml"
 MB = 1e6
@@ -79,11 +82,21 @@ def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> Counter[str]
     return found
 
 
-def measure_memory(variant: Variant, images: int, side: int, values: Sequence[str]) -> dict[str, float]:
-    """Bytes per image (both views together) of each of `BRANCHES`, and of the rest, which is sampling and losses."""
+def measure_memory(
+    variant: Variant, images: int, side: int, values: Sequence[str], layers: bool = True
+) -> dict[str, float]:
+    """Bytes per image (both views together) of each of `BRANCHES`, and of the rest, which is sampling and losses.
+
+    Args:
+        variant: the kind of step.
+        images, side: size of the batch and of the views.
+        values: further values of the config.
+        layers: whether torch's layers are applied as on a GPU, see `src.models.frugal.as_layers`.
+    """
     task = variant.task(values)
     batch = make_batch(images, side)
-    found = kept_bytes(task.network, lambda: task.training_step(batch, 0)["loss"])
+    with as_layers() if layers else nullcontext():
+        found = kept_bytes(task.network, lambda: task.training_step(batch, 0)["loss"])
     parts = {branch: found.pop(part, 0) / images for branch, part in BRANCHES.items()}
     return {**parts, "rest": found.total() / images}
 
@@ -94,11 +107,14 @@ def published_memory() -> dict[str, float]:
     return {row["name"]: row["published"][table["columns"].index("Mem. GB")] for row in table["rows"]}
 
 
-def memory_table(measured: Mapping[str, Mapping[str, float]], published: Mapping[str, float]) -> str:
+def memory_table(
+    measured: Mapping[str, Mapping[str, float]], on_cpu: Mapping[str, float], published: Mapping[str, float]
+) -> str:
     """The memory as a Markdown table, in which all rows are compared with the first.
 
     Args:
         measured: result of `measure_memory` for each step, by its name.
+        on_cpu: the bytes that are kept on a CPU, by the same names.
         published: the paper's memory in GB by the same names, for those steps that the paper has.
     """
     first, *_ = measured
@@ -109,8 +125,9 @@ def memory_table(measured: Mapping[str, Mapping[str, float]], published: Mapping
             [f"{published[name]:.2f}", f"{published[name] / published[first] - 1:.2%}"] if name in published else []
         )
         sizes = [f"{size / MB:.2f}" for size in parts.values()]
-        rows.append([name, f"{total / MB:.2f}", f"{total / least - 1:.2%}", *sizes, *(theirs or ["-", "-"])])
-    return markdown(["step", "MB per image", "more", *measured[first], "paper's GB", "more"], rows)
+        rows.append([name, f"{total / MB:.2f}", f"{total / least - 1:.2%}", *sizes, f"{on_cpu[name] / MB:.2f}"])
+        rows[-1] += theirs or ["-", "-"]
+    return markdown(["step", "MB per image", "more", *measured[first], "on a CPU", "paper's GB", "more"], rows)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -122,10 +139,12 @@ def main(words: Sequence[str] | None = None) -> None:
     published = {f"K = {size}": gigabytes for size, gigabytes in published_memory().items()}
     variants = [*map(grid, map(int, published_memory())), *REGIONS]
     try:
-        measured = {each.name: measure_memory(each, asked.batch, asked.size, asked.values) for each in variants}
+        given = asked.batch, asked.size, asked.values
+        measured = {each.name: measure_memory(each, *given) for each in variants}
+        on_cpu = {each.name: sum(measure_memory(each, *given, layers=False).values()) for each in variants}
     except CompactHydraException as error:
         raise SystemExit(f"benchmarks.pretraining_memory: {error}") from None
-    print(f"{memory_table(measured, published)}\n\n{setting(asked)}; {machine()}")
+    print(f"{memory_table(measured, on_cpu, published)}\n\n{setting(asked)}; {machine()}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ in a flipped view, x0 > x1. So a grid is a plain interpolation from corner to co
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FULL = (0.0, 0.0, 1.0, 1.0)  # the box of a whole view
@@ -86,8 +87,8 @@ def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tens
     1 only to 1/256. Beyond the border, the values of the border are repeated. If the box is the full view and the grid
     has the size of the features, the result equals the features.
 
-    Rows and columns of a grid are interpolated one after the other, as two matrix products, which take less time than
-    torch's `grid_sample` for single points, above all in the backward pass.
+    A point is the weighted sum of four cells, which are rows of a table: `embedding_bag` sums them. On a CPU, it takes
+    a third to half of the time of torch's `grid_sample`, and the time is linear in the number of points.
 
     Args:
         features: (B, C, H, W).
@@ -101,24 +102,29 @@ def sample_boxes(features: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tens
     height, width = features.shape[2:]
     if boxes.is_cpu and size == (height, width) and bool((boxes == boxes.new_tensor(FULL)).all()):
         return features  # not asked on a GPU, which would have to wait for the answer
-    x, y = box_axes(boxes, size)
-    with torch.autocast(features.device.type, enabled=False):
-        values = features.float().permute(0, 2, 3, 1)
-        values = interpolation(x, width)[:, None] @ values  # (B, H, columns, C)
-        values = interpolation(y, height) @ values.flatten(2)  # (B, rows, columns x C)
+    (columns, across), (rows, down) = (
+        neighbours(axis, cells) for axis, cells in zip(box_axes(boxes, size), (width, height), strict=True)
+    )
+    starts = torch.arange(len(boxes), device=boxes.device, dtype=torch.int32)[:, None, None] * height
+    cells = (starts + rows)[:, :, None, :, None] * width + columns[:, None, :, None, :]  # (B, rows, columns, 2, 2)
+    shares = down[:, :, None, :, None] * across[:, None, :, None, :]
+    table = features.float().permute(0, 2, 3, 1).flatten(0, 2).contiguous()
+    values = F.embedding_bag(cells.view(-1, 4), table, mode="sum", per_sample_weights=shares.view(-1, 4))
     return values.view(len(boxes), *size, -1).permute(0, 3, 1, 2).to(features.dtype)
 
 
-def interpolation(positions: Tensor, cells: int) -> Tensor:
-    """Weights of the cells of an axis for bilinear interpolation.
+def neighbours(positions: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The two cells of an axis between whose centres a position lies, and their weights for bilinear interpolation.
 
     Args:
         positions: (B, n) float32, in fractions of the axis; beyond the centres of the outer cells, these count alone.
         cells: number of cells.
 
     Returns:
-        (B, n, cells), at most two are not 0 in each row, which sums to 1.
+        Indices of the cells, (B, n, 2) int32, and their weights, (B, n, 2), which sum to 1.
     """
     places = (positions * cells - 0.5).clamp(0, cells - 1)
-    centres = torch.arange(cells, device=positions.device, dtype=torch.float32)
-    return (1 - (places[:, :, None] - centres).abs()).clamp(min=0)
+    first = places.floor()
+    share = places - first
+    indices = torch.stack((first, (first + 1).clamp(max=cells - 1)), dim=2).int()
+    return indices, torch.stack((1 - share, share), dim=2)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from src.contrast import Contrast
 from src.cross_entropy import own_cross_entropy, soft_cross_entropy
+from src.winners import winners
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["frequency", "inverse", "none"]
@@ -148,8 +149,7 @@ def category_counts(z: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (N,) float32 counts.
     """
-    winners = z.max(1).indices[valid].flatten()  # `argmax` takes longer on a CPU
-    return torch.bincount(winners, minlength=z.shape[1]).float()
+    return torch.bincount(winners(z)[valid].flatten(), minlength=z.shape[1]).float()
 
 
 def category_weights(counts: Tensor, weighting: Weighting) -> Tensor:

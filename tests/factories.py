@@ -116,6 +116,7 @@ def segment_task(**changes: Any) -> Segment:
         neck=partial(SimplifiedFPN, channels=16),
         num_categories=changes.pop("num_categories", 4),
         num_aux_categories=10,
+        memory_format=changes.pop("memory_format", "contiguous"),
     )
     options: dict[str, Any] = {
         "loss_weights": TABLE_5[3],

@@ -75,6 +75,7 @@ def evaluate(config: DictConfig) -> float:
     if run.trainer.is_global_zero:
         described = {**run.data.describe(), **run.task.scored_on()}
         used = setting | {"ckpt_path": config.ckpt_path, "baseline_path": config.baseline_path}
+        used["precision"] = run.trainer.precision  # of this evaluation; `trainer` in the config is that of the training
         if "checkpoint, linear probe" in rows:
             images = run.data.fitted_on
             described["probes"] = f"linear (not matched), fitted on {len(images)} images, {images}"

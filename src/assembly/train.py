@@ -35,6 +35,7 @@ from src.training.cost_estimate import plan_of, print_cost_estimate
 from src.training.log_interval import LogEachEpoch
 from src.training.loggers import Csv, Tolerant, Wandb
 from src.training.memory import forget_peak, peak_memory
+from src.training.precision import with_precision
 from src.training.profiling import measure
 from src.training.run_folder import in_own_folder
 from src.training.trainer import check_loggers, check_trainer, make_trainer
@@ -58,6 +59,7 @@ def train(config: DictConfig) -> float:
         DenseSiamError: there is an error in the config or the data.
     """
     started = time.perf_counter()
+    config = with_precision(config)
     start, plain = checked(config)
     resumed = {} if start is None else go_on(start, plain)
     made_from = origin(plain) | resumed

@@ -16,13 +16,13 @@ from src.overrides import flat
 
 # Values that change neither the trained weights nor their scores: the places of the outputs, what a run prints, keeps
 # and scores before training, the number of loader processes (each sample has its own generator), and whether a run was
-# resumed (the checkpoint that it is resumed from has its own hash). All other values are part of the hash, also those
-# of a user's callbacks, and also the data's folder, since nothing else distinguishes two folders.
+# resumed (the checkpoint that it is resumed from has its own hash). All other values are part of the hash: also those
+# that change results by rounding only (compile, data.augment_on, model.memory_format), those of a user's callbacks, and
+# the data's folder, since nothing else distinguishes two folders.
 WITHOUT_EFFECT = (
     "paths",
     "logger",
     "ckpt_path",
-    "compile",  # changes results by rounding only
     "estimate_steps",
     "score_before",
     "data.num_workers",

@@ -3,9 +3,13 @@
 torch keeps the input of a batch norm, the output of the ReLU after it, and the indices of a pooling. Half of this can
 be computed again in one pass. `normalised_convolution`, `normalised_pooling` and `normalised` give what their layers
 give one after the other, gradients and running statistics included, up to rounding. Where torch's own batch norm does
-not train on a CPU (evaluation, a GPU, statistics over several processes), they apply the layers.
+not train on a CPU (evaluation, a GPU, statistics over several processes), and within `as_layers`, they apply the
+layers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
@@ -18,14 +22,27 @@ from src.models.pointwise import as_rows, from_rows, lies_in_rows, pointwise
 
 aten = torch.ops.aten
 Gradients = tuple[Tensor | None, ...]
+keeps_less = ContextVar("keeps_less", default=True)
+
+
+@contextmanager
+def as_layers() -> Iterator[None]:
+    """Within it, a forward pass applies the layers one after the other, as on a GPU, to compare what autograd keeps."""
+    token = keeps_less.set(False)
+    try:
+        yield
+    finally:
+        keeps_less.reset(token)
 
 
 def normalised_convolution(x: Tensor, norm: nn.Module, convolution: nn.Conv2d) -> Tensor:
     """Batch norm, ReLU and a convolution of a map (B, C, h, w); only the map is kept."""
-    if not (trains_here(norm, x) and norm.affine and convolution.padding_mode == "zeros"):
+    plain = convolution.padding_mode != "zeros" or isinstance(convolution.padding, str)
+    if plain or not (trains_here(norm, x) and norm.affine):
         return cast(Tensor, convolution(F.relu(norm(x), inplace=True)))
-    given = (norm.weight, norm.bias, convolution.weight, convolution.bias, shape_of(convolution))
-    found = _NormalisedConvolution.apply(x, *given, *statistics(norm, x))
+    given = (norm.weight, norm.bias, convolution.weight, convolution.bias)
+    how = shape_of(convolution), dtype_of_products(x)
+    found = _NormalisedConvolution.apply(x, *given, *how, *statistics(norm, x))
     return cast(Tensor, found)
 
 
@@ -47,7 +64,7 @@ def normalised(x: Tensor, norm: nn.Module) -> Tensor:
 
 def trains_here(norm: nn.Module, x: Tensor) -> bool:
     """Whether a layer is torch's batch norm and normalises by the statistics of this batch on a CPU, not compiled."""
-    if torch.compiler.is_compiling():  # the compiler itself chooses what to keep
+    if torch.compiler.is_compiling() or not keeps_less.get():  # the compiler itself chooses what to keep
         return False
     return x.is_cpu and type(norm) is nn.BatchNorm2d and norm.training and norm.running_mean is not None
 
@@ -71,7 +88,14 @@ def shape_of(convolution: nn.Conv2d) -> tuple[Any, ...]:
     return convolution.stride, convolution.padding, convolution.dilation, convolution.groups
 
 
+def dtype_of_products(x: Tensor) -> torch.dtype:
+    """The dtype in which torch convolves a map: under autocast that of autocast, unless the map is float64."""
+    half = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
+    return torch.get_autocast_dtype("cpu") if half else x.dtype
+
+
 def is_pointwise(weight: Tensor, shape: tuple[Any, ...]) -> bool:
+    """Whether a convolution with this weight and `shape_of` is a 1x1 convolution that `pointwise` computes."""
     return weight.shape[2:] == (1, 1) and shape == ((1, 1), (0, 0), (1, 1), 1)
 
 
@@ -92,12 +116,13 @@ class _NormalisedConvolution(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
-        scale, shift, weight, bias, shape, *rest = given
+        scale, shift, weight, bias, shape, dtype, *rest = given
         with torch.autocast("cpu", enabled=False):
             active, mean, inverse = normalise(x, scale, shift, *rest)
-            found = convolve(active.relu_(), weight.to(x.dtype), None if bias is None else bias.to(x.dtype), shape)
+            inward = active.relu_().to(dtype)
+            found = convolve(inward, weight.to(dtype), None if bias is None else bias.to(dtype), shape)
         ctx.save_for_backward(x, scale, shift, weight, mean, inverse)
-        ctx.shape, ctx.eps = shape, rest[-1]
+        ctx.shape, ctx.dtype, ctx.eps = shape, dtype, rest[-1]
         return found
 
     @staticmethod
@@ -106,23 +131,24 @@ class _NormalisedConvolution(Function):
         x, scale, shift, weight, mean, inverse = ctx.saved_tensors
         needs = ctx.needs_input_grad
         active = aten.native_batch_norm(x, scale, shift, None, None, True, 0.0, ctx.eps)[0].relu_()  # the same bits
+        active = active.to(ctx.dtype)
         by_rows = is_pointwise(weight, ctx.shape) and lies_in_rows(active)
         if by_rows:
             gradient, active = as_rows(gradient.contiguous(memory_format=torch.channels_last)), as_rows(active)
         stride, padding, dilation, groups = ctx.shape
         inward, of_weight, _ = aten.convolution_backward(
-            *(gradient, active, weight.to(x.dtype), None, stride, padding, dilation, False, (0, 0), groups),
+            *(gradient, active, weight.to(ctx.dtype), None, stride, padding, dilation, False, (0, 0), groups),
             (True, needs[3], False),
         )
         aten.threshold_backward.grad_input(inward, active, 0, grad_input=inward)
         del active
-        inward = from_rows(inward, x) if by_rows else inward
+        inward = (from_rows(inward, x) if by_rows else inward).to(x.dtype)
         of_x, of_scale, of_shift = aten.native_batch_norm_backward(
             inward, x, scale, None, None, mean, inverse, True, ctx.eps, needs[:3]
         )
         of_bias = gradient.sum((0, 2, 3)) if needs[4] else None
         of_weight = of_weight.to(weight.dtype) if needs[3] else None
-        return of_x, of_scale, of_shift, of_weight, of_bias, *[None] * 4
+        return of_x, of_scale, of_shift, of_weight, of_bias, *[None] * 5
 
 
 class _NormalisedPooling(Function):

@@ -1,33 +1,35 @@
-"""Puts the operations of `src.models.frugal` in place of layers of heads and backbones; weights keep their names."""
+"""Puts the operations of `src.models.frugal` in place of layers of heads and backbones; weights keep their names.
+
+In training, the layers that an operation replaces are not called: their forward hooks do not run. Hooks of a whole head
+or a whole backbone do.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from src.models.frugal import normalised, normalised_convolution, normalised_pooling
+from src.models.frugal import is_pointwise, normalised, normalised_convolution, normalised_pooling, shape_of
 from src.models.pointwise import pointwise
 
 OPERATIONS: dict[type, Callable[..., Any]] = {nn.Conv2d: normalised_convolution, nn.MaxPool2d: normalised_pooling}
 
 
 def applied(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """Apply the layers of a head (1x1 convolutions, batch norms, ReLUs) in turn, in the layout channels_last.
+    """Apply the layers of a head (convolutions, batch norms, ReLUs) in turn.
 
     Args:
         layers: the layers, such as an `nn.Sequential`.
         x: (B, C, h, w).
 
     Returns:
-        (B, channels of the last layer, h, w), channels_last.
+        (B, channels of the last layer, h, w), in the layout of x if all convolutions are 1x1.
     """
     rest = list(layers)
-    x = x.contiguous(memory_format=torch.channels_last)
     while rest:
         layer, *rest = rest
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and is_pointwise(layer.weight, shape_of(layer)):
             x = pointwise(x, layer.weight, layer.bias)
         elif [type(each) for each in rest[:2]] == [nn.ReLU, nn.Conv2d]:
             x = normalised_convolution(x, layer, cast(nn.Conv2d, rest[1]))

@@ -1,12 +1,29 @@
 """The number format of a network: which one is fast on a device."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 
 PROCESSOR = Path("/proc/cpuinfo")
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of processors that multiply bfloat16 numbers: x86, x86, ARM
+
+
+def with_precision(config: DictConfig) -> DictConfig:
+    """The config of a run in which `trainer.precision=auto` is replaced by what it stands for here, which is printed.
+
+    So checkpoints, scores and the hash of the config say with which numbers the network was trained.
+    """
+    if OmegaConf.select(config, "trainer.precision") != "auto":
+        return config
+    precision = fast_precision(config.trainer.get("accelerator", "auto"))
+    rank_zero_only(print)(f"trainer.precision=auto is {precision} on this device")
+    settled: DictConfig = deepcopy(config)
+    settled.trainer.precision = precision
+    return settled
 
 
 def fast_precision(accelerator: object) -> str:

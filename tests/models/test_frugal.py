@@ -10,7 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torchvision.models import resnet18, resnet50
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from src.models.frugal import normalised, normalised_convolution, normalised_pooling, trains_here
+from src.models.frugal import as_layers, normalised, normalised_convolution, normalised_pooling, trains_here
 from src.models.frugal_layers import applied, frugal
 from src.models.heads import predictor, projector
 from src.models.pointwise import pointwise
@@ -59,6 +59,14 @@ CHAINS: dict[str, tuple[Callable[[], nn.Sequential], Callable[..., Tensor]]] = {
     "pooling": (
         lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
         lambda x, norm, _, last: normalised_pooling(x, norm, last),
+    ),
+    "named padding": (
+        lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3, padding="same")),
+        lambda x, norm, _, last: normalised_convolution(x, norm, last),
+    ),
+    "head of 3x3": (
+        lambda: nn.Sequential(nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 3)),
+        lambda x, *layers: applied(layers, x),
     ),
     "last": (lambda: nn.Sequential(nn.BatchNorm2d(6, affine=False)), normalised),
     "projector": (lambda: projector(6, 5, 3), lambda x, *layers: applied(layers, x)),
@@ -120,7 +128,26 @@ def test_heads_keep_half() -> None:
     head = nn.Sequential(*projector(16, 16, 16), *predictor(16, 16)).train()
     x = noise(2, 16, 20, 20)
     assert kept_elements(head, x) / x.numel() == 9  # input, and input and output of each batch norm
-    assert kept_elements(lambda x: applied(head, x), x.contiguous(memory_format=torch.channels_last)) / x.numel() == 5
+    for layout in LAYOUTS:  # no copy of the input in another layout
+        assert kept_elements(lambda x: applied(head, x), x.detach().contiguous(memory_format=layout)) / x.numel() == 5
+    with as_layers():
+        assert kept_elements(lambda x: applied(head, x), x) / x.numel() == 9
+    assert kept_elements(lambda x: applied(head, x), x) / x.numel() == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_under_autocast_a_convolution_has_the_dtype_that_torch_gives_it(dtype: torch.dtype) -> None:
+    plain = drawn(nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 1))).to(
+        torch.float64 if dtype == torch.float64 else torch.float32
+    )
+    own = deepcopy(plain)
+    x = noise(3, 6, 8, 9).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = outcome(plain, plain, x)
+        found = outcome(own, lambda x: normalised_convolution(x, own[0], own[2]), x)
+    assert found[0][0].dtype == expected[0][0].dtype == (torch.float64 if dtype == torch.float64 else torch.bfloat16)
+    assert found[3].dtype == dtype
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.05)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

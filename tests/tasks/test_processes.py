@@ -85,6 +85,7 @@ class Step(NamedTuple):
 
     gradients: dict[str, Tensor]
     logged: dict[str, Tensor]
+    regions: list[Tensor]
 
 
 class Steps(Callback):
@@ -93,11 +94,16 @@ class Steps(Callback):
         self.found: list[Step] = []
 
     def on_before_optimizer_step(self, trainer: lightning.Trainer, pl_module: Any, optimizer: Any) -> None:
-        self.gradients = {name: parameter.grad.clone() for name, parameter in pl_module.named_parameters()}
+        self.gradients = {
+            name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+            for name, parameter in pl_module.named_parameters()
+        }
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
         logged = {key: value for key, value in trainer.callback_metrics.items() if "/" in key}
-        self.found.append(Step(self.gradients, logged))
+        head = pl_module.network.region_head
+        regions = [] if head is None else [parameter.detach().clone() for parameter in head.parameters()]
+        self.found.append(Step(self.gradients, logged, regions))
 
 
 def fit(task: SiameseTask, batches: list[dict[str, Any]], share: slice, trainer: str) -> list[Step]:
@@ -171,6 +177,18 @@ def test_regions_wake_in_both_and_learn_from_pairs_alone(name: str, both: Shared
             for step in found[name]
         ]
         assert learns == [False, False, *([any(CASES[name].valid)] * 2)]
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "no pixels"])
+def test_before_regions_wake_no_weight_decay_acts_on_their_head(name: str, both: Shared) -> None:
+    """Under DDP the gradients of an inactive head are zeros, not None, until the task removes them."""
+    start = [
+        parameter.detach() for parameter in CASES[name].make(**CASES[name].options).network.region_head.parameters()
+    ]
+    for found, _ in both:
+        for step, active in zip(found[name], (False, False, True, True), strict=True):
+            same = all(torch.equal(one, other) for one, other in zip(step.regions, start, strict=True))
+            assert same is not active
 
 
 def test_without_a_pair_whole_images_alone_count(both: Shared) -> None:
