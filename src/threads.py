@@ -1,6 +1,7 @@
 """The threads of torch: chosen before torch is imported, because OpenMP reads the environment then."""
 
 import os
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def set_threads(environment: MutableMapping[str, str]) -> None:
 
 def usable_cores() -> int:
     """The number of cores on which this process may run."""
-    if hasattr(os, "sched_getaffinity"):
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
