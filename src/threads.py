@@ -1,7 +1,6 @@
 """The threads of torch: chosen before torch is imported, because OpenMP reads the environment then."""
 
 import os
-import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -25,9 +24,10 @@ def set_threads(environment: MutableMapping[str, str]) -> None:
 
 def usable_cores() -> int:
     """The number of cores on which this process may run."""
-    if sys.platform == "linux":
+    try:
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1
 
 
 def container_cores() -> int | None:

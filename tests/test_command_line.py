@@ -44,7 +44,7 @@ def said(*arguments: str, name: str = "train") -> str:
         (["experiment=demo", "model/encoder=resnet19"], "did you mean model/encoder=resnet18?"),
         (["data.root=DIR"], "data=none has no values, and so no data.root: choose another data=NAME as well"),
         (["experiment=demo", "probe.root=DIR"], "probe=none has no values"),
-        (["experiment=demo", "data.root=DIR"], "there is no value data.root: data has augment_on, batch_size, num_workers"),
+        (["experiment=demo", "data.root=DIR"], "there is no value data.root: data has augment_on, batch_size"),
         (["demo"], "'demo' is not an argument: expected key=value"),
     ],
 )
