@@ -30,7 +30,7 @@ def test_the_verdict_is_on_the_steeper_of_both() -> None:
 
 def test_what_is_measured_runs(tmp_path: Path) -> None:
     assert names(1001)[-2:] == ["n00000000/n000000999.JPEG", "n00000001/n000001000.JPEG"]
-    assert len(list_folder(tmp_path, 1001)()) == 1001  # type: ignore[arg-type]
+    assert len(list_folder(tmp_path, 1001)()) == 1001
     read_names(1001)()
     sampler(300)()
     pretraining(grid_size=2)()
