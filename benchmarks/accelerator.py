@@ -86,7 +86,7 @@ def bare(subject: Subject, setting: Setting, batch: int, variant: Variant, secon
         network.zero_grad()
         with torch.autocast(setting.device.type, torch.bfloat16, enabled=variant.bf16):
             loss = cross_entropy(network(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
 
     with numbers(variant):
         return pace(step, repeat({}), setting.device, setting.steps, seconds, setting.warm_up)

@@ -83,7 +83,7 @@ def theirs(load: Callable[[Path], object], images: FileImages, number: int) -> C
 def lightly_package() -> dict[str, Callable[[Path], object]]:
     """The loader of the installed package lightly; empty if it is not installed."""
     try:
-        from lightly.transforms import SimSiamTransform  # type: ignore[import-not-found, unused-ignore]
+        from lightly.transforms import SimSiamTransform  # type: ignore[import-not-found, unused-ignore]  # rarely installed
     except ImportError:
         return {}
     transform = SimSiamTransform()

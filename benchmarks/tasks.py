@@ -91,7 +91,7 @@ def make_step(task: lightning.LightningModule, device: torch.device, bf16: bool 
             result: Any = task.training_step(batch, 0)
         loss: Tensor = result["loss"] if isinstance(result, dict) else result
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         optimizer.step()
 
     return step
