@@ -5,9 +5,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import src.command_line  # noqa: F401 - the resolvers of the config
+from src.command_line import CONF  # which registers the resolvers of the config
 
-CONF = Path(__file__).parents[1] / "conf"
 # The demo on a few scenes: two steps and no checkpoint, or epochs of two steps each.
 TINY = ("experiment=demo", "debug=tiny", "data.train_scenes=8", "data.val_scenes=5", "data.scene_size=32")
 TINY_EPOCHS = (*TINY, "trainer.fast_dev_run=false")

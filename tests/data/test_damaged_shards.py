@@ -17,21 +17,9 @@ from src.data.shards import ShardImages, read_shards
 from src.images.listing import list_images
 from src.images.reading import UnreadableFileError
 from tests.data.configured import configured
-from tests.data.sharded import packed, tree
 from tests.refusals import refusal
 
 RUN = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "references=none"]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tree(tmp_path / "images")
-
-
-@pytest.fixture
-def root(folder: Path, tmp_path: Path) -> Path:
-    """Seven images in three shards."""
-    return packed(folder, tmp_path / "shards")
 
 
 def refused(root: Path, *texts: object) -> None:

@@ -27,17 +27,6 @@ from tests.resuming import IMAGES, failing, run
 RUN = ["experiment=demo", "debug=tiny", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "references=none"]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tree(tmp_path / "images")
-
-
-@pytest.fixture
-def root(folder: Path, tmp_path: Path) -> Path:
-    """Seven images in three shards."""
-    return packed(folder, tmp_path / "shards")
-
-
 def test_bytes_names_and_order_are_those_of_the_folder(folder: Path, root: Path) -> None:
     shards, files = ShardImages(read_shards(root)), FileImages(list_images(folder))
     assert len(shards) == len(files) == 7
