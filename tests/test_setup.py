@@ -93,5 +93,5 @@ def test_packages_are_src_and_below_and_none_is_forgotten() -> None:
 
 
 def test_types_of_every_room_are_checked() -> None:
-    rooms = [room for room in ("src", "scripts") if any((ROOT / room).glob("**/*.py"))]
+    rooms = [room for room in ("src", "scripts", "benchmarks") if any((ROOT / room).glob("**/*.py"))]
     assert sorted(PYPROJECT["tool"]["mypy"]["files"]) == sorted(rooms)
