@@ -74,6 +74,38 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
         DenseSiamError: there are too few rows, a value is not finite, or the backend is unknown or not installed.
     """
     check_backend("clustering.backend", backend)
+    values = _checked(rows, num_clusters)
+    if backend == "torch":
+        return fit_lloyd(values, num_clusters, torch.Generator().manual_seed(seed))
+    if backend == "faiss":
+        return _faiss_centroids(values.numpy(), num_clusters, seed)
+    kmeans = MiniBatchKMeans(num_clusters, batch_size=4096, n_init=3, random_state=seed)
+    return torch.from_numpy(kmeans.fit(values.numpy()).cluster_centers_).float()
+
+
+def fit_spherical(rows: Tensor, num_clusters: int, seed: int) -> Tensor:
+    """Fit spherical k-means on the CPU: the directions of rows are clustered by their cosine, see `fit_lloyd`.
+
+    Args:
+        rows: (M, C) floats, M >= num_clusters; they are scaled to length 1.
+        num_clusters: N.
+        seed: fixes the result.
+
+    Returns: (N, C) float32 centroids of length 1, on the CPU.
+
+    Raises:
+        DenseSiamError: there are too few rows, or a value is not finite.
+    """
+    directions = F.normalize(_checked(rows, num_clusters), dim=1)
+    return fit_lloyd(directions, num_clusters, torch.Generator().manual_seed(seed), spherical=True)
+
+
+def _checked(rows: Tensor, num_clusters: int) -> Tensor:
+    """The rows as float32 on the CPU.
+
+    Raises:
+        DenseSiamError: there are fewer rows than clusters, or a value is not finite.
+    """
     if len(rows) < num_clusters:
         raise DenseSiamError(
             f"expected at least {num_clusters} feature rows for {num_clusters} clusters, found {len(rows)}: "
@@ -86,12 +118,7 @@ def fit_centroids(rows: Tensor, num_clusters: int, seed: int, backend: Backend =
             f"expected finite features for k-means, found {broken} of {len(rows)} rows with nan or inf: "
             "check the checkpoint and the precision"
         )
-    if backend == "torch":
-        return fit_lloyd(values, num_clusters, torch.Generator().manual_seed(seed))
-    if backend == "faiss":
-        return _faiss_centroids(values.numpy(), num_clusters, seed)
-    kmeans = MiniBatchKMeans(num_clusters, batch_size=4096, n_init=3, random_state=seed)
-    return torch.from_numpy(kmeans.fit(values.numpy()).cluster_centers_).float()
+    return values
 
 
 def _faiss_centroids(values: np.ndarray, num_clusters: int, seed: int) -> Tensor:

@@ -189,6 +189,24 @@ def segmentation_loss(z: Tensor, weights: Tensor) -> Tensor:
     return own_cross_entropy(z.float().movedim(1, -1), weights).flatten(1).mean(1)
 
 
+def balance_loss(z: Tensor, valid: Tensor) -> Tensor:
+    """How far the mean prediction of a batch is from using all categories equally: log M minus its entropy, in nats.
+
+    The term is that of discriminative clustering (Krause, Perona and Gomes, 2010; Hu et al., IMSAT, 2017).
+
+    Args:
+        z: (B, S, M, ...) logits of S sets of M categories.
+        valid: (B,) bool, which images count.
+
+    Returns:
+        (S,) from 0 to log M; 0, with a gradient of 0, if no image is valid.
+    """
+    if not valid.any():
+        return 0.0 * z.float().sum() + torch.zeros(z.shape[1], device=z.device)
+    mean = z[valid].float().softmax(2).flatten(3).mean((0, 3))  # (S, M)
+    return math.log(z.shape[2]) + torch.xlogy(mean, mean).sum(1)
+
+
 def valid_mean(values: Tensor, valid: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean of per-image values over the valid images of all processes.
 

@@ -224,3 +224,20 @@ def gaussian_blur(plane: Rows, sigma: float, reach: int) -> list[list[float]]:
         ]
         for y in range(rows)
     ]
+
+
+def average_linkage(centres: Rows, number: int) -> list[int]:
+    """Merge the two groups with the largest mean cosine, pair by pair, until `number` are left."""
+    mean = [nanmean(column) for column in zip(*centres, strict=True)]
+    directions = [unit([a - b for a, b in zip(row, mean, strict=True)]) for row in centres]
+    groups = [[index] for index in range(len(centres))]
+
+    def cosine(pair: tuple[int, int]) -> float:
+        one, other = (groups[place] for place in pair)
+        return nanmean([dot(directions[a], directions[b]) for a in one for b in other])
+
+    while len(groups) > number:
+        first, second = max(itertools.combinations(range(len(groups)), 2), key=cosine)
+        groups[first] += groups.pop(second)
+    groups.sort(key=min)
+    return [next(place for place, group in enumerate(groups) if index in group) for index in range(len(centres))]

@@ -4,6 +4,7 @@ from statistics import median
 
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import Tensor
 
@@ -61,3 +62,20 @@ def test_a_centroid_without_rows_gets_one() -> None:
 
 def test_equal_rows_are_no_problem() -> None:
     assert fit_lloyd(torch.ones(50, 3), 4, seeded()).tolist() == [[1, 1, 1]] * 4
+
+
+def test_an_iteration_of_spherical_k_means_takes_directions_of_means() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    fitted = iterate(rows, torch.tensor([[1.0, 0.0], [0.0, -1.0]]), seeded(), spherical=True)
+    torch.testing.assert_close(
+        fitted.centroids, torch.tensor([[2.0, 1.0], [0.0, -1.0]]) / torch.tensor([[5**0.5], [1]])
+    )
+
+
+def test_spherical_k_means_finds_directions() -> None:
+    rows = F.normalize(mixture(2000), dim=1)
+    found = fit_lloyd(rows, 10, seeded(), spherical=True)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(10))
+    nearest = (rows @ found.T).argmax(1)
+    means = torch.stack([rows[nearest == cluster].mean(0) for cluster in range(10)])
+    assert (F.cosine_similarity(means, found) > 0.999).all()

@@ -9,12 +9,12 @@ the clusters of its points can be kept in memory.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from src.baselines.centroids import Centroids
@@ -29,7 +29,8 @@ from src.models.dense import DenseFeatures
 from src.models.segmentation import CosineHead, SegmentationNetwork
 from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
-from src.tasks.pairs import PairTask, resolved_weights
+from src.tasks.merged import MergedTask
+from src.tasks.pairs import resolved_weights
 from src.tasks.showing import evaluating
 from src.winners import winners
 
@@ -63,7 +64,7 @@ class Clustering:
         check_backend("task.clustering.backend", self.backend)
 
 
-class ClusteredTask(PairTask):
+class ClusteredTask(MergedTask):
     """Trains features towards the centroids of their own clusters; the subclass compares the views.
 
     Before a validation, k-means is fitted again on whole training images, as PiCIE does for its final scores, because
@@ -111,7 +112,7 @@ class ClusteredTask(PairTask):
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         check_scored_head(protocol, weights)
         clusters = {"main": num_categories, "aux": num_aux_categories}
-        scoring = Scoring(classes, clusters[protocol.head], protocol.matching)
+        scoring = Scoring(classes, (clusters | {"merged": num_categories})[protocol.head], protocol.matching)
         super().__init__(network, weights, scoring, protocol, self.method)
         self.balance: Weighting = balance
         self.clustering, self.optimizer = clustering, optimizer
@@ -119,7 +120,9 @@ class ClusteredTask(PairTask):
         self.centroids = nn.ModuleDict(
             {head: Centroids(len(self.views), clusters[head], width) for head in sorted(weights)}
         )
-        self.scored = Centroids(1, clusters[protocol.head], width)
+        self.merge(clusters, "aux" in weights)
+        read = {"aux" if head == "merged" else head for head in (protocol.head, *self.extra_scorings)}
+        self.scored = nn.ModuleDict({head: Centroids(1, clusters[head], width) for head in sorted(read)})
         self.assigned: dict[str, dict[int, Tensor]] = {}
         self.clock: Callable[[], float] = time.perf_counter
 
@@ -128,19 +131,26 @@ class ClusteredTask(PairTask):
         """The classifiers of the epoch, by the names of the heads."""
         return {head: cast(Centroids, centroids) for head, centroids in self.centroids.items()}
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), uint8 or float in [0, 1], to similarities (B, N, h, w) with the scored centroids."""
-        return self.scored.logits(F.normalize(self.network.features(images).float(), dim=1), 0)
+    def head_logits(self, features: Tensor, head: str) -> Tensor:
+        """Similarities with the centroids that were fitted for the last validation."""
+        return self.scored_head(head)(features)
+
+    def scored_head(self, head: str) -> CosineHead:
+        """The centroids that were fitted for the last validation, as a head."""
+        return CosineHead(cast(Centroids, self.scored[head]).points[0])
 
     def deployed(self) -> SegmentationNetwork:
-        """Encoder and neck, with the centroids that were fitted for the last validation."""
-        head, centroids = self.protocol.head, self.scored.points[0]
-        return SegmentationNetwork(self.network, {head: CosineHead(centroids)}, {head: len(centroids)})
+        """Encoder and neck, with the centroids that were fitted for the last validation, and the merged categories."""
+        heads = {head: self.scored_head(head) for head in self.scored}
+        categories = {head: len(one.centroids) for head, one in heads.items()}
+        merged = {} if self.merging is None else {"merged": self.merging.number}
+        return SegmentationNetwork(self.network, self.with_merged_head(heads), categories | merged)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         if not self.assigned:  # Lightning starts no epoch where a run is resumed in the middle of one
             self.on_train_epoch_start()
-        self.scored.current.fill_(False)
+        for centroids in self.scored.values():
+            cast(Centroids, centroids).current.fill_(False)
         return super().training_step(batch, batch_idx)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -212,28 +222,27 @@ class ClusteredTask(PairTask):
             self.mean_over_images(weight, valid)
         ).clamp_min(torch.finfo(torch.float32).tiny)
 
-    def on_validation_epoch_start(self) -> None:
-        super().on_validation_epoch_start()
-        self.fit_scored()
-
-    def training_picture(self, count: int) -> Image.Image | None:
+    def find_groups(self) -> None:
         with evaluating(self):
             self.fit_scored()
-        return super().training_picture(count)
+        super().find_groups()
 
     def fit_scored(self) -> None:
         """Fit the clusters that are scored and deployed, unless they were fitted at just these weights."""
-        if not self.scored.current:
-            settings = self.clustering
-            generator = torch.Generator().manual_seed(settings.seed)
-            rows = []
-            for images in self.given_data().whole_train_dataloader(settings.scored_images, generator):
-                features = F.normalize(self.network.features(images.to(self.device)).float(), dim=1)
-                rows.append(some_rows(features, settings.pixels_per_image, generator))
-            found = fit_centroids(torch.cat(rows), self.scored.points.shape[1], settings.seed, settings.backend)
-            self.scored.points[0] = F.normalize(found, dim=1).to(self.device)
-            self.scored.current.fill_(True)
-            self.broadcast_buffers(self.scored)
+        stale = [one for one in map(partial(cast, Centroids), self.scored.values()) if not one.current]
+        if not stale:
+            return
+        settings = self.clustering
+        generator = torch.Generator().manual_seed(settings.seed)
+        rows = []
+        for images in self.given_data().whole_train_dataloader(settings.scored_images, generator):
+            features = F.normalize(self.network.features(images.to(self.device)).float(), dim=1)
+            rows.append(some_rows(features, settings.pixels_per_image, generator))
+        for centroids in stale:
+            found = fit_centroids(torch.cat(rows), centroids.points.shape[1], settings.seed, settings.backend)
+            centroids.points[0] = F.normalize(found, dim=1).to(self.device)
+            centroids.current.fill_(True)
+        self.broadcast_buffers(self.scored)
 
 
 def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
@@ -267,7 +276,7 @@ def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]
     Raises:
         DenseSiamError: `protocol.head` is not among the weights.
     """
-    if protocol.head not in weights:
+    if protocol.head != "merged" and protocol.head not in weights:
         raise DenseSiamError(
             f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
             "score the other head"

@@ -19,10 +19,11 @@ from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.segmentation import SegmentationNetwork
 from src.optim import MakeOptimizer, check_optimizer
-from src.tasks.pairs import Embeddings, PairTask
+from src.tasks.merged import MergedTask
+from src.tasks.pairs import Embeddings
 
 
-class IIC(PairTask):
+class IIC(MergedTask):
     """Trains dense features and 1x1 convolutions on them by mutual information.
 
     Args:
@@ -56,21 +57,20 @@ class IIC(PairTask):
         weights = head_weights(loss_weights, num_categories, num_aux_categories)
         channels = {"main": num_categories, "aux": num_aux_categories}
         check_scored_head(protocol, weights)
-        scoring = Scoring(classes, channels[protocol.head], protocol.matching)
+        scoring = Scoring(classes, (channels | {"merged": num_categories})[protocol.head], protocol.matching)
         super().__init__(network, weights, scoring, protocol, name="iic")
-        self.radius, self.optimizer, self.categories = radius, optimizer, channels
+        self.radius, self.optimizer, self.categories = radius, optimizer, channels | {"merged": num_categories}
         width = network.neck.channels
         self.heads = nn.ModuleDict({head: nn.Conv2d(width, channels[head], kernel_size=1) for head in sorted(weights)})
+        self.merge(channels, "aux" in weights)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
-        logits: Tensor = self.heads[self.protocol.head](self.network.features(images))
+    def head_logits(self, features: Tensor, head: str) -> Tensor:
+        logits: Tensor = self.heads[head](features)
         return logits
 
     def deployed(self) -> SegmentationNetwork:
-        """Encoder and neck with the trained heads, the scored one first."""
-        heads = {name: self.heads[name] for name in sorted(self.heads, key=lambda name: name != self.protocol.head)}
-        return SegmentationNetwork(self.network, heads, self.categories)
+        """Encoder and neck with the trained heads and the merged categories, the scored head first."""
+        return SegmentationNetwork(self.network, self.with_merged_head(dict(self.heads.items())), self.categories)
 
     def compare(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Embeddings]:
         """The negative mutual information between the views' categories, for each head.

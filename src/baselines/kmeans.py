@@ -50,7 +50,7 @@ def untrained(config: Mapping[str, Any], seed: int) -> Encoder:
 
 
 class KMeans(PixelTask):
-    """Mini-batch k-means on pixels of training images; `prepare` fits it, and then it is scored as every other task.
+    """Lloyd's k-means on pixels of training images; `prepare` fits it, and then it is scored as every other task.
 
     Args:
         features: maps images to (B, C, h, w).
@@ -97,7 +97,7 @@ class KMeans(PixelTask):
             features = self.features(batch)
             count = min(self.pixels_per_image, features.shape[2] * features.shape[3])
             pixels.append(sample_pixels(features, count, generator))
-        self.nearest = NearestCentroid(fit_centroids(torch.cat(pixels), self.num_clusters, self.seed))
+        self.nearest = NearestCentroid(fit_centroids(torch.cat(pixels), self.num_clusters, self.seed, "torch"))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, N, h, w).

@@ -5,7 +5,8 @@ from typing import Literal, Protocol, get_args
 from src.checks import check_choice, check_flag, check_int, check_text
 from src.metrics import Matching
 
-Head = Literal["main", "aux"]
+Head = Literal["main", "aux", "merged"]
+Groups = Literal["anew", "fixed"]
 LARGEST = 8192  # pixels of a side
 
 
@@ -32,12 +33,15 @@ class EvaluationProtocol:
             scored against labels of their original size.
         flip: whether to average the logits of each image with those of its mirror image.
         matching: how clusters are matched to classes, see `src.metrics.match`.
-        head: `main`, or `aux` to score the pseudo-categories of the auxiliary head (over-clustering).
+        head: `main`, `aux` to score the pseudo-categories of the auxiliary head (over-clustering), or `merged` to score
+            these merged to as many as `main` has, see `src.merging`.
         release_blocks: whether to add the numbers of the published code, see `src.metrics.release_block_scores`.
         resamples: number of resamples of the bootstrap over images for 95 % intervals; 0 for no intervals.
         window: images are predicted in windows of this many pixels, see `src.evaluation.windows.sliding`; 0 predicts
             them as a whole.
         stride: pixels from one window to the next, at most `window`; not used without windows.
+        groups: when the pseudo-categories to merge are grouped: `anew` before each validation after training steps, or
+            `fixed` before training.
 
     Raises:
         DenseSiamError: a value is not one of these.
@@ -55,12 +59,14 @@ class EvaluationProtocol:
         resamples: int,
         window: int = 0,
         stride: int = 0,
+        groups: Groups = "anew",
     ) -> None:
         check_text("protocol.name", name)
         if side != "own":
             check_int("protocol.side", side, 1, LARGEST, otherwise="or own for each image's own size")
         check_choice("protocol.matching", matching, get_args(Matching))
         check_choice("protocol.head", head, get_args(Head))
+        check_choice("protocol.groups", groups, get_args(Groups))
         for key, switch in (("crop", crop), ("flip", flip), ("release_blocks", release_blocks)):
             check_flag(f"protocol.{key}", switch)
         check_int("protocol.resamples", resamples, high=1_000_000)
@@ -70,6 +76,7 @@ class EvaluationProtocol:
         self.window, self.stride = window, stride
         self.name, self.side, self.crop, self.flip = name, side, crop, flip
         self.matching, self.head, self.release_blocks, self.resamples = matching, head, release_blocks, resamples
+        self.groups = groups
 
     @property
     def one_size(self) -> bool:
@@ -82,7 +89,7 @@ class EvaluationProtocol:
         cut = "centre square, labels alike (nearest)" if self.crop else "no crop, labels at their own size"
         mirrored = ", averaged with the mirror image's," if self.flip else ""
         windows = f", averaged over windows of {self.window} pixels every {self.stride}" if self.window else ""
-        head = "auxiliary head's " if self.head == "aux" else ""
+        head = {"main": "", "aux": "auxiliary head's ", "merged": "merged auxiliary head's "}[self.head]
         return {
             "protocol": self.name,
             "preparation": f"{size}, {cut}",

