@@ -99,7 +99,7 @@ def test_without_enough_categories_nothing_is_merged(changes: dict[str, Any]) ->
     assert task.merging is None
     assert task.extra_scorings == {}
     assert "merged" not in task.deployed().heads
-    with pytest.raises(DenseSiamError, match="protocol.head is merged, but there is no over-clustering"):
+    with pytest.raises(DenseSiamError, match=r"protocol\.head is merged, but there is no over-clustering"):
         segment_task(protocol=paper(head="merged"), **changes)
 
 
