@@ -173,7 +173,7 @@ def lines_of(
             for cell in chosen:
                 kept[cell.group], remarks = counted_once(cell.runs)
                 repeated += remarks
-            starts = {hash_before(run): None for runs in kept.values() for run in runs}
+            starts = {hash_before(run) or "": None for runs in kept.values() for run in runs}
             known = [pretrained[each] for each in starts if each in pretrained]
             lines.append(Line(start_name, encoder, ", ".join(filter(None, said)), kept, known))
     return lines, repeated
