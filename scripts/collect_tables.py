@@ -8,6 +8,8 @@ After `python -m src.train -m +sweep=table3 experiment=camvid_seg data.root=DIR 
     python scripts/collect_tables.py --table table3 multirun/camvid_seg
 After fine-tuning from several starts, Table 2, with the folders of the pre-training runs too, which name its rows:
     python scripts/collect_tables.py --table table2 multirun/voc_faster_rcnn multirun/cityscapes_fcn outputs
+After the sweeps of docs/pretraining.md, "A small Table 2", its rows with the costs of the pre-training:
+    python scripts/collect_tables.py --table small_table2 --output tables multirun
 The config of a run decides to which row it belongs, not its sweep: give all folders that may hold runs of the table.
 """
 

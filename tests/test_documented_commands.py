@@ -126,7 +126,7 @@ def test_commands_of_all_kinds_and_pages_are_found() -> None:
     ("page", "group", "classes"),
     [
         ("data.md", "data", {"CocoStuff", "Cityscapes", "Potsdam", "Folder", "LabelledFolder", "Shards"}),
-        ("pretraining.md", "task", {"Pretrain"}),
+        ("pretraining.md", "task", {"Pretrain", "DenseProbe", "Semantic", "Detect"}),
         ("experiments.md", "task", {"Segment", "Pretrain", "PiCIE", "IIC"}),
     ],
 )

@@ -1,6 +1,7 @@
 """The row of a linear probe beside a checkpoint that segments."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_splits_without_labels_are_refused(checkpoint: Path, labelled_root: Path
         f"1 of 6 training images have no labels, such as {missing}",
         "probe=labelled_folder probe.root=DIR",
     )
+
+
+def test_a_split_without_any_labels_is_left_out(checkpoint: Path, labelled_root: Path, tmp_path: Path) -> None:
+    (labelled_root / "images" / "extra").mkdir()
+    shutil.copy(labelled_root / "images" / "train" / "scene0.png", labelled_root / "images" / "extra" / "more.png")
+    own = ["probe=own_labels", *on(labelled_root), "data.train_splits=[train,extra]"]
+    with pytest.warns(UserWarning, match="1 of 7 training images, all of extra, have no labels"):
+        found = evaluated(tmp_path, checkpoint, *own)
+    assert ROW in found["scores"]
+    assert found["protocol"]["probes"].endswith(f"train+extra of {labelled_root}, without extra, which has no labels")
 
 
 def test_it_is_fitted_as_pretrainings_is(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from src.assembly.train import MAKE, references_of, some_training_images, train
 from tests.composing import CONF, EXPERIMENTS, composed
 from tests.data.trees import cityscapes_tree, potsdam_tree
 
-SUPERVISED = ("cityscapes_fcn", "small_fcn")
+SUPERVISED = ("cityscapes_fcn", "small_fcn", "small_table2_fcn")
+PROBES = ("dense_probe", "small_probe")
 TREES = {"cityscapes_seg": cityscapes_tree, "cityscapes_fcn": cityscapes_tree, "potsdam_seg": potsdam_tree}
 DETECTORS = [name for name in EXPERIMENTS if name.endswith("_rcnn")]  # tests/test_detection_experiments.py has them
 METHODS = {f"coco_{name}": name for name in ("picie", "iic", "deepcluster")}  # and their tasks
@@ -72,7 +73,7 @@ def test_everything_of_an_experiment_is_made(name: str, labelled_root: Path, coc
     assert features.shape[0] == 4
     assert features.isfinite().all()
     assert [each.label for each in references_of(config, data)][:1] == (
-        [] if "_pretrain" in name or name in ("photos", "dense_probe", *SUPERVISED) else ["k-means on colour"]
+        [] if "_pretrain" in name or name in ("photos", *PROBES, *SUPERVISED) else ["k-means on colour"]
     )
 
 

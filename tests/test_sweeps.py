@@ -19,11 +19,13 @@ from src.overrides import flat
 from src.results.runs import Run, read_runs
 from src.results.tables.published import read_tables
 from src.results.tables.sorting import departures, unfinished
+from src.results.tables.transfer import read_transfers
 from tests.composing import CONF, composed
 
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("table*.yaml"))
+SMALL = ["simsiam", "pixsim_without_regionsim", "regionsim_from_050"]  # rows of the small Table 2
 PRETRAINING = [name for name in SWEEPS if name.startswith("table4")]
-SEGMENTATION = ("camvid_seg", "coco128_seg", "coco_seg", "demo")
+SEGMENTATION = ("camvid_seg", "coco128_seg", "nyu13_seg", "coco_seg", "demo")
 VALUES = (
     "model.grid_size",
     "model.grid_position",
@@ -167,6 +169,32 @@ def test_seeds_multiply_with_the_rows() -> None:
     assert len(jobs("experiment=coco_pretrain", "+sweep=table4a", "seed=0,1,2")) == 18
 
 
+def test_the_pretraining_runs_of_the_small_table_2(tmp_path: Path) -> None:
+    found = jobs("+sweep=small_table2", "experiment=small_pretrain", "seed=0,1,2")
+    assert [(job[0], job[-1]) for job in found] == [
+        (f"+ablation={row}", f"seed={n}") for row in SMALL for n in (0, 1, 2)
+    ]
+    rows = [row for row in read_transfers(PUBLISHED)["small_table2"].rows if row.values]
+    alone = values_of(tmp_path, ["experiment=small_pretrain"])
+    for place, job in enumerate(found[::3]):
+        values = values_of(tmp_path, job)
+        fitting = [row.name for row in rows if not departures(Run(tmp_path, {}, values), row)]
+        assert fitting == [["SimSiam", "PixSim", "PixSim + RegionSim"][place]]
+        changed = {name for name in values if values[name] != alone[name] and not name.startswith("task.network.")}
+        assert changed - {"estimate_steps"} == [{"model.grid_size"}, {"task.loss_weights.region"}, set()][place]
+
+
+@pytest.mark.parametrize("experiment", ["small_probe", "small_table2_fcn", "small_table2_faster_rcnn"])
+def test_the_starts_of_the_small_table_2_have_the_seed_of_their_use(experiment: str, tmp_path: Path) -> None:
+    every = jobs("+sweep=small_table2_starts", f"experiment={experiment}")
+    assert len(every) == 12
+    found = [values_of(tmp_path, every[place]) for place in (1, 3, 7, 11)]
+    files = [f"multirun/small_table2/{row}_{seed}/checkpoints/last.ckpt" for seed, row in enumerate(SMALL)]
+    assert [values["model.encoder.weights"] for values in found] == [None, *files]
+    assert [values["seed"] for values in found] == [1, 0, 1, 2]
+    assert {values["model.encoder.name"] for values in found} == {"resnet18"}
+
+
 @pytest.mark.parametrize("experiment", ["demo", "dense_probe"])
 def test_five_trials_of_any_experiment_differ_in_their_seed_alone(experiment: str, tmp_path: Path) -> None:
     trials = [values_of(tmp_path, job) for job in jobs("+sweep=five_trials", f"experiment={experiment}")]
@@ -196,7 +224,8 @@ def test_the_command_line_wins(arguments: list[str], expected: list[tuple[Any, .
 def test_rows_belong_to_sweeps() -> None:
     text = "\n".join((CONF / "sweep" / f"{name}.yaml").read_text(encoding="utf-8") for name in SWEEPS)
     rows = [path.stem for path in (CONF / "ablation").glob("*.yaml")]
-    assert len(rows) == 20
+    assert len(rows) == 21
+    text += (CONF / "sweep" / "small_table2.yaml").read_text(encoding="utf-8")
     swept = {row for line in text.splitlines() if "+ablation: " in line for row in line.split(": ")[1].split(",")}
     assert swept == set(rows)
 

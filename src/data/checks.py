@@ -96,9 +96,7 @@ def with_labels(images: Images, wanted_by: str, remedy: str) -> LabelledImages:
     """
     if not isinstance(images, LabelledImages):
         raise DenseSiamError(f"{wanted_by}, but the training images have no labels: {remedy}")
-    # Labels that are generated, as those of scenes, are not files; their names have no suffix.
-    names = map(images.label_name, range(len(images)))
-    missing = [name for name in names if os.path.splitext(name)[1] and not os.path.isfile(name)]
+    missing = [images.label_name(index) for index in range(len(images)) if not is_labelled(images, index)]
     if missing:
         raise DenseSiamError(
             f"{wanted_by}, but {len(missing)} of {len(images)} training images have no labels, such as {missing[0]}: "
@@ -106,6 +104,12 @@ def with_labels(images: Images, wanted_by: str, remedy: str) -> LabelledImages:
         )
     require_own_labels(images)
     return images
+
+
+def is_labelled(images: LabelledImages, index: int) -> bool:
+    """Whether an image has labels. Generated ones, as those of scenes, are not files; their names have no suffix."""
+    name = images.label_name(index)
+    return not os.path.splitext(name)[1] or os.path.isfile(name)
 
 
 def check_label(images: LabelledImages, index: int, image: Image.Image, label: Image.Image, num_classes: int) -> None:

@@ -108,6 +108,9 @@ class CityscapesImages:
     def label_name(self, index: int) -> str:
         return str(self.root / "gtFine" / f"{self.names[index]}{LABEL}")
 
+    def split_of(self, index: int) -> str:
+        return str(self.names[index]).partition("/")[0]
+
     def __str__(self) -> str:
         return f"Cityscapes, {self.num_classes} classes, {'+'.join(self.splits)} of {self.root}"
 

@@ -108,7 +108,7 @@ class CocoImages:
 
     def __init__(self, root: Path, split: str, choice: str, num_classes: int, labelled: bool) -> None:
         self.folder, self.labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
-        self.num_classes = num_classes
+        self.split, self.num_classes = split, num_classes
         _, self.class_of = scheme(num_classes)
         ids = chosen_ids(choice, split, self.folder)
         present = set(image_ids(self.folder))
@@ -147,6 +147,9 @@ class CocoImages:
 
     def label_name(self, index: int) -> str:
         return str(self.labels / f"{self.ids[index]}.png")
+
+    def split_of(self, index: int) -> str:
+        return self.split
 
     def __str__(self) -> str:
         return f"COCO-Stuff-{self.num_classes}, {self.what} in {self.folder}"

@@ -42,6 +42,9 @@ class SceneImages:
     def label_name(self, index: int) -> str:
         return f"of scene {index}"
 
+    def split_of(self, index: int) -> str:
+        return "scenes"
+
 
 class Scenes(ImageData):
     """`data=scenes`: trains and scores on different generated scenes, the same ones in every run.

@@ -57,3 +57,7 @@ class LabelledImages(Images, Protocol):
     def label_name(self, index: int) -> str:
         """The name of the label map in messages, such as its path."""
         ...
+
+    def split_of(self, index: int) -> str:
+        """The name of the split that lists the image: all images of a split have labels, or none has."""
+        ...

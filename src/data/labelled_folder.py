@@ -54,6 +54,9 @@ class FolderImages:
     def label_path(self, index: int) -> Path:
         return self.root / "labels" / self.paths[index].relative_to(self.root / "images").with_suffix(".png")
 
+    def split_of(self, index: int) -> str:
+        return self.paths[index].parent.relative_to(self.root / "images").as_posix()
+
     def __str__(self) -> str:
         return f"{'+'.join(self.splits)} of {self.root}"
 

@@ -78,7 +78,9 @@ class PotsdamImages:
         _, self.class_of = scheme()
         files = [root / f"{name}.txt" for name in lists]
         require_files(files, "lists", f"expected {LAYOUT}")
-        self.ids = np.array([image_id for file in files for image_id in read_list(file)])  # an array, to save memory
+        listed = [read_list(file) for file in files]
+        self.ids = np.array([image_id for ids in listed for image_id in ids])  # an array, to save memory
+        self.ends = np.cumsum([len(ids) for ids in listed])
         numbers = range(len(self))
         require_files([Path(self.image_name(index)) for index in numbers], "listed images", f"expected {LAYOUT}")
         if labelled:
@@ -106,6 +108,9 @@ class PotsdamImages:
 
     def label_name(self, index: int) -> str:
         return str(self.root / "gt" / f"{self.ids[index]}.mat")
+
+    def split_of(self, index: int) -> str:
+        return self.lists[int(np.searchsorted(self.ends, index, side="right"))]
 
     def __str__(self) -> str:
         return f"Potsdam-3, {'+'.join(self.lists)} of {self.root}"

@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from src.checks import check_text
-from src.data.checks import existing_root, require_list, with_labels
+from src.data.checks import existing_root, require_list
 from src.data.classes import read_classes
 from src.data.datamodule import ImageData
 from src.data.images import Images, LabelledImages
 from src.data.labelled_folder import LAYOUT, FolderImages
+from src.data.labelled_part import labelled_part
 from src.data.occurrence import warn_of_absent_classes
 from src.data.overlap import shared_files, warn_of_overlap
 from src.data.reading import Loader
@@ -110,14 +111,17 @@ def labelled_folder(data: ImageData, root: str, train_splits: Sequence[str], val
 def own_labels(data: ImageData) -> Probed:
     """`probe=own_labels`: probes are fitted on the labels of the training images, and scored on `data.val`.
 
+    Training splits without any labels are left out of the fit, see `labelled_part`.
+
     Raises:
-        DenseSiamError: the data has no labels to score, or, when the training images are listed, these have no labels.
+        DenseSiamError: the data has no labels to score, or, when the training images are listed, none of these has
+            labels, or a split with labels lacks some.
     """
     if data.val is None:
         raise DenseSiamError("probe=own_labels, but the data has no labels: set probe=labelled_folder probe.root=DIR")
 
     def fitted_on() -> LabelledImages:
-        return with_labels(data.train, "probe=own_labels", "set probe=labelled_folder probe.root=DIR")
+        return labelled_part(data.train, "probe=own_labels", "set probe=labelled_folder probe.root=DIR")
 
     return Probed(data, lambda: data.train, fitted_on, data.val, data.classes)
 

@@ -39,7 +39,9 @@ class VOCImages:
         self.root, self.splits = root, splits
         files = [root / "ImageSets" / "Segmentation" / f"{split}.txt" for split in splits]
         require_files(files, "lists", f"expected {LAYOUT}")
-        self.ids = np.array([image_id for file in files for image_id in read_list(file)])  # an array, to save memory
+        listed = [read_list(file) for file in files]
+        self.ids = np.array([image_id for ids in listed for image_id in ids])  # an array, to save memory
+        self.ends = np.cumsum([len(ids) for ids in listed])
         numbers = range(len(self))
         require_files([Path(self.image_name(index)) for index in numbers], "listed images", f"expected {LAYOUT}")
         require_files([Path(self.label_name(index)) for index in numbers], "label files", f"expected {LAYOUT}")
@@ -58,6 +60,9 @@ class VOCImages:
 
     def label_name(self, index: int) -> str:
         return str(self.root / "SegmentationClass" / f"{self.ids[index]}.png")
+
+    def split_of(self, index: int) -> str:
+        return self.splits[int(np.searchsorted(self.ends, index, side="right"))]
 
     def __str__(self) -> str:
         return f"VOC segmentation, {'+'.join(self.splits)} of {self.root}"

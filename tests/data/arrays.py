@@ -39,6 +39,9 @@ class Arrays:
     def label_name(self, index: int) -> str:
         return f"labels {index}"
 
+    def split_of(self, index: int) -> str:
+        return "arrays"
+
     def __str__(self) -> str:
         return "arrays"
 

@@ -37,6 +37,9 @@ class NoiseImages:
     def label_name(self, index: int) -> str:
         raise AssertionError("labels are for scoring only")
 
+    def split_of(self, index: int) -> str:
+        raise AssertionError("labels are for scoring only")
+
 
 def pairs(seed: int = 0) -> ViewPairs:
     return ViewPairs(Reader(NoiseImages(6), "raise", 0), VIEWS, seed)

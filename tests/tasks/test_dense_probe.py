@@ -1,6 +1,7 @@
 """Probes of frozen features as a run of their own: three rows, no training, and those of pre-training again."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_three_rows_without_a_step(labelled_root: Path, tmp_path: Path, capsys: 
     said = capsys.readouterr().out
     assert "What the run will take" not in said
     assert "no checkpoint was written" in said
+
+
+def test_a_split_without_labels_is_left_out_before_anything_is_scored(labelled_root: Path, tmp_path: Path) -> None:
+    images = labelled_root / "images"
+    (images / "extra").mkdir()
+    shutil.copy(images / "train" / "scene0.png", images / "extra" / "more.png")
+    with pytest.warns(UserWarning, match="1 of 7 training images, all of extra, have no labels"):
+        more = probed(tmp_path / "more", labelled_root, "data.train_splits=[train,extra]")
+    assert more["scores"] == probed(tmp_path / "plain", labelled_root)["scores"]
+    assert "fitted on 6 images" in more["protocol"]["probes"]
 
 
 def test_its_probes_are_those_of_pretraining(labelled_root: Path, tmp_path: Path) -> None:

@@ -27,12 +27,14 @@ class Group(NamedTuple):
         row: its values are those that all of its runs have.
         images: how many images the paper scores; None if the paper has no such group.
         scores: headings, each with a row of `scores.json` and the name of a score in it.
+        data: the name of the folder with the data of its runs; None for any.
     """
 
     name: str
     row: Row
     images: int | None
     scores: Mapping[str, Sequence[str]]
+    data: str | None = None
 
 
 class Transfer(NamedTuple):
@@ -42,6 +44,7 @@ class Transfer(NamedTuple):
         name, title, first, notes: see `src.results.tables.published.Table`.
         groups: groups of columns; a run belongs to the first that it fits.
         rows: the starts of the paper, with the published numbers of the groups that the paper has, one after another.
+        costs: headings of the costs of the pre-training, keys of `src.results.tables.cells.COSTS`.
     """
 
     name: str
@@ -50,6 +53,12 @@ class Transfer(NamedTuple):
     notes: Sequence[str]
     groups: Sequence[Group]
     rows: Sequence[Row]
+    costs: Sequence[str] = ()
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the paper has such a table."""
+        return any(number is not None for row in self.rows for number in row.published)
 
 
 class Line(NamedTuple):
@@ -60,12 +69,14 @@ class Line(NamedTuple):
         encoder: the encoder; "" without a run.
         setting: how its runs differ from those of other lines, and what the pre-training was, in words.
         runs: the runs of each group by its name: of all seeds, and of several pre-training runs that differ in theirs.
+        before: these pre-training runs, each once.
     """
 
     start: str
     encoder: str
     setting: str
     runs: Mapping[str, Sequence[Run]]
+    before: Sequence[Run] = ()
 
 
 class Section(NamedTuple):
@@ -85,7 +96,8 @@ def read_transfers(folder: Path) -> dict[str, Transfer]:
             groups = [read_group(*item) for item in entry["groups"].items()]
             columns = sum(len(group.scores) for group in groups if group.images is not None)
             rows = [read_row(row, {}, columns) for row in entry["rows"]]
-            found[name] = Transfer(name, entry["title"], entry["first"], entry["notes"], groups, rows)
+            costs = entry.get("costs", [])
+            found[name] = Transfer(name, entry["title"], entry["first"], entry["notes"], groups, rows, costs)
     return found
 
 
@@ -95,7 +107,7 @@ def read_group(name: str, entry: Mapping[str, Any]) -> Group:
         heading: score if isinstance(score, list) else ["after training", score]
         for heading, score in entry["scores"].items()
     }
-    return Group(name, Row(name, entry["values"], []), entry.get("images"), scores)
+    return Group(name, Row(name, entry["values"], []), entry.get("images"), scores, entry.get("data"))
 
 
 def collect_starts(table: Transfer, runs: Sequence[Run]) -> tuple[list[Section], list[str]]:
@@ -131,8 +143,10 @@ def collect_starts(table: Transfer, runs: Sequence[Run]) -> tuple[list[Section],
 
 
 def group_of(table: Transfer, run: Run) -> Group | None:
-    """The group that a run belongs to; None for a run of another task."""
-    return next((group for group in table.groups if not other_scoring(run, group.row, group.images)), None)
+    """The group that a run belongs to; None for a run of another task or on other data."""
+    data = Path(str(run.values.get("data.root"))).name
+    fitting = (group for group in table.groups if group.data in (None, data))
+    return next((group for group in fitting if not other_scoring(run, group.row, group.images)), None)
 
 
 def lines_of(
@@ -159,7 +173,9 @@ def lines_of(
             for cell in chosen:
                 kept[cell.group], remarks = counted_once(cell.runs)
                 repeated += remarks
-            lines.append(Line(start_name, encoder, ", ".join(filter(None, said)), kept))
+            starts = {hash_before(run) or "": None for runs in kept.values() for run in runs}
+            known = [pretrained[each] for each in starts if each in pretrained]
+            lines.append(Line(start_name, encoder, ", ".join(filter(None, said)), kept, known))
     return lines, repeated
 
 
