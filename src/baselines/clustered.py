@@ -6,6 +6,7 @@ classifier, which has no parameters. A pair depends only on (seed, epoch, index)
 the clusters of its points can be kept in memory.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ class ClusteredTask(MergedTask):
         clock: returns the time in seconds; `clustering_seconds` is measured with it.
 
     Raises:
-        DenseSiamError: a weight or the weighting is unknown, or the scored head has no weight; during training, see
-            `PairTask` and `fit_centroids`.
+        DenseSiamError: a weight or the weighting is unknown, the scored head has no weight, or the groups of merged
+            clusters are to be fixed; during training, see `PairTask` and `fit_centroids`.
     """
 
     views: ClassVar[tuple[int, ...]]
@@ -121,8 +122,11 @@ class ClusteredTask(MergedTask):
             {head: Centroids(len(self.views), clusters[head], width) for head in sorted(weights)}
         )
         self.merge(clusters, "aux" in weights)
-        read = {"aux" if head == "merged" else head for head in (protocol.head, *self.extra_scorings)}
-        self.scored = nn.ModuleDict({head: Centroids(1, clusters[head], width) for head in sorted(read)})
+        if self.merging is not None and protocol.groups == "fixed":
+            raise DenseSiamError(
+                "protocol.groups is fixed, but clusters are fitted anew before validations: set protocol.groups=anew"
+            )
+        self.scored = nn.ModuleDict({head: Centroids(1, clusters[head], width) for head in sorted(weights)})
         self.assigned: dict[str, dict[int, Tensor]] = {}
         self.clock: Callable[[], float] = time.perf_counter
 
@@ -139,9 +143,29 @@ class ClusteredTask(MergedTask):
         """The centroids that were fitted for the last validation, as a head."""
         return CosineHead(cast(Centroids, self.scored[head]).points[0])
 
+    def upgraded(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task.upgraded`; older versions fitted centroids for the scored head alone, and without its name."""
+        found = super().upgraded(state)
+        if "scored.points" not in found:
+            return found
+        own, shape = self.scored.state_dict(prefix="scored."), found["scored.points"].shape
+        fitting = [
+            head for head in ("main", "aux") if head in self.scored and own[f"scored.{head}.points"].shape == shape
+        ]
+        if not fitting:
+            return found
+        return {**own, **{re.sub(r"^scored\.", f"scored.{fitting[0]}.", name): value for name, value in found.items()}}
+
     def deployed(self) -> SegmentationNetwork:
-        """Encoder and neck, with the centroids that were fitted for the last validation, and the merged categories."""
-        heads = {head: self.scored_head(head) for head in self.scored}
+        """Encoder and neck, with the centroids that were fitted for the last validation, and the merged categories.
+
+        Raises:
+            DenseSiamError: there has been no validation yet.
+        """
+        fitted = [head for head, centroids in self.scored.items() if cast(Centroids, centroids).points.any()]
+        if not fitted:
+            raise DenseSiamError("it has no clusters yet: expected a checkpoint that was written after a validation")
+        heads = {head: self.scored_head(head) for head in fitted}
         categories = {head: len(one.centroids) for head, one in heads.items()}
         merged = {} if self.merging is None else {"merged": self.merging.number}
         return SegmentationNetwork(self.network, self.with_merged_head(heads), categories | merged)
@@ -279,7 +303,7 @@ def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]
     if protocol.head != "merged" and protocol.head not in weights:
         raise DenseSiamError(
             f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
-            "score the other head"
+            "score another head"
         )
 
 
