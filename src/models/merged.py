@@ -36,7 +36,7 @@ class Merging(nn.Module):
         self.number = number
         self.register_buffer("groups", torch.zeros(sets, categories, dtype=torch.int64))
         self.register_buffer("current", torch.tensor(False))
-        self.register_load_state_dict_post_hook(check_groups)
+        self.register_load_state_dict_post_hook(check_groups)  # type: ignore[no-untyped-call]  # torch has no types here
 
     def forward(self, logits: Tensor) -> Tensor:
         """Map logits (B, S x M, ...) to logarithms of probabilities (B, N, ...) float32."""
