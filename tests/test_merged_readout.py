@@ -99,7 +99,7 @@ def test_predict_maps_the_merged_categories_by_the_names_of_an_evaluation(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("predict", [*asked, f"scores={scores}", "probabilities=true", "num_threads=1"])
     assert predict(config) == 0
-    with np.load(tmp_path / "out" / "arrays" / "a.png.npz") as arrays:
+    with np.load(tmp_path / "out" / "arrays" / "a.npz") as arrays:
         assert arrays["probabilities"].astype(float).sum(0) == pytest.approx(1, abs=0.01)
         names = set(arrays["names"].tolist())
     classes = {one["name"] for one in json.loads(scores.read_text())["matched"]["classes"]}
