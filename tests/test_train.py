@@ -85,7 +85,8 @@ def test_load_gives_the_trained_network(finished: Path) -> None:
     assert not model.training
     saved = read_checkpoint(checkpoint)["state_dict"]
     state = model.state_dict()
-    heads = {"heads.main": "network.head.projector", "heads.aux": "network.aux_head.projector"}
+    heads = {"heads.main": "network.head.projector", "heads.merged.1": "merging"}
+    heads |= dict.fromkeys(("heads.aux", "heads.merged.0"), "network.aux_head.projector")
     for name, value in state.items():
         head = next((head for head in heads if name.startswith(f"{head}.")), None)
         assert torch.equal(value, saved[name.replace(head, heads[head]) if head else f"network.{name}"])
