@@ -19,19 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.baselines.centroids import Centroids
-from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
+from src.baselines.scored_heads import check_scored_head, head_weights
+from src.checks import check_choice, check_int, check_made, check_number, check_seed
 from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
-from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
+from src.losses import WEIGHTINGS, Weighting, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.segmentation import CosineHead, SegmentationNetwork
-from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.merged import MergedTask
-from src.tasks.pairs import resolved_weights
 from src.tasks.showing import evaluating
 from src.winners import winners
 
@@ -272,39 +271,6 @@ class ClusteredTask(MergedTask):
 def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
     """Draw `per_image` pixels of each image of a map (B, C, h, w), or all if there are fewer: (rows, C)."""
     return sample_pixels(features, min(per_image, features.shape[2] * features.shape[3]), generator)
-
-
-def head_weights(
-    loss_weights: Mapping[str, float | Literal["balanced"]], num_categories: int, num_aux_categories: int
-) -> dict[str, float]:
-    """Weights of the heads that are used; `balanced` is log-balanced if both are used, and 1 otherwise.
-
-    Raises:
-        DenseSiamError: a head is neither `main` nor `aux`, all weights are 0, or a weight is no number from 0.
-    """
-    check_keys("task.loss_weights", loss_weights, ("main", "aux"), every=False)
-    check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
-    check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
-    used = frozenset(head for head, weight in loss_weights.items() if weight != 0)
-    if not used:
-        raise DenseSiamError(
-            f"task.loss_weights is {dict(loss_weights)}: expected weights of main and aux, one of them above 0"
-        )
-    main, aux = balanced_weights(num_categories, num_aux_categories) if len(used) == 2 else (1.0, 1.0)
-    return resolved_weights(loss_weights, used, {"main": main, "aux": aux})
-
-
-def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]) -> None:
-    """Refuse to score a head that has no weight.
-
-    Raises:
-        DenseSiamError: `protocol.head` is not among the weights.
-    """
-    if protocol.head != "merged" and protocol.head not in weights:
-        raise DenseSiamError(
-            f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
-            "score another head"
-        )
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

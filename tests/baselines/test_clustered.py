@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.assembly.train import train
-from src.baselines.clustered import ClusteredTask, Clustering, head_weights, weighted_cross_entropy
+from src.baselines.clustered import ClusteredTask, Clustering, weighted_cross_entropy
 from src.baselines.deepcluster import DeepCluster
 from src.baselines.picie import PiCIE
+from src.baselines.scored_heads import head_weights
 from src.errors import DenseSiamError
 from src.losses import balanced_weights, category_weights
 from src.metrics import Category
