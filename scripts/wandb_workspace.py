@@ -23,7 +23,10 @@ LINES = {
     "Without labels": (
         *("label_free/consistency", "label_free/mutual_information", "label_free/entropy", "label_free/balance"),
     ),
-    "With labels": ("densesiam/mIoU", "picie/mIoU", "iic/mIoU", "deepcluster/mIoU", "linear_probe/mIoU"),
+    "With labels": (
+        *("densesiam/mIoU", "densesiam_merged/mIoU", "prototypes/mIoU", "picie/mIoU", "picie_merged/mIoU"),
+        *("iic/mIoU", "iic_merged/mIoU", "deepcluster/mIoU", "linear_probe/mIoU"),
+    ),
 }
 PICTURES = ("pictures/clusters", "pictures/densesiam", "pictures/linear_probe")
 

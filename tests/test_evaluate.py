@@ -73,7 +73,7 @@ def test_protocols(overrides: list[str], expected: dict[str, str], checkpoints: 
     for name, part in expected.items():
         assert part in str(found["protocol"][name])
     assert found["scores"] != plain["scores"]
-    assert found["intervals"] == {"checkpoint": {}}
+    assert found["intervals"] == {"checkpoint": {}, "checkpoint, merged": {}}
 
 
 def test_the_release_prints_its_numbers(

@@ -101,8 +101,9 @@ def test_the_other_rows_stay_as_they_are(checkpoint: Path, labelled_root: Path, 
     own = evaluated(tmp_path / "own", checkpoint, *on(labelled_root), "probe=own_labels")
     elsewhere = ["probe=labelled_folder", f"probe.root={labelled_root}"]
     both = evaluated(tmp_path / "both", checkpoint, *on(labelled_root), *elsewhere, f"baseline_path={checkpoint}")
-    assert list(plain["scores"]) == ["checkpoint"]
-    assert list(both["scores"]) == ["checkpoint", ROW, "baseline", "baseline, linear probe"]
+    rows = ["", ", merged", ", linear probe"]
+    assert list(plain["scores"]) == ["checkpoint", "checkpoint, merged"]
+    assert list(both["scores"]) == [f"{label}{row}" for label in ("checkpoint", "baseline") for row in rows]
     for name, found in (("checkpoint", own), ("checkpoint", both), ("baseline", both)):
         assert found["scores"][name] == plain["scores"]["checkpoint"]
     for name, found in ((ROW, both), ("baseline, linear probe", both)):

@@ -31,7 +31,10 @@ SMALL = (
 NARROW = ("model.neck.channels=8", "model.num_aux_categories=9")
 BASES = {
     "segment": ("experiment=demo", "optimizer=sgd", *SMALL, *NARROW, "task.region_start=0.0", "references=none"),
-    "features": ("experiment=demo", *SMALL, *NARROW, "task.region_start=null", "references=all"),
+    "features": (
+        *("experiment=demo", *SMALL, *NARROW, "task.region_start=null", "references=all"),
+        *("data.train_scenes=8", "reference_clusters=16"),  # more rows than principal components and clusters
+    ),
     "picie": ("experiment=demo", *SMALL, *NARROW, "task=picie", "references=none"),
     "iic": ("experiment=demo", *SMALL, *NARROW, "task=iic", "references=none"),
     "semantic": (
@@ -123,6 +126,7 @@ KEYS = {
     },
     "features": {
         "fit_images": ["1"],
+        "reference_clusters": ["8"],
     },
     "picie": {
         "task.balance": ["none"],

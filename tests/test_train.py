@@ -31,7 +31,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_scores_pictures_log_and_checkpoint(finished: Path) -> None:
     written = json.loads((finished / "scores.json").read_text())
-    assert list(written["scores"]) == ["before training", "k-means on colour", "after training"]
+    before, after = (f"{when} training" for when in ("before", "after"))
+    assert list(written["scores"]) == [before, f"{before}, merged", "k-means on colour", after, f"{after}, merged"]
     assert written["cost"]["steps"] == 4
     assert written["protocol"]["matching"] == "hungarian"
     assert written["config"]["data"]["batch_size"] == 4
@@ -44,7 +45,14 @@ def test_a_run_leaves_scores_pictures_log_and_checkpoint(finished: Path) -> None
     ]
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["last.ckpt", "previous.ckpt"]
     header = (finished / "csv" / "metrics.csv").read_text().splitlines()[0]
-    for column in ("densesiam/mIoU", "loss/dense", "weighted/dense", "epoch_seconds", "epoch_loading_seconds"):
+    for column in (
+        "densesiam/mIoU",
+        "densesiam_merged/mIoU",
+        "loss/dense",
+        "weighted/dense",
+        "epoch_seconds",
+        "epoch_loading_seconds",
+    ):
         assert column in header.split(",")
 
 
@@ -77,7 +85,8 @@ def test_load_gives_the_trained_network(finished: Path) -> None:
     assert not model.training
     saved = read_checkpoint(checkpoint)["state_dict"]
     state = model.state_dict()
-    heads = {"heads.main": "network.head.projector", "heads.aux": "network.aux_head.projector"}
+    heads = {"heads.main": "network.head.projector", "heads.merged.1": "merging"}
+    heads |= dict.fromkeys(("heads.aux", "heads.merged.0"), "network.aux_head.projector")
     for name, value in state.items():
         head = next((head for head in heads if name.startswith(f"{head}.")), None)
         assert torch.equal(value, saved[name.replace(head, heads[head]) if head else f"network.{name}"])

@@ -94,8 +94,8 @@ def job_of(model: Segmenter | Detector, config: DictConfig, output: Path) -> tup
     number = model.network.num_categories[settings.head]
     if number > MOST_COLOURS:
         raise DenseSiamError(
-            f"head={settings.head} has {number} clusters, and an index PNG holds at most {MOST_COLOURS}: choose the "
-            "other head, or use src.api.load in Python"
+            f"head={settings.head} has {number} clusters, and an index PNG holds at most {MOST_COLOURS}: choose "
+            "another head, or use src.api.load in Python"
         )
     wanted = [kind for kind in ("probabilities", "features") if config[kind]]
     results = MapResults(output, model.clusters[settings.head], config.overlays, bool(wanted))

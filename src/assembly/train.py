@@ -137,6 +137,7 @@ def check_values(config: DictConfig) -> None:
     check_flag("compile", config.compile)
     check_int("estimate_steps", config.estimate_steps, high=1000, otherwise="or 0 for no table")
     check_int("fit_images", config.fit_images, low=1)
+    check_int("reference_clusters", config.reference_clusters, low=2)
     for key in ("ckpt_path", "weights"):
         if config[key] is not None:
             check_text(key, config[key], "or null for none")
@@ -160,7 +161,7 @@ def initialise(run: Run, plain: Mapping[str, Any], start: Start | None) -> list[
     if start is None:
         run.task.prepare(run.data, some_training_images(run, plain))
     else:
-        check_fits(start.shapes, run.task, start.path)
+        check_fits(run.task.upgraded(start.weights), run.task, start.path)
         run.task.prepare(run.data)
     taken_over = (
         [] if plain["weights"] is None else [str(load_pretrained(run.task.pretrained_part(), plain["weights"]))]

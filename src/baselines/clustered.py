@@ -6,6 +6,7 @@ classifier, which has no parameters. A pair depends only on (seed, epoch, index)
 the clusters of its points can be kept in memory.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.baselines.centroids import Centroids
-from src.checks import check_choice, check_int, check_keys, check_made, check_number, check_seed
+from src.baselines.scored_heads import check_scored_head, head_weights
+from src.checks import check_choice, check_int, check_made, check_number, check_seed
 from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
-from src.losses import WEIGHTINGS, Weighting, balanced_weights, category_weights
+from src.losses import WEIGHTINGS, Weighting, category_weights
 from src.metrics import Category
 from src.models.dense import DenseFeatures
 from src.models.segmentation import CosineHead, SegmentationNetwork
-from src.models.siamese import MOST_CATEGORIES
 from src.optim import MakeOptimizer, check_optimizer
 from src.tasks.merged import MergedTask
-from src.tasks.pairs import resolved_weights
 from src.tasks.showing import evaluating
 from src.winners import winners
 
@@ -86,8 +86,8 @@ class ClusteredTask(MergedTask):
         clock: returns the time in seconds; `clustering_seconds` is measured with it.
 
     Raises:
-        DenseSiamError: a weight or the weighting is unknown, or the scored head has no weight; during training, see
-            `PairTask` and `fit_centroids`.
+        DenseSiamError: a weight or the weighting is unknown, the scored head has no weight, or the groups of merged
+            clusters are to be fixed; during training, see `PairTask` and `fit_centroids`.
     """
 
     views: ClassVar[tuple[int, ...]]
@@ -121,8 +121,11 @@ class ClusteredTask(MergedTask):
             {head: Centroids(len(self.views), clusters[head], width) for head in sorted(weights)}
         )
         self.merge(clusters, "aux" in weights)
-        read = {"aux" if head == "merged" else head for head in (protocol.head, *self.extra_scorings)}
-        self.scored = nn.ModuleDict({head: Centroids(1, clusters[head], width) for head in sorted(read)})
+        if self.merging is not None and protocol.groups == "fixed":
+            raise DenseSiamError(
+                "protocol.groups is fixed, but clusters are fitted anew before validations: set protocol.groups=anew"
+            )
+        self.scored = nn.ModuleDict({head: Centroids(1, clusters[head], width) for head in sorted(weights)})
         self.assigned: dict[str, dict[int, Tensor]] = {}
         self.clock: Callable[[], float] = time.perf_counter
 
@@ -139,9 +142,29 @@ class ClusteredTask(MergedTask):
         """The centroids that were fitted for the last validation, as a head."""
         return CosineHead(cast(Centroids, self.scored[head]).points[0])
 
+    def upgraded(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task.upgraded`; older versions fitted centroids for the scored head alone, and without its name."""
+        found = super().upgraded(state)
+        if "scored.points" not in found:
+            return found
+        own, shape = self.scored.state_dict(prefix="scored."), found["scored.points"].shape
+        fitting = [
+            head for head in ("main", "aux") if head in self.scored and own[f"scored.{head}.points"].shape == shape
+        ]
+        if not fitting:
+            return found
+        return {**own, **{re.sub(r"^scored\.", f"scored.{fitting[0]}.", name): value for name, value in found.items()}}
+
     def deployed(self) -> SegmentationNetwork:
-        """Encoder and neck, with the centroids that were fitted for the last validation, and the merged categories."""
-        heads = {head: self.scored_head(head) for head in self.scored}
+        """Encoder and neck, with the centroids that were fitted for the last validation, and the merged categories.
+
+        Raises:
+            DenseSiamError: there has been no validation yet.
+        """
+        fitted = [head for head, centroids in self.scored.items() if cast(Centroids, centroids).points.any()]
+        if not fitted:
+            raise DenseSiamError("it has no clusters yet: expected a checkpoint that was written after a validation")
+        heads = {head: self.scored_head(head) for head in fitted}
         categories = {head: len(one.centroids) for head, one in heads.items()}
         merged = {} if self.merging is None else {"merged": self.merging.number}
         return SegmentationNetwork(self.network, self.with_merged_head(heads), categories | merged)
@@ -248,39 +271,6 @@ class ClusteredTask(MergedTask):
 def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
     """Draw `per_image` pixels of each image of a map (B, C, h, w), or all if there are fewer: (rows, C)."""
     return sample_pixels(features, min(per_image, features.shape[2] * features.shape[3]), generator)
-
-
-def head_weights(
-    loss_weights: Mapping[str, float | Literal["balanced"]], num_categories: int, num_aux_categories: int
-) -> dict[str, float]:
-    """Weights of the heads that are used; `balanced` is log-balanced if both are used, and 1 otherwise.
-
-    Raises:
-        DenseSiamError: a head is neither `main` nor `aux`, all weights are 0, or a weight is no number from 0.
-    """
-    check_keys("task.loss_weights", loss_weights, ("main", "aux"), every=False)
-    check_int("model.num_categories", num_categories, low=2, high=MOST_CATEGORIES)
-    check_int("model.num_aux_categories", num_aux_categories, low=2, high=MOST_CATEGORIES)
-    used = frozenset(head for head, weight in loss_weights.items() if weight != 0)
-    if not used:
-        raise DenseSiamError(
-            f"task.loss_weights is {dict(loss_weights)}: expected weights of main and aux, one of them above 0"
-        )
-    main, aux = balanced_weights(num_categories, num_aux_categories) if len(used) == 2 else (1.0, 1.0)
-    return resolved_weights(loss_weights, used, {"main": main, "aux": aux})
-
-
-def check_scored_head(protocol: EvaluationProtocol, weights: Mapping[str, float]) -> None:
-    """Refuse to score a head that has no weight.
-
-    Raises:
-        DenseSiamError: `protocol.head` is not among the weights.
-    """
-    if protocol.head != "merged" and protocol.head not in weights:
-        raise DenseSiamError(
-            f"protocol.head is {protocol.head}, but task.loss_weights.{protocol.head} is 0: give it a weight, or "
-            "score the other head"
-        )
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

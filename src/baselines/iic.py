@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.baselines.clustered import check_scored_head, head_weights
+from src.baselines.scored_heads import check_scored_head, head_weights
 from src.checks import check_int, check_made
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring

@@ -1,6 +1,6 @@
 """Loads a trained network for use."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,31 +78,36 @@ def part_of(config: Mapping[str, Any], name: str, path: str | Path) -> Mapping[s
     return part
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> nn.Module:
-    """Load all weights of a checkpoint into its rebuilt module.
+def fill(task: Any, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load all weights of a checkpoint into its rebuilt task.
+
+    Args:
+        task: a `src.tasks.base.Task`, which this package may not import.
+        state: the weights, which an older version may have written.
+        path: the checkpoint, for messages.
 
     Raises:
         DenseSiamError: the weights don't fit; the message names the first that doesn't.
     """
-    check_fits({name: value.shape for name, value in state.items()}, module, path)
-    module.load_state_dict(dict(state))
-    return module
+    found = task.upgraded(state)
+    check_fits(found, task, path)
+    task.load_state_dict(found)
 
 
-def check_fits(shapes: Mapping[str, Sequence[int]], module: nn.Module, path: str | Path) -> None:
+def check_fits(state: Mapping[str, Tensor], module: nn.Module, path: str | Path) -> None:
     """Refuse weights whose names or shapes differ from those of a module.
 
     Raises:
         DenseSiamError: a weight is missing, unknown or of another shape; the message names the first.
     """
     own = {name: value.shape for name, value in module.state_dict().items()}
-    missing, unknown = [name for name in own if name not in shapes], [name for name in shapes if name not in own]
+    missing, unknown = [name for name in own if name not in state], [name for name in state if name not in own]
     if missing:
         raise DenseSiamError(f"{path} lacks {len(missing)} weights of its network, the first is {missing[0]!r}")
     if unknown:
         raise DenseSiamError(f"{path} has {len(unknown)} weights that its network has not, the first is {unknown[0]!r}")
     for name, shape in own.items():
-        if tuple(shapes[name]) != tuple(shape):
+        if (found := state[name].shape) != shape:
             raise DenseSiamError(
-                f"{name} in {path} has the shape {tuple(shapes[name])}: expected {tuple(shape)}, as its config says"
+                f"{name} in {path} has the shape {tuple(found)}: expected {tuple(shape)}, as its config says"
             )

@@ -94,14 +94,16 @@ def rebuild(config: Mapping[str, Any], also: Collection[str] = (), **given: Any)
         given: arguments that are added to those of the config.
 
     Returns:
-        The result of the constructor, or, with `_partial_`, a function of its remaining arguments.
+        The result of the constructor. Inner parts with `_partial_` become functions of their remaining arguments.
 
     Raises:
-        DenseSiamError: a constructor is not in the list, the config is not plain (see `check_plain`), or the
-            constructor refuses its arguments.
+        DenseSiamError: a constructor is not in the list, the config is not plain (see `check_plain`), describes no
+            object, or the constructor refuses its arguments.
     """
     check_plain(config)
     check_parts(config, also)
+    if "_target_" not in config or config.get("_partial_"):
+        raise DenseSiamError("a part of the stored config describes no object: expected _target_, and no _partial_")
     return _built(config, also, given)
 
 

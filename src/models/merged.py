@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.errors import DenseSiamError
 from src.merging import agreeing, linked_groups, mean_features, merged_logits
 
 ROWS_PER_IMAGE = 64  # places of each image at which sets are matched to each other
@@ -22,6 +23,9 @@ class Merging(nn.Module):
     Attributes:
         groups: (S, M) int64, the group of each category; a buffer, which checkpoints hold.
         current: whether the groups were found for the present weights.
+
+    Raises:
+        DenseSiamError: when weights are loaded, see `check_groups`.
     """
 
     groups: Tensor
@@ -32,10 +36,25 @@ class Merging(nn.Module):
         self.number = number
         self.register_buffer("groups", torch.zeros(sets, categories, dtype=torch.int64))
         self.register_buffer("current", torch.tensor(False))
+        self.register_load_state_dict_post_hook(check_groups)  # type: ignore[no-untyped-call]  # torch has no types here
 
     def forward(self, logits: Tensor) -> Tensor:
         """Map logits (B, S x M, ...) to logarithms of probabilities (B, N, ...) float32."""
         return merged_logits(torch.unflatten(logits, 1, self.groups.shape), self.groups, self.number)
+
+
+def check_groups(merging: Merging, _: object) -> None:
+    """Refuse groups that were loaded, possibly from a stranger's file, and that do not exist.
+
+    Raises:
+        DenseSiamError: a group is not a number from 0 to N - 1.
+    """
+    low, high = (int(end) for end in merging.groups.aminmax())
+    if low < 0 or high >= merging.number:
+        raise DenseSiamError(
+            f"the checkpoint's merging.groups has numbers from {low} to {high}: expected groups from 0 to "
+            f"{merging.number - 1}, which a run writes; don't trust the file"
+        )
 
 
 class Grouping:

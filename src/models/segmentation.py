@@ -16,7 +16,8 @@ class SegmentationNetwork(nn.Module):
 
     Args:
         dense: encoder and neck; they are copied.
-        heads: by name (`main`, `aux`), what maps the neck's map (B, C, h, w) to logits (B, N, h, w); they are copied.
+        heads: by name (`main`, `aux`, `merged`), what maps the neck's map (B, C, h, w) to logits (B, N, h, w); they are
+            copied, and what they share stays shared.
         num_categories: N of each head.
 
     Attributes:
@@ -26,7 +27,7 @@ class SegmentationNetwork(nn.Module):
     def __init__(self, dense: DenseFeatures, heads: Mapping[str, nn.Module], num_categories: Mapping[str, int]) -> None:
         super().__init__()
         self.encoder, self.neck = deepcopy(dense.encoder), deepcopy(dense.neck)
-        self.heads = nn.ModuleDict({name: deepcopy(head) for name, head in heads.items()})
+        self.heads = nn.ModuleDict(deepcopy(dict(heads)))
         self.num_categories = {name: num_categories[name] for name in heads}
         self.default = next(iter(heads))
 

@@ -22,7 +22,7 @@ class Settings(NamedTuple):
     """How images are predicted.
 
     Attributes:
-        head: `main` or `aux`.
+        head: `main`, `aux` or `merged`.
         side: length in pixels to which the shorter side of an image is resized; `own` for the image's own size.
         flip: whether the logits are averaged with those of the mirror image.
         window: images that are larger than this, in pixels of a side after the resizing, are predicted in windows.

@@ -88,6 +88,16 @@ class Task(lightning.LightningModule):
         """Whether there are labelled images and `trainer.limit_val_batches` allows to score some of them."""
         return self.given_data().val is not None and self.trainer.limit_val_batches != 0
 
+    def upgraded(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a checkpoint under the names of this version; an older version may have written them.
+
+        Entries that older versions did not have get the task's own values.
+        """
+        return dict(state)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = self.upgraded(checkpoint["state_dict"])
+
     @property
     def learns(self) -> bool:
         """Whether training changes the task; if no parameter learns, a run only scores it."""

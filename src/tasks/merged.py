@@ -62,6 +62,12 @@ class MergedTask(PairTask):
         beside = found and not scored
         self.merged_scoring = Scoring(self.scoring.classes, number, self.protocol.matching) if beside else None
 
+    def upgraded(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task.upgraded`; the groups of an older checkpoint are not found yet."""
+        if self.merging is None or any(name.startswith("merging.") for name in state):
+            return super().upgraded(state)
+        return {**super().upgraded(state), **self.merging.state_dict(prefix="merging.")}
+
     @property
     def extra_scorings(self) -> dict[str, Scoring]:
         return {} if self.merged_scoring is None else {"merged": self.merged_scoring}
@@ -136,4 +142,5 @@ class MergedTask(PairTask):
         found = dict(heads)
         if self.merging is not None and self.merging.current and "aux" in heads:
             found["merged"] = nn.Sequential(heads["aux"], self.merging)
-        return {name: found[name] for name in sorted(found, key=lambda name: name != self.protocol.head)}
+        order = (self.protocol.head, "main", "aux", "merged")
+        return {name: found[name] for name in sorted(found, key=order.index)}

@@ -73,11 +73,19 @@ class SegmentPrototypes(MergedTask):
         return logits
 
     def deployed(self) -> SegmentationNetwork:
-        """Encoder, neck and prototypes: their merged categories and, with a single set, the prototypes themselves."""
+        """Encoder, neck and prototypes: their merged categories and, with a single set, the prototypes themselves.
+
+        Raises:
+            DenseSiamError: there are several sets, which nothing has merged yet.
+        """
         network = self.network
         heads = self.with_merged_head({"aux": network.prototypes})
-        if network.num_sets > 1 and len(heads) > 1:
+        if network.num_sets > 1:
             del heads["aux"]
+        if not heads:
+            raise DenseSiamError(
+                "its sets of prototypes are not merged yet: expected a checkpoint that was written after a validation"
+            )
         categories = {"merged": network.num_categories, "aux": network.num_sets * network.num_aux_categories}
         return SegmentationNetwork(network, heads, categories)
 

@@ -1,11 +1,12 @@
 """Resuming a run: the checkpoint that it is resumed from, and the check that its config still fits that checkpoint."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from torch import Tensor
 
 from src.checkpoints.previous import previous_beside
 from src.checkpoints.provenance import effective
@@ -60,7 +61,7 @@ class Start(NamedTuple):
         begun: number of epochs that had begun by then.
         config: the config that the run had, in plain containers.
         resumed: a record of each earlier time that the run was resumed, see `go_on`.
-        shapes: the shape of each weight by name.
+        weights: each weight by name, without its values (on the device `meta`).
         wandb_id: the id of the run in wandb; None if it was not logged there.
     """
 
@@ -69,7 +70,7 @@ class Start(NamedTuple):
     begun: int
     config: Mapping[str, Any]
     resumed: list[dict[str, Any]]
-    shapes: Mapping[str, Sequence[int]]
+    weights: Mapping[str, Tensor]
     wandb_id: str | None = None
 
 
@@ -104,9 +105,9 @@ def start_at(path: str) -> Start:
     wandb_id = checkpoint.get("wandb_id")
     if wandb_id is not None:
         check_id(f"wandb_id in {found}", wandb_id)
-    shapes = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    weights = {name: value.to("meta") for name, value in checkpoint["state_dict"].items()}
     resumed = (checkpoint.get("origin") or {}).get("resumed", [])
-    return Start(found, step, epoch + 1, checkpoint["config"], resumed, shapes, wandb_id)
+    return Start(found, step, epoch + 1, checkpoint["config"], resumed, weights, wandb_id)
 
 
 def is_damaged(path: str) -> bool:

@@ -92,7 +92,8 @@ def forecast(measured: Measured, plan: Plan) -> Forecast:
     if not val_batches:
         val_seconds = 0.0
     elif epochs is not None and plan.validate_every is not None and measured.val_seconds is not None:
-        val_seconds = epochs // plan.validate_every * val_batches * measured.val_seconds
+        each = measured.val_start_seconds + val_batches * measured.val_seconds
+        val_seconds = epochs // plan.validate_every * each
     disk = None if plan.checkpoints is None else plan.checkpoints * measured.checkpoint
     return Forecast(steps_per_epoch, steps, train_seconds, val_seconds, disk)
 

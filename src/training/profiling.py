@@ -35,6 +35,7 @@ class Measured(NamedTuple):
         gpu_memory: memory of the GPU in bytes; None without a GPU.
         learned, parameters: numbers of the trained parameters and of all parameters.
         checkpoint: bytes of the weights and the optimiser state.
+        val_start_seconds: seconds before the first batch of a validation, such as those in which clusters are fitted.
     """
 
     images: int
@@ -49,14 +50,16 @@ class Measured(NamedTuple):
     learned: int
     parameters: int
     checkpoint: int
+    val_start_seconds: float = 0.0
 
 
 class Clock(Callback):
-    """Records when the first batch begins, when each batch ends, and the peak of the memory in use."""
+    """Records when a validation begins, when its first batch begins and each ends, and the peak of the used memory."""
 
     def __init__(self) -> None:
         self.train: list[float] = []
         self.val: list[float] = []
+        self.val_began = 0.0
         self.memory: int | None = None
         self.gpu_memory: int | None = None
 
@@ -67,7 +70,13 @@ class Clock(Callback):
         self.train.append(now(pl_module.device))
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.val.append(now(pl_module.device))
+        self.val_began = now(pl_module.device)
+
+    def on_validation_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        if not self.val:
+            self.val.append(now(pl_module.device))
 
     def on_validation_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
@@ -134,6 +143,7 @@ def measure(
         learned=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         parameters=sum(parameter.numel() for parameter in parameters),
         checkpoint=tensor_bytes([worst_case.state_dict(), [each.state_dict() for each in trainer.optimizers]]),
+        val_start_seconds=clock.val[0] - clock.val_began if clock.val else 0.0,
     )
     del trainer
     gc.collect()

@@ -24,7 +24,8 @@ class Keep(Callback):
         self.folder = Path(folder)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        centroids = {name: value for name, value in pl_module.named_buffers() if "points" in name or "weights" in name}
+        parts = ("centroids.", "scored.", "merging.")
+        centroids = {name: value for name, value in pl_module.named_buffers() if name.startswith(parts)}
         assigned = sorted(pl_module.assigned["main"])
         kept = (dict(pl_module.network.named_parameters()), centroids, assigned)
         torch.save(kept, self.folder / f"{trainer.global_rank}.pt")
@@ -38,7 +39,9 @@ def test_two_processes_cluster_alike_and_share_the_images(tmp_path: Path) -> Non
     (first, centroids, mine), (second, others, theirs) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name, parameter in first.items():
         assert torch.equal(parameter, second[name]), name
-    assert {"centroids.main.points", "centroids.aux.points", "scored.points"} <= centroids.keys() == others.keys()
+    fitted = {f"{part}.{head}.points" for part in ("centroids", "scored") for head in ("main", "aux")}
+    assert {*fitted, "merging.groups"} <= centroids.keys() == others.keys()
+    assert centroids["merging.groups"].unique().tolist() == list(range(8))
     for name, value in centroids.items():
         assert torch.equal(value, others[name]), name
     assert centroids["centroids.main.weights"].sum(dim=1).tolist() == pytest.approx([1, 1])  # shares of all points

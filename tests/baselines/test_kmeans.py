@@ -149,9 +149,12 @@ def test_references_all_scores_the_same_encoder_without_its_weights(tmp_path: Pa
     config = composed(
         tmp_path, "references=all", "model/encoder=resnet18", f"model.encoder.weights={weights}", "seed=7"
     )
-    labels = ["kmeans_colour", "kmeans_features", "kmeans_random_features"]
-    assert list(config.references) == labels
-    built = [instantiate(config.references[label].features.encoder, _convert_="all") for label in labels[1:]]
+    parts = ["spherical_features", "merged_features", "merged_sets"]
+    labels = ["kmeans_features", "kmeans_random_features"]
+    assert list(config.references) == ["kmeans_colour", *parts, *labels]
+    built = [instantiate(config.references[label].features.encoder, _convert_="all") for label in labels]
+    same = [instantiate(config.references[part].network.encoder, _convert_="all") for part in parts]
+    assert all(torch.equal(a, b) for one in same for a, b in zip(one.parameters(), built[0].parameters(), strict=True))
     start = untrained({**RESNET18, "frozen": False}, seed=7)
     alike = [all(torch.equal(a, b) for a, b in zip(one.parameters(), start.parameters(), strict=True)) for one in built]
     assert alike == [False, True]

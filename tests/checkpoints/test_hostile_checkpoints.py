@@ -218,6 +218,17 @@ def test_groups_of_other_types_are_refused(honest: dict[str, Any], tmp_path: Pat
             refusal(lambda use=use, path=path: use(path, tmp_path), group)
 
 
+@pytest.mark.parametrize("changes", [{"_partial_": True}, {"_target_": None}], ids=["function", "dict"])
+def test_groups_that_describe_no_object_are_refused(
+    changes: dict[str, Any], honest: dict[str, Any], tmp_path: Path
+) -> None:
+    for group, use in (("task", USES["load"]), ("protocol", USES["load"]), ("data", use_by_evaluate)):
+        group_config = {**honest["config"][group], **changes}
+        kept = {key: value for key, value in group_config.items() if value is not None or key != "_target_"}
+        path = saved({**honest, "config": {**honest["config"], group: kept}}, tmp_path)
+        refusal(lambda use=use, path=path: use(path, tmp_path), "describes no object")
+
+
 def test_every_name_in_the_list_is_defined_where_it_says() -> None:
     for name in CONSTRUCTORS:
         module, _, attribute = name.rpartition(".")

@@ -23,6 +23,7 @@ PAPER = {
     "resamples": 1000,
     "window": 0,
     "stride": 0,
+    "groups": "anew",
 }
 FILES = {
     "paper": PAPER,

@@ -4,9 +4,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from src.checkpoints.rebuilding import rebuild
 from src.formats.backbone import Backbone
+from src.models.merged import Merging
 from src.models.necks import SimplifiedFPN
 from src.models.segmentation import SegmentationNetwork
 from src.models.siamese import DenseSiam
@@ -29,7 +31,7 @@ def backbone(config: dict[str, Any]) -> Backbone:
 
 
 def network(config: dict[str, Any]) -> SegmentationNetwork:
-    """A segmentation network of two heads with this encoder."""
+    """A segmentation network with this encoder: two heads, and the second one's ten categories merged to four."""
     dense = DenseSiam(
         backbone(config).encoder,
         partial(SimplifiedFPN, channels=16),
@@ -37,4 +39,7 @@ def network(config: dict[str, Any]) -> SegmentationNetwork:
         num_aux_categories=10,
         losses=("dense", "aux"),
     )
-    return SegmentationNetwork(dense, dense.projectors(), {"main": 4, "aux": 10}).eval()
+    merging = Merging(4, 10)
+    merging.groups.copy_(torch.arange(10) % 4)
+    heads = {**dense.projectors(), "merged": nn.Sequential(dense.projectors()["aux"], merging)}
+    return SegmentationNetwork(dense, heads, {"main": 4, "aux": 10, "merged": 4}).eval()

@@ -33,9 +33,9 @@ def test_fixed_padding_gives_the_same_maps() -> None:
 
 def test_heads_are_chosen_by_name() -> None:
     model = network(HALF)
-    assert chosen_heads(model, None) == ["main", "aux"]
+    assert chosen_heads(model, None) == ["main", "aux", "merged"]
     assert chosen_heads(model, "aux") == ["aux"]
-    refusal(lambda: chosen_heads(model, "third"), "head is 'third': this network has main and aux")
+    refusal(lambda: chosen_heads(model, "third"), "head is 'third': this network has main and aux and merged")
 
 
 def test_sizes_that_are_compared_include_others_than_the_traced_one() -> None:
@@ -75,21 +75,22 @@ def test_onnx_has_any_size_the_metadata_and_no_paths(tmp_path: Path, monkeypatch
     assert {entry.key: entry.value for entry in made.metadata_props} == METADATA
     assert str(Path(__file__).parents[2]).encode() not in written.content
     session = onnxruntime.InferenceSession(written.content, providers=["CPUExecutionProvider"])
-    assert [one.name for one in session.get_outputs()] == ["main", "aux"]
+    assert [one.name for one in session.get_outputs()] == ["main", "aux", "merged"]
     given = images(3, 3, 37, 90)
-    with torch.no_grad():
-        expected = model(given)
-    (found,) = session.run(["main"], {"images": given.numpy()})
-    torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-5)
-    assert expected.std((2, 3)).min() > 1e-3
+    for head in ("main", "merged"):
+        with torch.no_grad():
+            expected = model.logits(model.features(given), head)
+        (found,) = session.run([head], {"images": given.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-5)
+        assert expected.std((2, 3)).min() > 1e-3
     monkeypatch.setattr(to_onnx, "traced", lambda *given: spoiled(graph.traced(*given)))
     refusal(lambda: to_onnx.write(model, "aux", Path("a.onnx"), {}), "a.onnx for images of 2 x 16 x 24 gives outputs")
 
 
 @pytest.mark.slow
 def test_torch_export_has_any_size_and_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network(HALF)
-    written = to_torch_export.write(model, "aux", Path("a.pt2"), {"method": "Segment"})
+    model, head = network(HALF), "merged"  # whose graph holds that of aux
+    written = to_torch_export.write(model, head, Path("a.pt2"), {"method": "Segment"})
     assert b"site-packages" not in written.content
     assert str(Path(__file__).parents[2]).encode() not in written.content
     extra = {to_torch_export.EXTRA: ""}
@@ -97,12 +98,12 @@ def test_torch_export_has_any_size_and_the_metadata(monkeypatch: pytest.MonkeyPa
     assert json.loads(extra[to_torch_export.EXTRA]) == {"method": "Segment"}
     given = images(3, 3, 37, 90)
     with torch.no_grad():
-        found, expected = program(given), model.logits(model.features(given), "aux")
-    assert list(found) == ["aux"]
-    torch.testing.assert_close(found["aux"], expected, atol=1e-5, rtol=1e-5)
-    assert to_torch_export.write(model, "aux", Path("b.pt2"), {"method": "Segment"}).content == written.content
+        found, expected = program(given), model.logits(model.features(given), head)
+    assert list(found) == [head]
+    torch.testing.assert_close(found[head], expected, atol=1e-5, rtol=1e-5)
+    assert to_torch_export.write(model, head, Path("b.pt2"), {"method": "Segment"}).content == written.content
     monkeypatch.setattr(to_torch_export, "traced", lambda *given: spoiled(graph.traced(*given)))
-    refusal(lambda: to_torch_export.write(model, "aux", Path("a.pt2"), {}), "a.pt2 for images of 2 x 16 x 24 gives")
+    refusal(lambda: to_torch_export.write(model, head, Path("a.pt2"), {}), "a.pt2 for images of 2 x 16 x 24 gives")
 
 
 def spoiled(program: Any) -> Any:

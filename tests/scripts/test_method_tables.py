@@ -25,7 +25,11 @@ TASKS = {
 }
 EQ_8 = {"dense": "balanced", "aux": "balanced", "seg": 1.0, "region": 0.1}
 HEADS = {"main": "balanced", "aux": "balanced"}
-REFERENCES = ("k-means on colour", "k-means on random features", "k-means on frozen features")
+REFERENCES = (
+    *("k-means on colour", "k-means on random features", "k-means on frozen features"),
+    *("spherical k-means on frozen features", "merged clusters of frozen features"),
+    "merged clusters of frozen features, 4 sets",
+)
 Script = Callable[..., str]
 
 
@@ -38,7 +42,7 @@ def write_run(folder: Path, method: str, miou: float, seed: int = 0, **changes: 
         miou: after training.
         seed: of the run.
         changes: `weights` of the losses, `neck`, `root` of the data, `lr`, `frozen`, `step_seconds`, `references` (mIoU
-            of the three), `cost` to have another.
+            of those that were scored), `merged` (mIoU of the merged categories), `cost` to have another.
     """
     step = changes.get("step_seconds", 3.0)
     clustering = 2.0 if method in ("picie", "deepcluster") else 0.0
@@ -57,7 +61,8 @@ def write_run(folder: Path, method: str, miou: float, seed: int = 0, **changes: 
     }
     config["data"]["batch_size"] = 16
     references = {"before training": 5.0, **changes["references"]} if "references" in changes else {}
-    rows = {**references, "after training": miou}
+    merged = {"after training, merged": changes["merged"]} if "merged" in changes else {}
+    rows = {**references, "after training": miou, **merged}
     document = {
         "scores": {
             label: {"mIoU": value, "mIoU_stuff": value + 1, "mIoU_thing": value - 1, "accuracy": 50.0}
@@ -96,28 +101,34 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_table_3_with_references_cost_and_published_numbers(tmp_path: Path) -> None:
     for seed in range(2):
         place = tmp_path / str(seed)
-        references = dict(zip(REFERENCES, (10.0 + seed, 12.0, 20.0), strict=True))
-        write_run(place / "densesiam", "densesiam", 20.0 + 2 * seed, seed, references=references)
+        references = dict(zip(REFERENCES, (10.0 + seed, 12.0, 20.0, 21.0, 24.0, 25.0), strict=True))
+        references["before training, merged"] = 6.0
+        write_run(place / "densesiam", "densesiam", 20.0 + 2 * seed, seed, references=references, merged=27.0)
         write_run(place / "picie_aux", "picie", 16.0, seed, step_seconds=5.0)
     write_run(tmp_path / "picie", "picie", 15.0, weights={**HEADS, "aux": 0})
     write_run(tmp_path / "deepcluster", "deepcluster", 9.0, weights={"main": 1.0, "aux": 0})
     write_run(tmp_path / "best", "densesiam", 30.0, neck=COMPONENTS, weights={**EQ_8, "aux": 0}, step_seconds=1.0)
     found, remarks = lines_of("table3", tmp_path)
-    unknown = "50.0 ± 0.0 | - | - | - | - | - | - | 2: 0, 1 | - | - | - | -"
+    unknown = "- | - | - | - | - | - | 2: 0, 1 | - | - | - | -"
+    single = f"50.0 ± 0.0 | - | - | {unknown}"
     assert [" | ".join(line) for line in found] == [
-        f"before training | 5.0 ± 0.0 | 6.0 ± 0.0 | 4.0 ± 0.0 | {unknown}",
-        f"k-means on colour | 10.5 ± 0.7 | 11.5 ± 0.7 | 9.5 ± 0.7 | {unknown}",
-        f"k-means on random features | 12.0 ± 0.0 | 13.0 ± 0.0 | 11.0 ± 0.0 | {unknown}",
-        f"k-means on frozen features | 20.0 ± 0.0 | 21.0 ± 0.0 | 19.0 ± 0.0 | {unknown}",
-        "Modified Deep Clustering | 9.0 | 10.0 | 8.0 | 50.0 | 5.0 | 10.0 | 15.0 | 30.0 | 0.75 | 24 | 1: 0 "
+        f"before training | 5.0 ± 0.0 | 6.0 ± 0.0 | 4.0 ± 0.0 | 50.0 ± 0.0 | 6.0 ± 0.0 | 50.0 ± 0.0 | {unknown}",
+        f"k-means on colour | 10.5 ± 0.7 | 11.5 ± 0.7 | 9.5 ± 0.7 | {single}",
+        f"k-means on random features | 12.0 ± 0.0 | 13.0 ± 0.0 | 11.0 ± 0.0 | {single}",
+        f"k-means on frozen features | 20.0 ± 0.0 | 21.0 ± 0.0 | 19.0 ± 0.0 | {single}",
+        f"spherical k-means on frozen features | 21.0 ± 0.0 | 22.0 ± 0.0 | 20.0 ± 0.0 | {single}",
+        f"merged clusters of frozen features | 24.0 ± 0.0 | 25.0 ± 0.0 | 23.0 ± 0.0 | {single}",
+        f"merged clusters of frozen features, 4 sets | 25.0 ± 0.0 | 26.0 ± 0.0 | 24.0 ± 0.0 | {single}",
+        "Modified Deep Clustering | 9.0 | 10.0 | 8.0 | 50.0 | - | - | 5.0 | 10.0 | 15.0 | 30.0 | 0.75 | 24 | 1: 0 "
         "| 9.8 | 22.2 | 11.6 | -",
-        f"IIC | {' | '.join(['not run'] * 11)} | 6.7 | 12.0 | 13.6 | -",
-        "PiCIE | 15.0 | 16.0 | 14.0 | 50.0 | 5.0 | 10.0 | 15.0 | 30.0 | 0.75 | 24 | 1: 0 | - | - | - | -",
-        "PiCIE + aux. | 16.0 ± 0.0 | 17.0 ± 0.0 | 15.0 ± 0.0 | 50.0 ± 0.0 | 5.0 ± 0.0 | 10.0 ± 0.0 | 25.0 ± 0.0 "
-        "| 40.0 ± 0.0 | 1.00 ± 0.00 | 24 | 2: 0, 1 | 14.4 | 17.3 | 23.8 | 18",
-        "DenseSiam + aux. | 21.0 ± 1.4 | 22.0 ± 1.4 | 20.0 ± 1.4 | 50.0 ± 0.0 | 5.0 ± 0.0 | 0.0 ± 0.0 | 15.0 ± 0.0 "
-        "| 20.0 ± 0.0 | 0.50 ± 0.00 | 24 | 2: 0, 1 | 16.4 | 24.5 | 29.5 | 5",
-        "DenseSiam, best | 30.0 | 31.0 | 29.0 | 50.0 | 5.0 | 0.0 | 5.0 | 10.0 | 0.25 | 24 | 1: 0 | - | - | - | -",
+        f"IIC | {' | '.join(['not run'] * 13)} | 6.7 | 12.0 | 13.6 | -",
+        "PiCIE | 15.0 | 16.0 | 14.0 | 50.0 | - | - | 5.0 | 10.0 | 15.0 | 30.0 | 0.75 | 24 | 1: 0 | - | - | - | -",
+        "PiCIE + aux. | 16.0 ± 0.0 | 17.0 ± 0.0 | 15.0 ± 0.0 | 50.0 ± 0.0 | - | - | 5.0 ± 0.0 | 10.0 ± 0.0 "
+        "| 25.0 ± 0.0 | 40.0 ± 0.0 | 1.00 ± 0.00 | 24 | 2: 0, 1 | 14.4 | 17.3 | 23.8 | 18",
+        "DenseSiam + aux. | 21.0 ± 1.4 | 22.0 ± 1.4 | 20.0 ± 1.4 | 50.0 ± 0.0 | 27.0 ± 0.0 | 50.0 ± 0.0 | 5.0 ± 0.0 "
+        "| 0.0 ± 0.0 | 15.0 ± 0.0 | 20.0 ± 0.0 | 0.50 ± 0.00 | 24 | 2: 0, 1 | 16.4 | 24.5 | 29.5 | 5",
+        "DenseSiam, best | 30.0 | 31.0 | 29.0 | 50.0 | - | - | 5.0 | 0.0 | 5.0 | 10.0 | 0.25 | 24 | 1: 0 "
+        "| - | - | - | -",
     ]
     assert remarks == []
 
@@ -159,7 +170,8 @@ def test_each_data_set_is_a_table_under_what_can_not_be_compared(script: Script,
         "## table3 on camvid: methods of unsupervised semantic segmentation",
         "## table3 on coco128: methods of unsupervised semantic segmentation",
     ]
-    ours = "mIoU | stuff | thing | accuracy | loading ms | clustering ms | step ms | ms per image | x PiCIE + aux."
+    ours = "mIoU | stuff | thing | accuracy | mIoU merged | accuracy merged | loading ms | clustering ms | step ms"
+    ours += " | ms per image | x PiCIE + aux."
     published = "published mIoU | published stuff | published thing | published hours"
     assert f"| method | {ours} | steps | seeds | {published} |" in lines
     assert "- Scored: data: coco128; images: 101; protocol: paper." in lines
@@ -168,10 +180,10 @@ def test_each_data_set_is_a_table_under_what_can_not_be_compared(script: Script,
     rows = (tmp_path / "tables" / "table3.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0].startswith("table,data,row,setting,runs,seeds,steps,mIoU mean,mIoU sd,")
     assert rows[0].endswith("x PiCIE + aux. sd,published mIoU,published stuff,published thing,published hours")
-    numbers = "20,NA,21,NA,19,NA,50,NA,5,NA,0,NA,15,NA,20,NA,NA,NA,16.4,24.5,29.5,5"
+    numbers = "20,NA,21,NA,19,NA,50,NA,NA,NA,NA,NA,5,NA,0,NA,15,NA,20,NA,NA,NA,16.4,24.5,29.5,5"
     assert f"table3,camvid,DenseSiam + aux.,,1,0,24,{numbers}" in rows
-    assert f"table3,coco128,IIC,,0,NA,NA,{','.join(['NA'] * 18)},6.7,12.0,13.6,NA" in rows
-    assert len(rows) == 21
+    assert f"table3,coco128,IIC,,0,NA,NA,{','.join(['NA'] * 22)},6.7,12.0,13.6,NA" in rows
+    assert len(rows) == 27
 
 
 def test_references_stay_when_a_later_sweep_makes_their_run_again_without_them(tmp_path: Path) -> None:
@@ -203,7 +215,7 @@ def test_table_5_and_runs_of_other_methods(tmp_path: Path) -> None:
         write_run(tmp_path / str(row), "densesiam", 10.0 + row, weights=EQ_8 | weights, step_seconds=3.0 + 2 * row)
     write_run(tmp_path / "picie", "picie", 16.0)
     found, remarks = lines_of("table5", tmp_path)
-    assert [(line[0], line[1], line[9], *line[-3:]) for line in found] == [
+    assert [(line[0], line[1], line[11], *line[-3:]) for line in found] == [
         ("PixSim", "10.0", "1.00", "10.1", "19.0", "17.7"),
         ("+ aux.", "11.0", "1.50", "11.1", "20.4", "22.3"),
         ("+ CE", "12.0", "2.00", "15.0", "24.8", "23.4"),

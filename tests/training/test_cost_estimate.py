@@ -42,6 +42,7 @@ FORECAST = Forecast(31, 620, 1240.0, 70.0, 8_500_000)
         ({"load_seconds": 5.0}, {}, {"train_seconds": 3100.0}),
         ({}, {"accumulated": 4}, {"steps_per_epoch": 8, "steps": 160}),  # 31 batches make 8 steps, the last a short one
         ({}, {"validate_every": 3}, {"val_seconds": 21.0}),  # after epochs 3, 6, ... 18
+        ({"val_start_seconds": 2.0}, {"validate_every": 3}, {"val_seconds": 33.0}),  # clusters are fitted before each
         ({}, {"steps": 155}, {"steps": 155, "train_seconds": 310.0, "val_seconds": 17.5}),  # 5 epochs
         ({}, {"steps": 999}, {}),
         ({}, {"epochs": None, "steps": 62}, {"steps": 62, "train_seconds": 124.0, "val_seconds": 7.0}),

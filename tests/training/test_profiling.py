@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from src.tasks.criterion import Criterion
 from src.training import profiling as module
 from src.training.memory import process_peak
-from src.training.profiling import load_seconds, measure, seconds_each, tensor_bytes
+from src.training.profiling import Clock, load_seconds, measure, seconds_each, tensor_bytes
 from tests.composing import composed
 from tests.refusals import refusal
 
@@ -89,6 +89,17 @@ def test_what_is_counted(make_trainer: Any) -> None:
     assert found.gpu_memory is None
     assert found.memory > 1e8  # PyTorch alone takes more
     assert found.memory == pytest.approx(process_peak(), rel=0.05)  # the system counts pages in batches
+
+
+def test_what_a_validation_does_before_its_first_batch_is_measured_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.0, 6.0, 8.0, 9.0])
+    monkeypatch.setattr(module, "now", lambda device: next(times))
+    clock, task, trainer = Clock(), Task(), lightning.Trainer(logger=False, accelerator="cpu")
+    clock.on_validation_epoch_start(trainer, task)
+    for batch in range(2):
+        clock.on_validation_batch_start(trainer, task, None, batch)
+        clock.on_validation_batch_end(trainer, task, None, None, batch)
+    assert (clock.val_began, clock.val) == (1.0, [6.0, 8.0, 9.0])
 
 
 def test_one_step_more_than_measured_is_run(make_trainer: Any) -> None:

@@ -69,12 +69,15 @@ def test_a_run_has_what_a_dashboard_needs(tmp_path: Path) -> None:
     for name in ("loss/dense", "loss/region", "loss/total", "optimizer/learning_rate", "optimizer/gradient_norm"):
         assert len(rows_with(found, name)) == 2, name  # two epochs of two steps, although only every tenth is asked for
     assert all(value > 0 for value in rows_with(found, "optimizer/gradient_norm"))
-    for name in ("collapse/dense/spread", "label_free/consistency", "densesiam/mIoU", "epoch_seconds"):
+    scores = ("densesiam/mIoU", "densesiam_merged/mIoU")
+    for name in ("collapse/dense/spread", "label_free/consistency", *scores, "epoch_seconds"):
         assert rows_with(found, name), name
     assert {"png"} == {*rows_with(found, "pictures/densesiam.format")}
     assert (file.parent / "files" / rows_with(found, "pictures/densesiam.filenames")[-1][0]).is_file()
     table = json.loads((file.parent / "files" / found.summary["scores.path"]).read_text())
-    assert [row[0] for row in table["data"]] == ["before training", "after training"]
+    labels = ["before training", "before training, merged", "after training", "after training, merged"]
+    assert [row[0] for row in table["data"]] == labels
+    assert found.summary["scores/mIoU"] == table["data"][2][table["columns"].index("mIoU")]  # of the scored head
     assert {"mIoU", "mIoU_low", "mIoU_high", "accuracy"} <= set(table["columns"])
     assert 0 < found.summary["scores/mIoU_low"] <= found.summary["scores/mIoU"] <= found.summary["scores/mIoU_high"]
     assert found.exit_code == 0

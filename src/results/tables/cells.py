@@ -12,6 +12,7 @@ from src.results.tables.sorting import Line
 PEAK, SPEED, TOTAL = "peak GB", "ms per image", "total s"
 PARTS = ("loading", "clustering", "step")
 RATIO = "x "
+TRAINED = "after training"
 WORDS = {
     PEAK: "peak memory in 10^9 bytes, of the GPU, or of the process if there is no GPU (a process that runs a sweep "
     "also holds memory of earlier jobs)",
@@ -90,7 +91,7 @@ def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[
         lines: all lines of the table, among them the one by whose time the others are divided.
     """
     scores: dict[str, Any] = {
-        heading: [run.document["scores"].get(line.row.label or label, {}).get(score) for run in line.runs]
+        heading: [run.document["scores"].get(row_of(line, label), {}).get(score) for run in line.runs]
         for heading, (label, score) in table.scores.items()
     }
     scores |= {
@@ -105,6 +106,16 @@ def measured(table: Table, line: Line, lines: Sequence[Line]) -> dict[str, list[
     spent = [milliseconds(run, "train_seconds") for run in line.runs]
     ratio = [value / base if base and value is not None else None for value in spent]
     return scores | costs | {f"{RATIO}{table.reference}": ratio}
+
+
+def row_of(line: Line, label: str) -> str:
+    """The row of `scores.json` that a column of a line shows.
+
+    Args:
+        line: the line; if its row has a label, this stands in place of `after training`.
+        label: the column's row for all other lines, such as `after training, merged`.
+    """
+    return label if line.row.label is None else label.replace(TRAINED, line.row.label, 1)
 
 
 def reference_time(table: Table, line: Line, lines: Sequence[Line]) -> float | None:

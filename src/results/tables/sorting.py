@@ -12,7 +12,7 @@ from src.results.runs import Run
 from src.results.tables.published import Row, Table
 
 # Besides the values without effect: reference methods, the interval of validation, and a second copy of the model.
-NOT_TOLD = (*WITHOUT_EFFECT, "references", "trainer.check_val_every_n_epoch", "task.network")
+NOT_TOLD = (*WITHOUT_EFFECT, "references", "reference_clusters", "trainer.check_val_every_n_epoch", "task.network")
 
 
 class Line(NamedTuple):
