@@ -14,6 +14,7 @@ from src.evaluation.scoring import Scoring
 from src.models.merged import Grouping, Merging
 from src.tasks.pairs import PairTask
 from src.tasks.showing import evaluating
+from src.tasks.siamese import epochs_of
 
 MOST_IMAGES = 500  # training images on which the groups are found, at most
 
@@ -105,6 +106,11 @@ class MergedTask(PairTask):
     def on_train_start(self) -> None:
         super().on_train_start()
         if self.protocol.groups == "fixed":
+            self.find_groups()
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        if self.current_epoch + 1 == epochs_of(self.trainer):  # the last checkpoint has groups, scored or not
             self.find_groups()
 
     def on_validation_epoch_start(self) -> None:

@@ -136,3 +136,8 @@ def test_groups_are_fixed_before_training_or_found_anew(
 def test_a_run_without_labels_has_merged_categories_too(tmp_path: Path) -> None:
     train(composed(tmp_path, *RUN, "probe=unscored"))
     assert "merged" in load(tmp_path / "checkpoints" / "last.ckpt").network.heads
+
+
+def test_the_last_checkpoint_has_groups_without_pictures_and_scores(tmp_path: Path) -> None:
+    train(composed(tmp_path, *RUN, "probe=unscored", "callbacks.training_pictures=null"))
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["state_dict"]["merging.current"]
