@@ -37,7 +37,7 @@ def roots(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path) -> li
         return [f"data.root={coco_root}"]
     if name.startswith("coco_"):
         return [f"data.root={coco_root}"]
-    if name == "photos":
+    if name in ("photos", "small_pretrain"):
         return [f"data.root={labelled_root / 'images' / 'train'}"]
     return [f"data.root={labelled_root}", "data.train_splits=[train]"]
 
@@ -53,7 +53,7 @@ def tiny(name: str, labelled_root: Path, coco_root: Path, tmp_path: Path, *more:
 
 
 def is_scored(name: str) -> bool:
-    return name not in ("coco_pretrain", "in1k_pretrain", "photos")
+    return name not in ("coco_pretrain", "in1k_pretrain", "small_pretrain", "photos")
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in DETECTORS])

@@ -125,7 +125,8 @@ def test_the_methods_of_table_3_and_what_is_scored_beside_them(experiment: str, 
     references = [
         sorted({name.split(".")[1] for name in values if name.startswith("references.")}) for values in methods
     ]
-    assert references == [["kmeans_colour", "kmeans_features", "kmeans_random_features"], [], [], [], []]
+    kmeans = ["kmeans_colour", "kmeans_features", "kmeans_random_features"]
+    assert references == [[*kmeans, "merged_features", "merged_sets", "spherical_features"], [], [], [], []]
     assert {values["trainer.check_val_every_n_epoch"] for values in methods} == {methods[0]["trainer.max_epochs"]}
     assert {values["estimate_steps"] for values in methods} == {0}
     alone = values_of(tmp_path, [f"experiment={experiment}"])

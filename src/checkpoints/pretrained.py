@@ -14,6 +14,7 @@ from src.errors import DenseSiamError
 
 EXPECTED = "weights of this network, of the authors' release or of PiCIE"
 BACKBONE = "encoder.backbone"
+GROUPS = "merging."  # entries of the readout of an over-clustering, which a run finds for itself
 HEADS = {"": "head", "aux_": "aux_head", "kernel_": "region_head"}
 
 
@@ -30,7 +31,8 @@ def load_pretrained(network: nn.Module, path: str | Path) -> Report:
     Raises:
         DenseSiamError: the file can't be read safely, or nothing in it fits. The network is unchanged then.
     """
-    theirs = entries(read_weights_file(path, EXPECTED))
+    found = entries(read_weights_file(path, EXPECTED))
+    theirs = {name: value for name, value in found.items() if not name.startswith(GROUPS)}
     check_finite(theirs, path)
     own = network.state_dict()
     places = {name: place(name) for name in theirs}

@@ -110,8 +110,8 @@ class MergedTask(PairTask):
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
-        if self.current_epoch + 1 == epochs_of(self.trainer):  # the last checkpoint has groups, scored or not
-            self.find_groups()
+        if self.trainer.checkpoint_callbacks and self.current_epoch + 1 == epochs_of(self.trainer):
+            self.find_groups()  # so that the last checkpoint has them, whether this epoch is scored or not
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()

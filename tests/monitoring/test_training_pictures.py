@@ -119,7 +119,8 @@ def test_drawing_leaves_the_modes_of_the_network_as_they_were(tmp_path: Path, mo
     monkeypatch.setattr(type(task), "trainer", lightning.Trainer(logger=False, accelerator="cpu"))
     assert task.training_picture(2) is not None
     assert {name: module.training for name, module in task.named_modules()} == before
-    assert all(torch.equal(value, state[name]) for name, value in task.state_dict().items())
+    changed = {name for name, value in task.state_dict().items() if not torch.equal(value, state[name])}
+    assert changed <= {"merging.groups", "merging.current"}  # found for the checkpoint that is written next
 
 
 def test_pretraining_has_no_clusters_to_show() -> None:

@@ -162,6 +162,7 @@ def test_every_loss_of_a_segmentation_run_is_active(tmp_path: Path, monkeypatch:
         protocol = instantiate(config.protocol)
         data = instantiate(config.data, protocol=protocol, _convert_="all")
         task = instantiate(config.task, classes=data.classes, protocol=protocol, _convert_="all")
+        task.prepare(data)
         if measured:
             found = measure(make, task.worst_case(), data, steps=1)
             assert active == [inactive | {"region"}] * 2
