@@ -5,14 +5,27 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from src.checks import check_made, check_text
+from src.checks import check_int, check_made, check_text
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
 from src.metrics import Category
 from src.models.merged import Grouping, Merging
+from src.models.necks import PrincipalComponents
 from src.models.prototypes import PrototypeNetwork
 from src.tasks.base import Data
 from src.tasks.pixels import PixelTask
+
+
+def reduced(in_channels: Sequence[int], most: int, deepest: int) -> PrincipalComponents:
+    """A frozen neck of at most `most` principal components, or as many as there are channels if these are fewer.
+
+    Args:
+        in_channels, deepest: see `PrincipalComponents`.
+        most: number of components.
+    """
+    check_int("references.*.network.neck.most", most, low=1)
+    check_int("references.*.network.neck.deepest", deepest, low=1)
+    return PrincipalComponents(in_channels, min(most, sum(in_channels[-deepest:])), deepest, frozen=True)
 
 
 class MergedClusters(PixelTask):

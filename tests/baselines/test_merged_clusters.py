@@ -2,7 +2,7 @@
 
 import torch
 
-from src.baselines.merged_clusters import MergedClusters
+from src.baselines.merged_clusters import MergedClusters, reduced
 from src.metrics import Category
 from src.models.backbones import resnet
 from src.models.necks import PrincipalComponents
@@ -41,3 +41,9 @@ def test_without_images_nothing_is_fitted() -> None:
     found.prepare(None)
     assert torch.equal(before, found.network.prototypes.points)
     assert not found.merging.current
+
+
+def test_an_encoder_with_fewer_channels_is_not_reduced() -> None:
+    assert reduced([24, 8, 16], most=64, deepest=2).channels == 24
+    assert reduced([24, 8, 16], most=10, deepest=2).channels == 10
+    assert not reduced([8], most=4, deepest=2).projection.weight.requires_grad
