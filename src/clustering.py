@@ -46,6 +46,11 @@ def sample_pixels(features: Tensor, per_image: int, generator: torch.Generator) 
     return rows.transpose(1, 2).reshape(batch * per_image, channels)
 
 
+def some_pixels(features: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Draw `most` pixels of each image of a map (B, C, h, w), or all if there are fewer, see `sample_pixels`."""
+    return sample_pixels(features, min(most, features.shape[2] * features.shape[3]), generator)
+
+
 def check_backend(name: str, backend: Any) -> None:
     """Refuse a backend that is unknown or not installed.
 

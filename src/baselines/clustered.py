@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from src.baselines.centroids import Centroids
 from src.baselines.scored_heads import check_scored_head, head_weights
 from src.checks import check_choice, check_int, check_made, check_number, check_seed
-from src.clustering import Backend, check_backend, fit_centroids, sample_pixels
+from src.clustering import Backend, check_backend, fit_centroids, some_pixels
 from src.errors import DenseSiamError
 from src.evaluation.protocol import EvaluationProtocol
 from src.evaluation.scoring import Scoring
@@ -214,7 +214,7 @@ class ClusteredTask(MergedTask):
         drawn: list[list[Tensor]] = [[] for _ in self.views]
         for batch in self.pairs(settings.share):
             for place, side in enumerate(self.views):
-                drawn[place].append(some_rows(self.at_points(batch, side), settings.pixels_per_image, generator))
+                drawn[place].append(some_pixels(self.at_points(batch, side), settings.pixels_per_image, generator))
         for place, rows in enumerate(drawn):
             everywhere = cast(Tensor, self.all_gather(torch.cat(rows))).flatten(0, -2)
             for centroids in self.heads.values():
@@ -260,17 +260,12 @@ class ClusteredTask(MergedTask):
         rows = []
         for images in self.given_data().whole_train_dataloader(settings.scored_images, generator):
             features = F.normalize(self.network.features(images.to(self.device)).float(), dim=1)
-            rows.append(some_rows(features, settings.pixels_per_image, generator))
+            rows.append(some_pixels(features, settings.pixels_per_image, generator))
         for centroids in stale:
             found = fit_centroids(torch.cat(rows), centroids.points.shape[1], settings.seed, settings.backend)
             centroids.points[0] = F.normalize(found, dim=1).to(self.device)
             centroids.current.fill_(True)
         self.broadcast_buffers(self.scored)
-
-
-def some_rows(features: Tensor, per_image: int, generator: torch.Generator) -> Tensor:
-    """Draw `per_image` pixels of each image of a map (B, C, h, w), or all if there are fewer: (rows, C)."""
-    return sample_pixels(features, min(per_image, features.shape[2] * features.shape[3]), generator)
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

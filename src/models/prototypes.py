@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.checks import check_int, check_number
-from src.clustering import fit_spherical, sample_pixels
+from src.clustering import fit_spherical, some_pixels
 from src.models.dense import DenseFeatures, MemoryFormat
 from src.models.encoder import Encoder
 from src.models.necks import Neck
@@ -121,12 +121,6 @@ class PrototypeNetwork(DenseFeatures):
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         training = self.encoder.training
         self.encoder.eval()
-        rows = [some_rows(self.features(images), generator) for images in kept]
+        rows = [some_pixels(self.features(images), PIXELS_PER_IMAGE, generator) for images in kept]
         self.encoder.train(training)
         self.prototypes.fit(torch.cat(rows))
-
-
-def some_rows(features: Tensor, generator: torch.Generator) -> Tensor:
-    """Some pixels of each image of a map (B, C, h, w): (rows, C)."""
-    count = min(PIXELS_PER_IMAGE, features.shape[2] * features.shape[3])
-    return sample_pixels(features, count, generator)
